@@ -1,0 +1,573 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * roulette: publish and subscribe over several independent NATS clusters.
+ *
+ * Each cluster stands behind one address. The topic alone decides, by consistent hashing, which
+ * cluster carries it, so load spreads over clusters that know nothing of each other. One event
+ * thread per cluster owns its sockets; publishing never touches a socket and takes no lock;
+ * received payloads are used in place, in the memory the kernel wrote them to.
+ *
+ * EXAMPLE-BEGIN (a test compiles and runs these lines)
+ *
+ *     #include <roulette.h>
+ *     #include <stdio.h>
+ *
+ *     int main(int argc, char **argv)
+ *     {
+ *         struct roulette_options options;
+ *         roulette_client *client;
+ *         roulette_subscriber *subscriber;
+ *         struct roulette_message message;
+ *
+ *         roulette_options_init(&options);
+ *         options.servers = argc > 1 ? argv[1] : "127.0.0.1:4222";
+ *         if (roulette_open(&options, &client) < 0) {
+ *             fprintf(stderr, "%s\n", roulette_last_error());
+ *             return 1;
+ *         }
+ *         roulette_subscriber_open(client, NULL, &subscriber);
+ *         roulette_subscribe(subscriber, "room.1", ROULETTE_STRLEN, NULL, NULL);
+ *         roulette_flush(client, 5000, NULL, 0);
+ *         roulette_publish(client, "room.1", ROULETTE_STRLEN, "hello", 5);
+ *         if (roulette_receive(subscriber, &message, 1, 5000) == 1) {
+ *             printf("%.*s\n", (int)message.payload_len, (const char *)message.payload);
+ *             roulette_release(subscriber, &message, 1);
+ *         }
+ *         roulette_subscriber_close(subscriber);
+ *         roulette_close(client, 1000, NULL, 0);
+ *         roulette_free(client);
+ *         return 0;
+ *     }
+ *
+ * EXAMPLE-END
+ *
+ * Conventions. Functions that can fail return 0 or a count, or a negative ROULETTE_E… code;
+ * out-parameters are untouched on failure. A topic is bytes and a length; ROULETTE_STRLEN as the
+ * length means "NUL-terminated". A timeout is in milliseconds: 0 is "do not wait", negative is
+ * "no deadline".
+ */
+#ifndef ROULETTE_H
+#define ROULETTE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- Version ------------------------------------------------------------------------------ */
+
+#define ROULETTE_VERSION_MAJOR 0
+#define ROULETTE_VERSION_MINOR 1
+#define ROULETTE_VERSION_PATCH 0
+
+/**
+ * The version of the library that is linked, as "major.minor.patch".
+ *
+ * Threads: any thread. Does not block or allocate.
+ */
+const char *roulette_version(void);
+
+/* ---- Errors ------------------------------------------------------------------------------- */
+
+/** X(name, value, text): every error code, once. */
+#define ROULETTE_ERRORS(X)                                                             \
+    X(EINVAL, -1, "an argument is NULL or out of range")                               \
+    X(ENOMEM, -2, "memory could not be allocated")                                     \
+    X(EAGAIN, -3, "the queue is full; retry later or publish with a timeout")          \
+    X(ETIMEDOUT, -4, "the deadline passed first")                                      \
+    X(ECLOSED, -5, "the client or subscriber is closed")                               \
+    X(EEXIST, -6, "this subscriber is already subscribed to this topic")               \
+    X(ENOENT, -7, "there is no such subscription")                                     \
+    X(ETOPIC, -8, "the topic is not valid")                                            \
+    X(EWILDCARD, -9, "a wildcard topic cannot be published to")                        \
+    X(EPAYLOAD, -10, "the payload is larger than the server or the queue accepts")     \
+    X(ESERVERS, -11, "the server list is not valid")                                   \
+    X(EDISCONNECTED, -12, "the connection to the cluster was lost")                    \
+    X(EUNREACHABLE, -13, "the cluster could not be reached within max_retry attempts") \
+    X(EPROTOCOL, -14, "the server sent bytes that are not NATS protocol")              \
+    X(EAUTH, -15, "the server refused the credentials")                                \
+    X(EPERMISSION, -16, "the server does not permit this topic")                       \
+    X(ESERVER, -17, "the server reported an error")                                    \
+    X(ESTALE, -18, "the server stopped answering")                                     \
+    X(ERESOLVE, -19, "the host name could not be resolved")                            \
+    X(ECONNECT, -20, "the connection could not be opened")                             \
+    X(ESYSTEM, -21, "the operating system refused a resource")                         \
+    X(ENOTSUP, -22, "this is not supported by the server or this build")               \
+    X(EBUSY, -23, "too many requests of this kind are in progress")
+
+enum roulette_error {
+#define ROULETTE_ERROR_ENUM(name, value, text) ROULETTE_##name = (value),
+    ROULETTE_ERRORS(ROULETTE_ERROR_ENUM)
+#undef ROULETTE_ERROR_ENUM
+};
+
+/**
+ * The name of an error code, such as "ROULETTE_EAGAIN", or "ROULETTE_OK" for 0 and above.
+ *
+ * Threads: any thread. Does not block or allocate.
+ */
+const char *roulette_error_name(int error);
+
+/**
+ * One English sentence, without a full stop, for an error code.
+ *
+ * Threads: any thread. Does not block or allocate.
+ */
+const char *roulette_error_text(int error);
+
+/**
+ * What the last failing call of this thread refused and what to change, in full. Calls of the
+ * data path (publish, receive, release) that fail with ROULETTE_EAGAIN or ROULETTE_ETIMEDOUT do
+ * not set it.
+ *
+ * Threads: any thread. The text stays valid until this thread's next failing call.
+ */
+const char *roulette_last_error(void);
+
+/* ---- Types -------------------------------------------------------------------------------- */
+
+/** A client: a ring and one shard (an event thread and its connections) for each cluster. */
+typedef struct roulette_client roulette_client;
+/** A topic validated, hashed and placed once, for publishers that use it often. */
+typedef struct roulette_topic roulette_topic;
+/** The receiving end of one application thread. */
+typedef struct roulette_subscriber roulette_subscriber;
+/** One subscriber's subscription to one topic. */
+typedef struct roulette_subscription roulette_subscription;
+
+/** As a length: the text ends with a NUL byte. */
+#define ROULETTE_STRLEN ((size_t)-1)
+
+/** The most bytes that a topic may have. */
+#define ROULETTE_TOPIC_LEN_MAX 1024
+
+/* ---- Options ------------------------------------------------------------------------------ */
+
+/** How a topic is placed on a cluster. */
+enum roulette_ring {
+    /** XXH3 (64 bits) of the topic, then jump consistent hash. */
+    ROULETTE_RING_NATIVE = 0,
+    /** The placement of the Elixir library Roulette 1.0.5, for fleets that run both. */
+    ROULETTE_RING_ROULETTE = 1,
+};
+
+/** What becomes of a subscription when its connection is lost. */
+enum roulette_restart {
+    /** It ends, with a ROULETTE_KIND_ENDED notice. */
+    ROULETTE_RESTART_TEMPORARY = 0,
+    /** It is made again on the next connection, with ROULETTE_KIND_LOST and _RESTORED notices. */
+    ROULETTE_RESTART_PERMANENT = 1,
+};
+
+enum roulette_log_level {
+    ROULETTE_LOG_ERROR = 0,
+    ROULETTE_LOG_WARNING = 1,
+    ROULETTE_LOG_INFO = 2,
+    ROULETTE_LOG_DEBUG = 3,
+};
+
+/** Called by event threads and by roulette_open(). Must not block or call the library. */
+typedef void roulette_log_fn(void *context, enum roulette_log_level level, const char *text);
+
+/**
+ * Options of a client. Fill with roulette_options_init(), then change what is needed. Grows only
+ * at the end.
+ *
+ * Memory of one client, at most:
+ *     clusters * pool_size * (queue_bytes + slab_bytes * slab_count + 1 MiB)
+ *     + for each subscriber: clusters * (ring_slots * 32 B + slab_count * 16 B).
+ */
+struct roulette_options {
+    size_t size; /**< sizeof(struct roulette_options), set by roulette_options_init() */
+
+    /**
+     * Required. A comma-separated list, one entry for each cluster: `host`, `host:port`,
+     * `[v6]:port`, `nats://user:password@host:port` or `nats://token@host:port`. Port 4222 if
+     * none is given. The order counts: it is the clusters' numbering.
+     */
+    const char *servers;
+    enum roulette_ring ring; /**< native */
+    const char *name;        /**< shown by the server in /connz; NULL: "roulette" */
+
+    uint32_t pool_size; /**< connections for each cluster, 1 to 16; 1 */
+
+    uint32_t connection_timeout_ms; /**< DNS, TCP, INFO and first PONG together; 5000 */
+    uint32_t ping_interval_ms;      /**< plus up to a fifth of it as jitter; 5000 */
+    uint32_t max_ping_failure;      /**< unanswered pings that end a connection; 2 */
+    uint32_t reconnect_interval_ms; /**< wait before the first reconnect; 100 */
+    uint32_t base_backoff_ms;       /**< wait n is rand(1 .. min(base * 2^n, max)) ms; 10 */
+    uint32_t max_backoff_ms;        /**< 5000 */
+    uint32_t max_retry; /**< failed attempts after which queued messages are failed; 10 */
+
+    enum roulette_restart subscription_restart; /**< temporary */
+    uint8_t tcp_nodelay;                        /**< 1 */
+
+    const char *user;     /**< NULL; an entry's own user wins */
+    const char *password; /**< NULL */
+    const char *token;    /**< NULL */
+
+    /**
+     * Bytes of published messages that one connection holds at most, divided evenly between 16
+     * lanes of a power of two; 64 MiB. A publishing thread has a lane of its own; from the 16th
+     * thread on, threads share the last one. A message cannot be larger than half a lane.
+     */
+    size_t queue_bytes;
+    /** Bytes of one receive slab, a power of two, 64 KiB to 16 MiB; 256 KiB. */
+    size_t slab_bytes;
+    /** Slabs for each connection, 4 to 4096; 128. */
+    uint32_t slab_count;
+
+    roulette_log_fn *log; /**< NULL: silent */
+    void *log_context;
+    enum roulette_log_level log_level; /**< ROULETTE_LOG_WARNING */
+};
+
+/**
+ * Fill `options` with the defaults that stand beside each field.
+ *
+ * Threads: any thread. Does not block or allocate.
+ */
+void roulette_options_init_sized(struct roulette_options *options, size_t size);
+#define roulette_options_init(options) \
+    roulette_options_init_sized((options), sizeof(struct roulette_options))
+
+/** Options of one subscriber. Grows only at the end. */
+struct roulette_subscriber_options {
+    size_t size;
+    /** Messages that wait for this subscriber, from each cluster; a power of two; 16384. */
+    uint32_t ring_slots;
+    /** Receive memory that unreleased messages of one cluster may pin; 0: half of its slabs. */
+    size_t pinned_bytes;
+};
+
+void roulette_subscriber_options_init_sized(struct roulette_subscriber_options *options,
+                                            size_t size);
+#define roulette_subscriber_options_init(options) \
+    roulette_subscriber_options_init_sized((options), sizeof(struct roulette_subscriber_options))
+
+/* ---- Ledger and statistics ---------------------------------------------------------------- */
+
+/**
+ * Where the published messages of one cluster are. Cumulative since roulette_open(). Once
+ * nothing is in flight (after a successful flush, or after roulette_close()):
+ *     accepted = confirmed + in_doubt + failed + discarded.
+ */
+struct roulette_ledger {
+    uint64_t accepted;  /**< publish returned 0 */
+    uint64_t confirmed; /**< a PONG followed it: the server has processed it */
+    uint64_t in_doubt;  /**< handed to a connection that was lost before the PONG */
+    uint64_t failed;    /**< never sent: the cluster was away for max_retry attempts, or the
+                             server's max_payload fell below it */
+    uint64_t discarded; /**< never sent: the client was closed first */
+};
+
+/** Statistics of one cluster. Each field is exact; they are not one snapshot. Grows at the end. */
+struct roulette_stats {
+    size_t size;
+    struct roulette_ledger ledger;
+    uint64_t published_bytes;    /**< protocol bytes of PUB frames handed to the kernel */
+    uint64_t received_messages;  /**< MSG and HMSG frames parsed */
+    uint64_t received_bytes;     /**< bytes read from the sockets */
+    uint64_t delivered_messages; /**< descriptors put into subscriber rings */
+    uint64_t dropped_ring_full;  /**< deliveries dropped: the subscriber's ring was full */
+    uint64_t dropped_pinned;     /**< deliveries dropped: pinned_bytes, or no slab was free */
+    uint64_t dropped_oversized;  /**< deliveries dropped: the frame did not fit receive memory */
+    uint64_t unknown_sid;        /**< frames for a subscription that had just ended */
+    uint64_t joins;              /**< frames cut by a slab's end and joined */
+    uint64_t joined_bytes;       /**< bytes moved for that */
+    uint64_t connects;           /**< handshakes completed */
+    uint64_t connect_failures;   /**< attempts that ended before the first PONG */
+    uint64_t disconnects;        /**< established connections that were lost */
+    uint64_t lost_by_server;     /**< ... of these: closed by the peer */
+    uint64_t lost_by_ping;       /**< ... of these: pings were not answered */
+    uint64_t protocol_errors;    /**< ... connections ended because of malformed bytes */
+    uint64_t server_errors;      /**< -ERR lines received */
+    uint64_t subscriptions;      /**< SUBs the cluster holds for this client now */
+    uint64_t sends;              /**< send operations */
+    uint64_t receives;           /**< receive operations */
+    uint64_t wakeups;            /**< times that an event thread was woken from sleep */
+    uint64_t queued_bytes;       /**< bytes accepted and not yet handed over or given up */
+    uint64_t slabs_in_use;       /**< slabs that messages or the sockets hold now */
+    uint32_t connected;          /**< connections that are established now */
+    int32_t last_error;          /**< why the last connection ended or attempt failed; 0: none */
+    const char *backend;         /**< "io_uring" */
+};
+
+/* ---- Client ------------------------------------------------------------------------------- */
+
+/**
+ * Create a client and start connecting to all clusters. Returns without waiting for them: a
+ * cluster that is away is retried for as long as the client lives.
+ *
+ * Ownership: roulette_close() then roulette_free() end it. Strings in `options` are copied.
+ * Threads:   any thread. Allocates; starts one thread for each cluster.
+ * Returns:   0; ROULETTE_EINVAL (an option is out of range), ROULETTE_ESERVERS (list empty,
+ *            malformed or with a duplicate), ROULETTE_ENOTSUP, ROULETTE_ENOMEM, ROULETTE_ESYSTEM.
+ *            roulette_last_error() names the option and what it takes.
+ */
+int roulette_open(const struct roulette_options *options, roulette_client **client);
+
+/**
+ * Stop the client: wait until everything accepted is confirmed or `timeout_ms` has passed, count
+ * what is left as discarded or in doubt, close the connections and end the threads. Every later
+ * call on the client and on what was made from it returns ROULETTE_ECLOSED, except receiving and
+ * releasing what was already delivered. Other threads may be inside the library meanwhile.
+ *
+ * `ledgers`, if not NULL, takes the final ledger of the first `count` clusters.
+ *
+ * Threads: any thread, once. Blocks up to the deadline plus 100 ms.
+ * Returns: 0, or ROULETTE_ETIMEDOUT if something was not confirmed; ROULETTE_EINVAL;
+ *          ROULETTE_ECLOSED (it already was).
+ */
+int roulette_close(roulette_client *client, int timeout_ms, struct roulette_ledger *ledgers,
+                   size_t count);
+
+/**
+ * Give the client up. Closes it first, with no wait, if that was not done. The memory goes when
+ * its last subscriber and topic are gone too. NULL is allowed.
+ *
+ * Threads: any thread; no other thread may use the client any more.
+ */
+void roulette_free(roulette_client *client);
+
+/** The number of clusters, or ROULETTE_EINVAL. Threads: any thread. */
+int roulette_cluster_count(const roulette_client *client);
+
+/**
+ * The index of the cluster that carries a topic (or that a literal subscription is made on).
+ *
+ * Threads: any thread. Does not block or allocate.
+ * Returns: the index; ROULETTE_EINVAL, ROULETTE_ETOPIC, ROULETTE_EWILDCARD.
+ */
+int roulette_cluster_of(const roulette_client *client, const char *topic, size_t topic_len);
+
+/** The address of a cluster as "host:port", without credentials; NULL if out of range. */
+const char *roulette_cluster_address(const roulette_client *client, size_t cluster);
+
+/**
+ * Wait until everything that was published and subscribed before the call has been processed by
+ * the servers: a PING fence on each connection. A cluster that is not connected yet is waited
+ * for.
+ *
+ * `ledgers`, if not NULL, takes the ledger of the first `count` clusters.
+ *
+ * Threads: any thread, not a log callback. Allocates; blocks up to the deadline.
+ * Returns: 0; ROULETTE_ETIMEDOUT; ROULETTE_EDISCONNECTED (a connection was lost meanwhile, see
+ *          in_doubt); ROULETTE_ECLOSED; ROULETTE_EINVAL; ROULETTE_ENOMEM.
+ */
+int roulette_flush(roulette_client *client, int timeout_ms, struct roulette_ledger *ledgers,
+                   size_t count);
+
+/* ---- Publish ------------------------------------------------------------------------------ */
+
+/**
+ * Publish a message. 0 means accepted into the queue of the topic's cluster, nothing more: see
+ * struct roulette_ledger for what can become of it. Order is kept per (thread, topic).
+ *
+ * Threads: any thread; never blocks. Allocates once per thread, client and connection, at the
+ *          first publish. Not from a signal handler.
+ * Returns: 0; ROULETTE_EAGAIN (the queue is full: wait, or use roulette_publish_wait());
+ *          ROULETTE_ETOPIC, ROULETTE_EWILDCARD, ROULETTE_EPAYLOAD, ROULETTE_EINVAL (correct the
+ *          call); ROULETTE_ECLOSED; ROULETTE_ENOMEM.
+ */
+int roulette_publish(roulette_client *client, const char *topic, size_t topic_len,
+                     const void *payload, size_t payload_len);
+
+/**
+ * As roulette_publish(), but wait up to `timeout_ms` for room in the queue.
+ *
+ * Returns: also ROULETTE_ETIMEDOUT; never ROULETTE_EAGAIN.
+ */
+int roulette_publish_wait(roulette_client *client, const char *topic, size_t topic_len,
+                          const void *payload, size_t payload_len, int timeout_ms);
+
+/**
+ * As roulette_publish_wait(), with a reply topic that the receiver sees as message.reply.
+ * `timeout_ms` 0 returns ROULETTE_EAGAIN at once when the queue is full.
+ */
+int roulette_publish_reply(roulette_client *client, const char *topic, size_t topic_len,
+                           const char *reply, size_t reply_len, const void *payload,
+                           size_t payload_len, int timeout_ms);
+
+/**
+ * Validate, hash and place a topic once.
+ *
+ * Ownership: roulette_topic_free() ends it.
+ * Threads:   any thread; the handle may be used by any number of threads at once. Allocates.
+ * Returns:   0; ROULETTE_EINVAL, ROULETTE_ETOPIC, ROULETTE_EWILDCARD, ROULETTE_ECLOSED,
+ *            ROULETTE_ENOMEM.
+ */
+int roulette_topic_create(roulette_client *client, const char *topic, size_t topic_len,
+                          roulette_topic **handle);
+
+/** End a topic handle. NULL is allowed. Threads: any thread; no other may use it any more. */
+void roulette_topic_free(roulette_topic *handle);
+
+/** The cluster of a topic handle. Threads: any thread. */
+int roulette_topic_cluster(const roulette_topic *handle);
+
+/** roulette_publish() to a topic handle. Errors as there, without those of the topic. */
+int roulette_topic_publish(roulette_topic *handle, const void *payload, size_t payload_len);
+
+/** roulette_publish_wait() to a topic handle. */
+int roulette_topic_publish_wait(roulette_topic *handle, const void *payload, size_t payload_len,
+                                int timeout_ms);
+
+/* ---- Subscribe and receive ---------------------------------------------------------------- */
+
+/** What an entry that roulette_receive() returned is. */
+enum roulette_kind {
+    ROULETTE_KIND_MESSAGE = 0,
+    /** Messages of this subscriber and cluster were dropped here; `count` says how many. */
+    ROULETTE_KIND_DROPPED = 1,
+    /** The subscription's connection was lost; it will be restored. `error` says why. */
+    ROULETTE_KIND_LOST = 2,
+    /** The subscription is live again; messages may be missing before this point. */
+    ROULETTE_KIND_RESTORED = 3,
+    /** The subscription is over; `error` says why. The handle dies with the next receive. */
+    ROULETTE_KIND_ENDED = 4,
+};
+
+/**
+ * A received message or notice. The pointers lead into receive memory: read-only, valid until
+ * roulette_release(). Grows only at the end; its size travels with each call.
+ */
+struct roulette_message {
+    enum roulette_kind kind;
+    uint32_t cluster;    /**< index of the cluster it came from */
+    const char *topic;   /**< as published; not NUL-terminated; NULL in a notice */
+    const char *reply;   /**< NULL if none */
+    const char *headers; /**< the block from "NATS/1.0" to the empty line; NULL if none */
+    const void *payload; /**< not NULL in a message, also when its length is 0 */
+    uint32_t topic_len;
+    uint32_t reply_len;
+    uint32_t headers_len;
+    uint32_t payload_len;
+    roulette_subscription *subscription; /**< NULL in ROULETTE_KIND_DROPPED */
+    void *user_data;                     /**< as given to roulette_subscribe() */
+    uint64_t count;                      /**< ROULETTE_KIND_DROPPED: how many */
+    int error;                           /**< ROULETTE_KIND_LOST and _ENDED: why */
+    void *internal;                      /**< the library's */
+};
+
+/**
+ * Open a subscriber: the receiving end of one application thread.
+ *
+ * `options` NULL means the defaults.
+ *
+ * Ownership: roulette_subscriber_close() ends it.
+ * Threads:   any thread. The thread that uses it from here on is its owner thread; ownership may
+ *            be handed to another thread, but two threads never use it at once. Allocates.
+ * Returns:   0; ROULETTE_EINVAL, ROULETTE_ECLOSED, ROULETTE_ENOMEM, ROULETTE_ESYSTEM.
+ */
+int roulette_subscriber_open(roulette_client *client,
+                             const struct roulette_subscriber_options *options,
+                             roulette_subscriber **subscriber);
+
+/**
+ * End all subscriptions of a subscriber and the subscriber. Entries received and not released
+ * become invalid: release them first. NULL is allowed.
+ *
+ * Threads: the owner thread. Waits for each event thread to take note, without the network.
+ */
+void roulette_subscriber_close(roulette_subscriber *subscriber);
+
+/**
+ * A descriptor that is readable when roulette_receive() may have something. Poll it only after
+ * roulette_receive() returned 0; never read it.
+ *
+ * Ownership: the subscriber's. Threads: any thread.
+ * Returns:   the descriptor, or ROULETTE_EINVAL.
+ */
+int roulette_subscriber_fd(const roulette_subscriber *subscriber);
+
+/**
+ * Subscribe to a topic. `*` matches one token and `>` the rest; a topic with a wildcard is
+ * subscribed on every cluster. Any number of subscribers of one topic in a client cost the
+ * server one subscription and the network one copy.
+ *
+ * Returns before the server knows: a message that the same thread publishes afterwards arrives,
+ * for one that others publish, roulette_flush() first.
+ *
+ * `user_data` comes back in each message. `subscription` may be NULL.
+ *
+ * Ownership: the handle is the subscriber's; it dies with roulette_unsubscribe(), with the
+ *            receive that follows ROULETTE_KIND_ENDED, or with the subscriber.
+ * Threads:   the owner thread. Allocates; does not block.
+ * Returns:   0; ROULETTE_EEXIST (already subscribed; `*subscription` is set to the existing
+ *            handle); ROULETTE_ETOPIC, ROULETTE_EINVAL, ROULETTE_ECLOSED, ROULETTE_ENOMEM.
+ */
+int roulette_subscribe(roulette_subscriber *subscriber, const char *topic, size_t topic_len,
+                       void *user_data, roulette_subscription **subscription);
+
+/**
+ * End a subscription by its handle. Nothing of it is received afterwards.
+ *
+ * Threads: the owner thread. Does not block.
+ * Returns: 0; ROULETTE_ENOENT (it is not a live subscription of this subscriber), ROULETTE_EINVAL.
+ */
+int roulette_unsubscribe(roulette_subscriber *subscriber, roulette_subscription *subscription);
+
+/** End a subscription by its topic. As roulette_unsubscribe(). */
+int roulette_unsubscribe_topic(roulette_subscriber *subscriber, const char *topic,
+                               size_t topic_len);
+
+/**
+ * Receive up to `count` messages and notices, in order per cluster. Waits up to `timeout_ms`
+ * for the first one and takes whatever is there then.
+ *
+ * Ownership: each entry whose kind is ROULETTE_KIND_MESSAGE must be given to roulette_release();
+ *            notices may be.
+ * Threads:   the owner thread. Does not allocate. Makes a system call only to wait.
+ * Returns:   how many; 0 if there was nothing until the deadline; ROULETTE_EINVAL;
+ *            ROULETTE_ECLOSED (the client is closed and everything delivered was received).
+ */
+int roulette_receive_sized(roulette_subscriber *subscriber, struct roulette_message *messages,
+                           size_t message_size, size_t count, int timeout_ms);
+#define roulette_receive(subscriber, messages, count, timeout_ms)                              \
+    roulette_receive_sized((subscriber), (messages), sizeof(struct roulette_message), (count), \
+                           (timeout_ms))
+
+/**
+ * Release messages obtained from roulette_receive() or roulette_message_copy(), in any order and
+ * any grouping. Releasing one twice is a bug that ends the process with a message.
+ *
+ * Ownership: ends the caller's references; topic, reply, headers and payload die with them.
+ * Threads:   the owner thread. Does not block or allocate; makes a system call only if the
+ *            event thread ran out of receive memory and sleeps.
+ */
+void roulette_release_sized(roulette_subscriber *subscriber, struct roulette_message *messages,
+                            size_t message_size, size_t count);
+#define roulette_release(subscriber, messages, count) \
+    roulette_release_sized((subscriber), (messages), sizeof(struct roulette_message), (count))
+
+/**
+ * Copy a message out of receive memory, for holding it long. The copy may be used and released
+ * by any thread (with `subscriber` NULL), and outlives the subscriber and the client.
+ *
+ * Ownership: the caller's; roulette_release() ends it. The original is still to be released.
+ * Threads:   any thread that may read `message`. Allocates.
+ * Returns:   0; ROULETTE_EINVAL (not a message), ROULETTE_ENOMEM.
+ */
+int roulette_message_copy(const struct roulette_message *message, struct roulette_message *copy);
+
+/* ---- Statistics --------------------------------------------------------------------------- */
+
+/**
+ * Read the statistics of one cluster. Works after roulette_close() too.
+ *
+ * Threads: any thread. Does not block or allocate.
+ * Returns: 0; ROULETTE_EINVAL.
+ */
+int roulette_stats_sized(const roulette_client *client, size_t cluster,
+                         struct roulette_stats *stats, size_t size);
+#define roulette_stats_get(client, cluster, stats) \
+    roulette_stats_sized((client), (cluster), (stats), sizeof(struct roulette_stats))
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* ROULETTE_H */

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * Definitions that every rank uses: time units, branch hints, cache lines, small arithmetic.
+ */
+#ifndef RLT_BASE_DEFS_H
+#define RLT_BASE_DEFS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define RLT_NS_PER_US UINT64_C(1000)
+#define RLT_NS_PER_MS UINT64_C(1000000)
+#define RLT_NS_PER_S  UINT64_C(1000000000)
+
+/** A deadline that never comes. */
+#define RLT_NEVER UINT64_MAX
+
+#define RLT_CACHE_LINE 64
+
+#define rlt_likely(x)   __builtin_expect(!!(x), 1)
+#define rlt_unlikely(x) __builtin_expect(!!(x), 0)
+
+/** The struct of type `type` whose member `member` is at `pointer`. */
+#define rlt_container_of(pointer, type, member) \
+    ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
+
+static inline bool rlt_is_power_of_two(uint64_t value)
+{
+    return value != 0 && (value & (value - 1)) == 0;
+}
+
+static inline uint64_t rlt_min_u64(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline size_t rlt_min_size(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+#endif

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * A log: the caller's function, its context and the least severe level that reaches it.
+ */
+#ifndef RLT_BASE_LOG_H
+#define RLT_BASE_LOG_H
+
+#include "roulette.h"
+
+/** Immutable after roulette_open(); any thread may write to it. */
+struct rlt_log {
+    roulette_log_fn *write; /* NULL: silent */
+    void *context;
+    enum roulette_log_level level;
+};
+
+/** Format and write one line, cut at 512 bytes. Bytes below 0x20 come out as '?'. */
+void rlt_log(const struct rlt_log *log, enum roulette_log_level level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#endif

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * What a server's -ERR means for the client. Source: the table nats-clients.md A.7.
+ */
+#ifndef RLT_PROTO_SERVER_ERROR_H
+#define RLT_PROTO_SERVER_ERROR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/** What to do about an -ERR. */
+enum rlt_reaction {
+    RLT_REACTION_REPORT,       /* log and count; the connection stays */
+    RLT_REACTION_SUBSCRIPTION, /* as REPORT, and one subscription (or the last SUB) is over */
+    RLT_REACTION_RECONNECT,    /* the server closes: reconnect with backoff */
+};
+
+struct rlt_server_error {
+    enum rlt_reaction reaction;
+    int error; /* ROULETTE_EAUTH, _EPERMISSION, _ESTALE, _ESERVER … */
+    /* RLT_REACTION_SUBSCRIPTION: the topic and queue group between the quotes; NULL if the text
+     * names none. They lead into the text that was classified. */
+    const char *topic;
+    size_t topic_len;
+    const char *queue;
+    size_t queue_len;
+};
+
+/**
+ * Classify the text of an -ERR (without quotes around it). Case-insensitive, by prefix. A text
+ * that is not in the table is RLT_REACTION_REPORT with ROULETTE_ESERVER.
+ *
+ * Threads: any thread. Does not block or allocate.
+ */
+struct rlt_server_error rlt_server_error_classify(const char *text, size_t len);
+
+#endif
