@@ -157,12 +157,10 @@ int main(int argc, char **argv)
             counts[run(test)]++;
         }
     }
-    fprintf(stderr, "[====] Synthesis: Tested: %u | Passing: %u | Failing: %u | Crashing: %u\n",
+    fprintf(stderr, "[====] Synthesis: Tested: %u | Passing: %u | Failing: %u | Crashing: %u",
             counts[PASSED] + counts[FAILED] + counts[CRASHED], counts[PASSED], counts[FAILED],
             counts[CRASHED]);
-    if (counts[SKIPPED] != 0) {
-        fprintf(stderr, "[SKIP] %u skipped\n", counts[SKIPPED]);
-    }
+    fprintf(stderr, counts[SKIPPED] != 0 ? " | Skipped: %u\n" : "\n", counts[SKIPPED]);
     return counts[FAILED] + counts[CRASHED] != 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
