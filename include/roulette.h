@@ -56,6 +56,11 @@
 extern "C" {
 #endif
 
+/* The library hides everything that is not declared here. */
+#ifdef __GNUC__
+#pragma GCC visibility push(default)
+#endif
+
 /* ---- Version ------------------------------------------------------------------------------ */
 
 #define ROULETTE_VERSION_MAJOR 0
@@ -565,6 +570,10 @@ int roulette_stats_sized(const roulette_client *client, size_t cluster,
                          struct roulette_stats *stats, size_t size);
 #define roulette_stats_get(client, cluster, stats) \
     roulette_stats_sized((client), (cluster), (stats), sizeof(struct roulette_stats))
+
+#ifdef __GNUC__
+#pragma GCC visibility pop
+#endif
 
 #ifdef __cplusplus
 }
