@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+#include "lockfree/lane.h"
+
+#include <string.h>
+
+#include "base/memory.h"
+#include "roulette.h"
+
+static_assert(offsetof(struct rlt_lane, tail) % RLT_CACHE_LINE == 0, "producer's own line");
+static_assert(offsetof(struct rlt_lane, head) % RLT_CACHE_LINE == 0, "consumer's own line");
+static_assert(offsetof(struct rlt_lane, head) - offsetof(struct rlt_lane, tail) >= RLT_CACHE_LINE,
+              "producer and consumer on different lines");
+
+void rlt_lane_init(struct rlt_lane *lane)
+{
+    memset(lane, 0, sizeof(*lane));
+    /* No block yet: the first commit writes a checkpoint. */
+    lane->block_seen = UINT64_MAX;
+}
+
+int rlt_lane_allocate(struct rlt_lane *lane, size_t capacity)
+{
+    RLT_ASSERT(rlt_is_power_of_two(capacity));
+    RLT_ASSERT(capacity >= RLT_LANE_CAPACITY_MIN && capacity <= RLT_LANE_CAPACITY_MAX);
+    size_t blocks = capacity >> RLT_LANE_BLOCK_BITS;
+    blocks = blocks != 0 ? blocks : 1;
+    lane->checkpoints = rlt_memory_alloc(blocks, sizeof(*lane->checkpoints));
+    if (lane->checkpoints == NULL) {
+        return ROULETTE_ENOMEM;
+    }
+    lane->bytes = rlt_memory_alloc_aligned(4096, capacity);
+    if (lane->bytes == NULL) {
+        rlt_memory_free((void *)lane->checkpoints);
+        lane->checkpoints = NULL;
+        return ROULETTE_ENOMEM;
+    }
+    lane->capacity = capacity;
+    return 0;
+}
+
+void rlt_lane_fini(struct rlt_lane *lane)
+{
+    rlt_memory_free((void *)lane->checkpoints);
+    rlt_memory_free(lane->bytes);
+    lane->checkpoints = NULL;
+    lane->bytes = NULL;
+    lane->capacity = 0;
+}
+
+/* The checkpoint of `block` if it lies in (lane->cursor, end); otherwise a position of 0. */
+static struct rlt_lane_mark checkpoint_in(struct rlt_lane *lane, uint64_t block, uint64_t end)
+{
+    size_t index = (size_t)(block & ((lane->capacity >> RLT_LANE_BLOCK_BITS) - 1));
+    uint64_t packed = atomic_load_explicit(&lane->checkpoints[index], memory_order_relaxed);
+    struct rlt_lane_mark mark = rlt_lane_unpack(packed, lane->cursor);
+    /* A value of an earlier lap unpacks to a position far ahead, outside this block. */
+    bool valid = mark.position >> RLT_LANE_BLOCK_BITS == block &&
+                 mark.position > lane->cursor.position && mark.position < end;
+    return valid ? mark : (struct rlt_lane_mark){0, 0};
+}
+
+/* The best frame boundary near cursor + limit: the last one before it, else the first behind. */
+static struct rlt_lane_mark cut(struct rlt_lane *lane, size_t limit, struct rlt_lane_mark end)
+{
+    uint64_t first = lane->cursor.position >> RLT_LANE_BLOCK_BITS;
+    uint64_t middle = (lane->cursor.position + limit) >> RLT_LANE_BLOCK_BITS;
+    uint64_t last = (end.position - 1) >> RLT_LANE_BLOCK_BITS;
+    for (uint64_t block = middle; block > first; block--) {
+        struct rlt_lane_mark mark = checkpoint_in(lane, block, end.position);
+        if (mark.position != 0 && mark.position <= lane->cursor.position + limit) {
+            return mark;
+        }
+    }
+    for (uint64_t block = middle > first ? middle : first + 1; block <= last; block++) {
+        struct rlt_lane_mark mark = checkpoint_in(lane, block, end.position);
+        if (mark.position != 0) {
+            return mark;
+        }
+    }
+    return end;
+}
+
+bool rlt_lane_peek(struct rlt_lane *lane, size_t limit, struct rlt_lane_chunk *chunk)
+{
+    struct rlt_lane_mark end = rlt_lane_tail(lane);
+    if (end.position == lane->cursor.position) {
+        return false;
+    }
+    uint64_t lap_size = lane->capacity;
+    uint64_t lap_end = (lane->cursor.position & ~(lap_size - 1)) + lap_size;
+    if (end.position > lap_end) {
+        /* A frame was committed in the next lap, so the producer wrote where this one ended. */
+        if (lane->lap_end.position > lane->cursor.position) {
+            end = lane->lap_end;
+        } else {
+            /* The cursor stands at the gap: go on with the next lap. */
+            lane->cursor.position = lap_end;
+        }
+    }
+    if (limit < end.position - lane->cursor.position) {
+        end = cut(lane, limit, end);
+    }
+    chunk->bytes = lane->bytes + (lane->cursor.position & (lap_size - 1));
+    chunk->len = (size_t)(end.position - lane->cursor.position);
+    chunk->start = lane->cursor;
+    chunk->end = end;
+    return true;
+}
+
+uint64_t rlt_lane_discard(struct rlt_lane *lane)
+{
+    struct rlt_lane_mark end = rlt_lane_tail(lane);
+    uint64_t messages = end.count - lane->cursor.count;
+    lane->cursor = end;
+    rlt_lane_release(lane, end.position);
+    return messages;
+}
+
+bool rlt_lane_take_waiter(struct rlt_lane *lane)
+{
+    /* The fence orders the head's store before this load: see rlt_lane_wait_begin(). */
+    atomic_thread_fence(memory_order_seq_cst);
+    if (atomic_load_explicit(&lane->waiting, memory_order_relaxed) == 0) {
+        return false;
+    }
+    uint64_t queued = rlt_lane_queued_bytes(lane);
+    if (queued != 0 && queued > lane->capacity - lane->capacity / 4) {
+        return false;
+    }
+    /* Relaxed: the sleeper acquires the head afterwards. */
+    return atomic_exchange_explicit(&lane->waiting, 0, memory_order_relaxed) != 0;
+}

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT */
+#include "lockfree/slab.h"
+
+#include <string.h>
+
+#include "base/memory.h"
+#include "roulette.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#define RLT_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define RLT_ASAN 1
+#endif
+#endif
+
+/* The kernel's writes are invisible to ASan, so a free slab is poisoned here and io/ checks that
+ * a buffer is not, when it submits a receive and when it reaps one (reliability: ASan is blind to
+ * the kernel). */
+#ifdef RLT_ASAN
+#include <sanitizer/asan_interface.h>
+#define poison(pointer, len)   ASAN_POISON_MEMORY_REGION(pointer, len)
+#define unpoison(pointer, len) ASAN_UNPOISON_MEMORY_REGION(pointer, len)
+#else
+#define poison(pointer, len)   ((void)(pointer), (void)(len))
+#define unpoison(pointer, len) ((void)(pointer), (void)(len))
+#endif
+
+static struct rlt_slab *slab_at(const struct rlt_slab_pool *pool, uint32_t index)
+{
+    return (struct rlt_slab *)(void *)(pool->arena + (size_t)index * pool->slab_bytes);
+}
+
+static struct rlt_slab *make(struct rlt_slab_pool *pool, uint32_t index, uint32_t length)
+{
+    struct rlt_slab *slab = slab_at(pool, index);
+    unpoison(slab, pool->slab_bytes * length);
+    slab->pool = pool;
+    slab->index = index;
+    slab->length = length;
+    slab->capacity = pool->slab_bytes * length - sizeof(*slab);
+    slab->issued = 0;
+    /* Relaxed: no other thread knows the slab until a descriptor is published. */
+    atomic_store_explicit(&slab->references, RLT_SLAB_BIAS, memory_order_relaxed);
+    return slab;
+}
+
+static void set_free(struct rlt_slab_pool *pool, uint32_t index, uint32_t length)
+{
+    for (uint32_t i = index; i < index + length; i++) {
+        RLT_ASSERT((pool->free_bits[i / 64] & (UINT64_C(1) << (i % 64))) == 0);
+        pool->free_bits[i / 64] |= UINT64_C(1) << (i % 64);
+    }
+    pool->free_count += length;
+    poison(slab_at(pool, index), pool->slab_bytes * length);
+}
+
+static void set_used(struct rlt_slab_pool *pool, uint32_t index, uint32_t length)
+{
+    for (uint32_t i = index; i < index + length; i++) {
+        pool->free_bits[i / 64] &= ~(UINT64_C(1) << (i % 64));
+    }
+    pool->free_count -= length;
+}
+
+int rlt_slab_pool_init(struct rlt_slab_pool *pool, size_t slab_bytes, uint32_t slab_count,
+                       struct rlt_doorbell *doorbell, uint32_t doorbell_interest)
+{
+    RLT_ASSERT(rlt_is_power_of_two(slab_bytes) && slab_bytes >= 65536);
+    RLT_ASSERT(slab_count >= 4 && slab_count <= RLT_SLAB_COUNT_MAX);
+    memset(pool, 0, sizeof(*pool));
+    /* One more than slab_count: the spare. */
+    pool->arena = rlt_memory_alloc_aligned(slab_bytes, slab_bytes * ((size_t)slab_count + 1));
+    if (pool->arena == NULL) {
+        return ROULETTE_ENOMEM;
+    }
+    pool->slab_bytes = slab_bytes;
+    pool->slab_count = slab_count;
+    pool->doorbell = doorbell;
+    pool->doorbell_interest = doorbell_interest;
+    pool->spare = make(pool, slab_count, 1);
+    set_free(pool, 0, slab_count);
+    return 0;
+}
+
+void rlt_slab_pool_fini(struct rlt_slab_pool *pool)
+{
+    if (pool->arena != NULL) {
+        unpoison(pool->arena, pool->slab_bytes * ((size_t)pool->slab_count + 1));
+        rlt_memory_free(pool->arena);
+        pool->arena = NULL;
+    }
+}
+
+static void collect(struct rlt_slab_pool *pool)
+{
+    struct rlt_stack_node *node = rlt_stack_take(&pool->returned);
+    while (node != NULL) {
+        struct rlt_slab *slab = rlt_container_of(node, struct rlt_slab, returned);
+        node = node->next;
+        set_free(pool, slab->index, slab->length);
+    }
+}
+
+struct rlt_slab *rlt_slab_acquire(struct rlt_slab_pool *pool)
+{
+    collect(pool);
+    for (uint32_t word = 0; word * 64 < pool->slab_count; word++) {
+        if (pool->free_bits[word] != 0) {
+            uint32_t index = word * 64 + (uint32_t)__builtin_ctzll(pool->free_bits[word]);
+            set_used(pool, index, 1);
+            return make(pool, index, 1);
+        }
+    }
+    return NULL;
+}
+
+struct rlt_slab *rlt_slab_acquire_run(struct rlt_slab_pool *pool, size_t bytes)
+{
+    RLT_ASSERT(bytes <= rlt_slab_run_max(pool));
+    collect(pool);
+    size_t total = bytes + sizeof(struct rlt_slab);
+    uint32_t length = (uint32_t)((total + pool->slab_bytes - 1) / pool->slab_bytes);
+    uint32_t found = 0;
+    for (uint32_t i = pool->slab_count; i-- > 0;) {
+        bool is_free = (pool->free_bits[i / 64] & (UINT64_C(1) << (i % 64))) != 0;
+        found = is_free ? found + 1 : 0;
+        if (found == length) {
+            set_used(pool, i, length);
+            return make(pool, i, length);
+        }
+    }
+    return NULL;
+}
+
+void rlt_slab_settle(struct rlt_slab *slab)
+{
+    struct rlt_slab_pool *pool = slab->pool;
+    if (slab == pool->spare) {
+        RLT_ASSERT(slab->issued == 0);
+        return;
+    }
+    int64_t surplus = RLT_SLAB_BIAS - slab->issued;
+    /* Acquire-release: we may be the last, and then reuse what consumers have read. */
+    int64_t before = atomic_fetch_sub_explicit(&slab->references, surplus, memory_order_acq_rel);
+    RLT_ASSERT(before >= surplus);
+    if (before == surplus) {
+        set_free(pool, slab->index, slab->length);
+    }
+}
+
+bool rlt_slab_is_idle(struct rlt_slab *slab)
+{
+    /* Acquire: the consumers' reads come before the next bytes. */
+    int64_t references = atomic_load_explicit(&slab->references, memory_order_acquire);
+    return RLT_SLAB_BIAS - references == slab->issued;
+}
+
+void rlt_slab_rewind(struct rlt_slab *slab)
+{
+    RLT_DASSERT(rlt_slab_is_idle(slab));
+    slab->issued = 0;
+    /* Relaxed: nobody else holds a reference, and the next descriptor publishes it. */
+    atomic_store_explicit(&slab->references, RLT_SLAB_BIAS, memory_order_relaxed);
+}
+
+bool rlt_slab_release(struct rlt_slab *slab, int64_t count)
+{
+    /* The slab may be gone the moment the count is subtracted by all others too: read first. */
+    struct rlt_slab_pool *pool = slab->pool;
+    /* Release: our reads of the slab come before its reuse. Acquire: if we are the last, all
+     * others' reads come before we hand it back. */
+    int64_t before = atomic_fetch_sub_explicit(&slab->references, count, memory_order_acq_rel);
+    RLT_ASSERT(before >= count);
+    if (before != count) {
+        return false;
+    }
+    rlt_stack_push(&pool->returned, &slab->returned);
+    return rlt_doorbell_ring(pool->doorbell, pool->doorbell_interest);
+}

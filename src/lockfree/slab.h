@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * Slabs: the receive memory of one connection. A pool is one arena of equal slabs, made at the
+ * start; the event thread acquires slabs (or runs of adjacent ones, for large frames), the kernel
+ * writes into them, descriptors of received messages refer to them, and the last release gives
+ * them back. Nothing is allocated after the start, and a server cannot make a pool grow.
+ *
+ * References are biased: a slab in use starts with RLT_SLAB_BIAS; the event thread counts the
+ * references it hands out in a field of its own, without atomics, and settles once, when it is
+ * done with the slab: it subtracts the bias less what it handed out. Consumers subtract what they
+ * release, any number at once. Whoever brings the count to 0 returns the slab. Before the bias is
+ * settled it cannot become 0, whatever consumers do.
+ *
+ * Threads:    acquire, issue, settle: the event thread. Release: any thread.
+ * Progress:   wait-free, except that a return pushes onto a lock-free stack.
+ * Exhausted:  acquire returns NULL.
+ * Reclaiming: the pool is destroyed when no reference can be released any more.
+ */
+#ifndef RLT_LOCKFREE_SLAB_H
+#define RLT_LOCKFREE_SLAB_H
+
+#include <stdalign.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/assert.h"
+#include "base/defs.h"
+#include "lockfree/doorbell.h"
+#include "lockfree/stack.h"
+
+#define RLT_SLAB_BIAS      ((int64_t)1 << 40)
+#define RLT_SLAB_COUNT_MAX 4096
+
+struct rlt_slab_pool;
+
+/** The head of a slab; the received bytes follow it. Aligned to the pool's slab size. */
+struct rlt_slab {
+    /* Immutable while the slab is in use. */
+    struct rlt_slab_pool *pool;
+    uint32_t index;  /* of the (first) slab in the pool */
+    uint32_t length; /* slabs in this run; 1 for a plain slab */
+    size_t capacity; /* bytes in `bytes` */
+
+    /* Event thread: references handed out since the slab was acquired. */
+    int64_t issued;
+
+    /* All threads. Release on subtracting, acquire by whoever brings it to 0. */
+    alignas(RLT_CACHE_LINE) _Atomic(int64_t) references;
+    struct rlt_stack_node returned;
+
+    alignas(RLT_CACHE_LINE) uint8_t bytes[];
+};
+
+struct rlt_slab_pool {
+    uint8_t *arena;
+    size_t slab_bytes; /* a power of two, head included */
+    uint32_t slab_count;
+    /* A slab for frames that nobody can keep, when all others are in use; never referenced. */
+    struct rlt_slab *spare;
+    /* Told when a slab is returned; immutable. */
+    struct rlt_doorbell *doorbell;
+    uint32_t doorbell_interest;
+
+    /* Event thread: bit set = free. The lowest free slab is taken first, so that few are touched;
+     * runs are taken from the top. */
+    uint64_t free_bits[RLT_SLAB_COUNT_MAX / 64];
+    uint32_t free_count;
+
+    alignas(RLT_CACHE_LINE) struct rlt_stack returned;
+};
+
+/**
+ * Make a pool of `slab_count` slabs of `slab_bytes` (a power of two, at least 64 KiB).
+ *
+ * Ownership: rlt_slab_pool_fini() ends it.
+ * Returns:   0 or ROULETTE_ENOMEM.
+ */
+int rlt_slab_pool_init(struct rlt_slab_pool *pool, size_t slab_bytes, uint32_t slab_count,
+                       struct rlt_doorbell *doorbell, uint32_t doorbell_interest);
+
+/** Free the arena. Threads: when nobody uses a slab any more. NULL fields are allowed. */
+void rlt_slab_pool_fini(struct rlt_slab_pool *pool);
+
+/** A free slab, with the bias as its references; NULL if there is none. Threads: event thread. */
+struct rlt_slab *rlt_slab_acquire(struct rlt_slab_pool *pool);
+
+/**
+ * A run of adjacent slabs with room for `bytes`; NULL if there is none.
+ *
+ * Threads: the event thread.
+ */
+struct rlt_slab *rlt_slab_acquire_run(struct rlt_slab_pool *pool, size_t bytes);
+
+/** The most bytes that rlt_slab_acquire_run() is asked for: a quarter of the pool. */
+static inline size_t rlt_slab_run_max(const struct rlt_slab_pool *pool)
+{
+    return pool->slab_bytes * pool->slab_count / 4 - sizeof(struct rlt_slab);
+}
+
+/** The event thread is done with a slab: it returns with its last reference. */
+void rlt_slab_settle(struct rlt_slab *slab);
+
+/** Whether all references handed out so far were released. Threads: the event thread. */
+bool rlt_slab_is_idle(struct rlt_slab *slab);
+
+/** Make an idle slab as if newly acquired. Threads: the event thread. */
+void rlt_slab_rewind(struct rlt_slab *slab);
+
+/**
+ * Release `count` references.
+ *
+ * Threads: any thread.
+ * Returns: true if the caller must wake the event thread (it waits for slabs).
+ */
+bool rlt_slab_release(struct rlt_slab *slab, int64_t count);
+
+/** Slabs that are in use now, returned ones that the event thread has not seen included. */
+static inline uint32_t rlt_slab_pool_in_use(const struct rlt_slab_pool *pool)
+{
+    return pool->slab_count - pool->free_count;
+}
+
+/** The slab that a byte of a plain slab, or of the first slab of a run, lies in. */
+static inline struct rlt_slab *rlt_slab_of(const void *byte, size_t slab_bytes)
+{
+    return (struct rlt_slab *)((uintptr_t)byte & ~(uintptr_t)(slab_bytes - 1));
+}
+
+#endif

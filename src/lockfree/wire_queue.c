@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+#include "lockfree/wire_queue.h"
+
+#include <string.h>
+
+#include "roulette.h"
+
+void rlt_wire_queue_init(struct rlt_wire_queue *queue, size_t lane_capacity,
+                         struct rlt_doorbell *doorbell)
+{
+    memset(queue, 0, sizeof(*queue));
+    queue->lane_capacity = lane_capacity;
+    queue->doorbell = doorbell;
+    for (int i = 0; i < RLT_WIRE_LANES; i++) {
+        rlt_lane_init(&queue->lanes[i]);
+    }
+    rlt_shared_lane_init(&queue->shared);
+}
+
+void rlt_wire_queue_fini(struct rlt_wire_queue *queue)
+{
+    for (int i = 0; i < RLT_WIRE_LANES; i++) {
+        rlt_lane_fini(&queue->lanes[i]);
+    }
+    rlt_shared_lane_fini(&queue->shared);
+}
+
+/* Raise `used` to at least `count`. */
+static void note_used(struct rlt_wire_queue *queue, uint32_t count)
+{
+    uint32_t used = atomic_load_explicit(&queue->used, memory_order_relaxed);
+    while (used < count &&
+           !atomic_compare_exchange_weak_explicit(&queue->used, &used, count, memory_order_relaxed,
+                                                  memory_order_relaxed)) {
+    }
+}
+
+int rlt_wire_queue_acquire(struct rlt_wire_queue *queue)
+{
+    for (int i = 0; i < RLT_WIRE_LANES; i++) {
+        uint32_t expected = 0;
+        /* Acquire: partner of the release in give_back. */
+        if (!atomic_compare_exchange_strong_explicit(&queue->taken[i], &expected, 1,
+                                                     memory_order_acquire, memory_order_relaxed)) {
+            continue;
+        }
+        struct rlt_lane *lane = &queue->lanes[i];
+        if (lane->bytes == NULL && rlt_lane_allocate(lane, queue->lane_capacity) < 0) {
+            rlt_wire_queue_give_back(queue, i);
+            return ROULETTE_ENOMEM;
+        }
+        note_used(queue, (uint32_t)i + 1);
+        return i;
+    }
+    int result = rlt_shared_lane_allocate(&queue->shared, queue->lane_capacity);
+    return result < 0 ? result : RLT_WIRE_LANES;
+}
+
+void rlt_wire_queue_give_back(struct rlt_wire_queue *queue, int lane)
+{
+    if (lane < RLT_WIRE_LANES) {
+        /* Release: the next thread sees the producer's side of the lane as we left it. */
+        atomic_store_explicit(&queue->taken[lane], 0, memory_order_release);
+    }
+}
+
+uint64_t rlt_wire_queue_accepted(const struct rlt_wire_queue *queue)
+{
+    uint64_t total = atomic_load_explicit(&queue->shared.accepted, memory_order_relaxed);
+    for (int i = 0; i < RLT_WIRE_LANES; i++) {
+        total += atomic_load_explicit(&queue->lanes[i].accepted, memory_order_relaxed);
+    }
+    return total;
+}
+
+uint64_t rlt_wire_queue_bytes(const struct rlt_wire_queue *queue)
+{
+    uint64_t total = rlt_shared_lane_queued_bytes(&queue->shared);
+    for (int i = 0; i < RLT_WIRE_LANES; i++) {
+        total += rlt_lane_queued_bytes(&queue->lanes[i]);
+    }
+    return total;
+}
+
+bool rlt_wire_queue_is_empty(struct rlt_wire_queue *queue)
+{
+    uint32_t used = rlt_wire_queue_used(queue);
+    for (uint32_t i = 0; i < used; i++) {
+        if (!rlt_lane_is_empty(&queue->lanes[i])) {
+            return false;
+        }
+    }
+    return rlt_shared_lane_is_empty(&queue->shared);
+}
+
+uint64_t rlt_wire_queue_discard(struct rlt_wire_queue *queue)
+{
+    uint64_t messages = rlt_shared_lane_discard(&queue->shared);
+    for (int i = 0; i < RLT_WIRE_LANES; i++) {
+        messages += rlt_lane_discard(&queue->lanes[i]);
+    }
+    return messages;
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * The wire queue of one connection: a bundle of lanes, one for each publishing thread, made at
+ * its first publish and handed on when the thread ends; and one shared lane for the threads
+ * beyond RLT_WIRE_LANES.
+ *
+ * Producers:  any number of threads, each on its own lane: they never touch each other's cache
+ *             lines. Consumer: the event thread.
+ * Progress:   that of the lanes.
+ * Reclaiming: a lane's memory lives as long as the queue; a lane that a thread gave back keeps
+ *             its unsent bytes and its positions, and the next thread goes on behind them.
+ */
+#ifndef RLT_LOCKFREE_WIRE_QUEUE_H
+#define RLT_LOCKFREE_WIRE_QUEUE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lockfree/doorbell.h"
+#include "lockfree/lane.h"
+#include "lockfree/shared_lane.h"
+
+/** Lanes for one thread each. */
+#define RLT_WIRE_LANES 15
+
+/** Whether publishers may put something in. */
+enum rlt_wire_state {
+    RLT_WIRE_OPEN = 0,
+    RLT_WIRE_UNREACHABLE = 1, /* max_retry attempts have failed */
+    RLT_WIRE_CLOSED = 2,
+};
+
+struct rlt_wire_queue {
+    /* Read by publishers at each call, written by the event thread when a connection changes. */
+    alignas(RLT_CACHE_LINE) _Atomic(uint32_t) state; /* relaxed: a late view is harmless */
+    _Atomic(uint32_t) payload_max;                   /* relaxed: as above; checked again */
+    struct rlt_doorbell *doorbell;                   /* the event thread's; immutable */
+    size_t lane_capacity;                            /* immutable */
+
+    /* 0 free, 1 taken. Acquire when taken, release when given back: the next thread continues
+     * where the last one ended. */
+    alignas(RLT_CACHE_LINE) _Atomic(uint32_t) taken[RLT_WIRE_LANES];
+    /* Lanes that were ever taken: the event thread looks at these. Relaxed: a lane that it does
+     * not see yet has no committed bytes that anybody was promised to be sent first. */
+    _Atomic(uint32_t) used;
+
+    struct rlt_lane lanes[RLT_WIRE_LANES];
+    struct rlt_shared_lane shared;
+};
+
+/** Make a queue whose lanes have `lane_capacity` bytes (a power of two) each. */
+void rlt_wire_queue_init(struct rlt_wire_queue *queue, size_t lane_capacity,
+                         struct rlt_doorbell *doorbell);
+
+/** Free all lanes. Threads: after all producers and the event thread have stopped. */
+void rlt_wire_queue_fini(struct rlt_wire_queue *queue);
+
+/**
+ * Take a lane for the calling thread, or make sure that the shared lane is there.
+ *
+ * Threads: any thread. Allocates a lane that was never used before.
+ * Returns: the lane's index, RLT_WIRE_LANES for the shared lane; ROULETTE_ENOMEM;
+ *          ROULETTE_EAGAIN (another thread is just making the shared lane).
+ */
+int rlt_wire_queue_acquire(struct rlt_wire_queue *queue);
+
+/** Give a lane back. Threads: the one that took it. */
+void rlt_wire_queue_give_back(struct rlt_wire_queue *queue, int lane);
+
+/** Messages that were ever committed. Threads: any thread. */
+uint64_t rlt_wire_queue_accepted(const struct rlt_wire_queue *queue);
+
+/** Bytes committed and not released. Threads: any thread; a moment's value. */
+uint64_t rlt_wire_queue_bytes(const struct rlt_wire_queue *queue);
+
+/** Number of lanes to look at. Threads: the event thread. */
+static inline uint32_t rlt_wire_queue_used(struct rlt_wire_queue *queue)
+{
+    return atomic_load_explicit(&queue->used, memory_order_relaxed);
+}
+
+/** Whether no lane has anything to peek at. Threads: the event thread. */
+bool rlt_wire_queue_is_empty(struct rlt_wire_queue *queue);
+
+/** Drop everything committed; returns the number of messages. Threads: the event thread. */
+uint64_t rlt_wire_queue_discard(struct rlt_wire_queue *queue);
+
+#endif
