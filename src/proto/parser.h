@@ -33,11 +33,11 @@ enum rlt_parse_error {
     RLT_PARSE_UNKNOWN_OP = 1, /* the first bytes are no operation a server sends */
     RLT_PARSE_LINE_TOO_LONG,  /* no line end within the cap */
     RLT_PARSE_LINE_END,       /* CR without LF, or LF without CR */
-    RLT_PARSE_ARGUMENT_COUNT, /* MSG has not 3 or 4, HMSG not 4 or 5 arguments */
+    RLT_PARSE_ARGUMENT_COUNT, /* MSG has not 3 or 4, HMSG not 4 or 5, PING, PONG or +OK has any */
     RLT_PARSE_NUMBER,         /* a number has other bytes than digits, or too many */
     RLT_PARSE_HEADER_SIZE,    /* HMSG: the header size is above the total size */
     RLT_PARSE_TERMINATOR,     /* the payload is not followed by CR LF */
-    RLT_PARSE_ARGUMENT_EMPTY, /* INFO or -ERR without its text */
+    RLT_PARSE_ARGUMENT_EMPTY, /* INFO or -ERR without its text; but "-ERR ''" has one, of 0 bytes */
 };
 
 /**

@@ -1,0 +1,479 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A MSG line is split in one of two ways: split_strict() takes short lines of the form that servers
+ * write, 32 bytes at a time; split_tolerant() takes all that the protocol allows, byte by byte.
+ * Both leave the same `struct arguments`, and finish_message() does all that follows. So the fast
+ * way can refuse a line that the slow way takes, but never give another result for it.
+ *
+ * Errors are found in an order that depends on the bytes before the error only: the verb, the
+ * byte behind it, the line's end, then (of a complete line) its arguments, then the terminator.
+ * That is why a stream gives the same result however it is cut.
+ */
+#include "proto/parser.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/defs.h"
+#include "proto/scan.h"
+
+/** For what must melt into rlt_parse(): a call would move the spans from registers to memory. */
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+/** The server parses at most 9 digits of a size (parseSize); so RLT_SIZE_MAX needs no check. */
+#define SIZE_DIGITS_MAX 9
+/** Digits of 2^63 - 1. */
+#define SID_DIGITS_MAX 19
+/** The most arguments of any line: HMSG with a reply. */
+#define ARGUMENTS_MAX 5
+
+/** What parse_strict() leaves to parse_tolerant(). No operation is one byte long. */
+#define NOT_STRICT 1
+
+/** The first word of a line. Unlike for enum rlt_op, HMSG is one of its own. */
+enum verb { VERB_MSG, VERB_HMSG, VERB_PING, VERB_PONG, VERB_OK, VERB_INFO, VERB_ERR, VERB_COUNT };
+
+static const struct {
+    char name[5]; /* upper case */
+    uint8_t len;
+} verbs[VERB_COUNT] = {
+    [VERB_MSG] = {"MSG", 3},   [VERB_HMSG] = {"HMSG", 4}, [VERB_PING] = {"PING", 4},
+    [VERB_PONG] = {"PONG", 4}, [VERB_OK] = {"+OK", 3},    [VERB_INFO] = {"INFO", 4},
+    [VERB_ERR] = {"-ERR", 4},
+};
+
+/** A part of a line. */
+struct span {
+    size_t start;
+    size_t end;
+};
+
+/**
+ * The parts of a complete MSG or HMSG line, counted from the topic. Those it does not have are
+ * empty.
+ */
+struct arguments {
+    const uint8_t *topic;
+    size_t topic_len;
+    struct span sid;
+    struct span reply;
+    struct span header_size;
+    struct span total_size;
+    size_t body_offset;
+};
+
+static inline bool is_blank(uint8_t byte)
+{
+    return byte == ' ' || byte == '\t';
+}
+
+static inline size_t span_len(struct span span)
+{
+    return span.end - span.start;
+}
+
+/**
+ * The number in a span of 1 to 7 bytes, all at once; false if a byte is not a digit.
+ *
+ * Reads the 8 bytes that end one byte behind the span. They lie within the line: at least
+ * "MSG a " is before a number and at least CR is behind it.
+ */
+ALWAYS_INLINE bool read_short_number(const uint8_t *bytes, struct span span, uint64_t *value)
+{
+    uint64_t word;
+    memcpy(&word, bytes + span.end - 7, sizeof word);
+    /* The last digit moves to the top byte; what lies before the first becomes 0. */
+    word = (le64toh(word) << 8) ^ UINT64_C(0x3030303030303030);
+    word &= UINT64_MAX << (64 - 8 * span_len(span));
+    uint64_t above_nine = (word + UINT64_C(0x7676767676767676)) | word;
+    if (rlt_unlikely((above_nine & UINT64_C(0x8080808080808080)) != 0))
+        return false;
+    /* Join neighbours: 8 numbers of 1 digit, 4 of 2, 2 of 4, 1 of 8. */
+    word = (word * 10 + (word >> 8)) & UINT64_C(0x00ff00ff00ff00ff);
+    word = (word * 100 + (word >> 16)) & UINT64_C(0x0000ffff0000ffff);
+    *value = (word * 10000 + (word >> 32)) & UINT32_MAX;
+    return true;
+}
+
+/** The number in a span of at most SID_DIGITS_MAX bytes; false if it is none or above 2^63 - 1. */
+static bool read_long_number(const uint8_t *bytes, struct span span, uint64_t *value)
+{
+    uint64_t sum = 0;
+    RLT_DASSERT(span_len(span) <= SID_DIGITS_MAX);
+    for (size_t i = span.start; i < span.end; i++) {
+        uint8_t digit = (uint8_t)(bytes[i] - '0');
+        if (digit > 9)
+            return false;
+        if (sum > ((uint64_t)INT64_MAX - digit) / 10)
+            return false;
+        sum = sum * 10 + digit;
+    }
+    *value = sum;
+    return true;
+}
+
+/**
+ * A sid: the lengths vary from line to line but nothing waits for the number, so the way without
+ * branches is the better one.
+ */
+ALWAYS_INLINE bool read_sid(const uint8_t *bytes, struct span span, uint64_t *value)
+{
+    if (rlt_likely(span_len(span) <= 7))
+        return read_short_number(bytes, span, value);
+    return span_len(span) <= SID_DIGITS_MAX && read_long_number(bytes, span, value);
+}
+
+/**
+ * A size: where the next operation starts depends on it, so it must be there soon. From the last
+ * digit to the first each address depends on the span's end only; how many digits there are is
+ * left to the branch predictor.
+ */
+ALWAYS_INLINE bool read_size(const uint8_t *bytes, struct span span, uint32_t *value)
+{
+    uint32_t sum = (uint32_t)bytes[span.end - 1] - '0';
+    uint32_t scale = 10;
+    if (rlt_unlikely(sum > 9 || span_len(span) > SIZE_DIGITS_MAX))
+        return false;
+    for (size_t i = span.end - 1; i-- > span.start; scale *= 10) {
+        uint32_t digit = (uint32_t)bytes[i] - '0';
+        if (rlt_unlikely(digit > 9))
+            return false;
+        sum += digit * scale;
+    }
+    *value = sum;
+    return true;
+}
+
+/** Name the arguments of a line; `spans` count from the topic. */
+ALWAYS_INLINE struct arguments arrange(const uint8_t *topic, const struct span *spans,
+                                       uint32_t count, bool has_header)
+{
+    struct arguments args = {.topic = topic, .topic_len = spans[0].end, .sid = spans[1]};
+    args.total_size = spans[count - 1];
+    if (has_header)
+        args.header_size = spans[count - 2];
+    if (count > (has_header ? 4 : 3))
+        args.reply = spans[2];
+    return args;
+}
+
+/** What is common to both ways to split a line. Returns: as rlt_parse(). */
+ALWAYS_INLINE int64_t finish_message(const uint8_t *bytes, size_t len, const struct arguments *args,
+                                     struct rlt_frame *frame)
+{
+    const uint8_t *topic = args->topic;
+    uint64_t sid;
+    uint32_t header_len = 0;
+    uint32_t body_len;
+
+    if (rlt_unlikely(!read_size(topic, args->total_size, &body_len)))
+        return -RLT_PARSE_NUMBER;
+    if (rlt_unlikely(!read_sid(topic, args->sid, &sid)))
+        return -RLT_PARSE_NUMBER;
+    if (span_len(args->header_size) != 0) {
+        if (!read_size(topic, args->header_size, &header_len))
+            return -RLT_PARSE_NUMBER;
+        if (header_len > body_len)
+            return -RLT_PARSE_HEADER_SIZE;
+    }
+    uint64_t frame_len = (uint64_t)(topic - bytes) + args->body_offset + 2 + body_len;
+    int64_t result = (int64_t)frame_len;
+    if (rlt_unlikely(len < frame_len)) {
+        /* Of the CR LF behind the body, at most the CR is there. */
+        if (len == frame_len - 1 && bytes[len - 1] != '\r')
+            return -RLT_PARSE_TERMINATOR;
+        result = 0;
+    } else if (rlt_unlikely(memcmp(bytes + frame_len - 2, "\r\n", 2) != 0)) {
+        return -RLT_PARSE_TERMINATOR;
+    }
+
+    frame->op = RLT_OP_MSG;
+    frame->topic = topic;
+    frame->topic_len = (uint16_t)args->topic_len;
+    frame->reply_offset = (uint16_t)args->reply.start;
+    frame->reply_len = (uint16_t)span_len(args->reply);
+    frame->body_offset = (uint16_t)args->body_offset;
+    frame->header_len = header_len;
+    frame->body_len = body_len;
+    frame->sid = sid;
+    frame->frame_len = frame_len;
+    return result;
+}
+
+/* ---- The strict form ---------------------------------------------------------------------- */
+
+/** What was found in the window at a topic. */
+struct strict {
+    uint64_t stops; /* bit i: topic[i] ends an argument, which is not the last */
+    size_t end;     /* where the CR LF is */
+};
+
+/**
+ * Find the ends of all arguments, if the line ends within 2 * RLT_SCAN_WINDOW bytes.
+ *
+ * In the strict form the line's end is the only place with two stops in a row. To find it that
+ * way, not by walking over the arguments, shortens what the next operation's start waits for.
+ */
+ALWAYS_INLINE bool scan_strict(const uint8_t *topic, struct strict *strict)
+{
+    uint64_t stops = rlt_scan_stops(topic);
+    uint64_t pairs = stops & stops >> 1;
+    if (pairs == 0) {
+        stops |= (uint64_t)rlt_scan_stops(topic + RLT_SCAN_WINDOW) << RLT_SCAN_WINDOW;
+        pairs = stops & stops >> 1;
+    }
+    if (rlt_unlikely(pairs == 0 || (stops & 1) != 0))
+        return false;
+    strict->end = (unsigned int)__builtin_ctzll(pairs);
+    strict->stops = stops & ~pairs & (pairs - 1);
+    return memcmp(topic + strict->end, "\r\n", 2) == 0;
+}
+
+/** Take an argument that starts at `start` and that one space ends. */
+ALWAYS_INLINE bool take_argument(const uint8_t *topic, size_t start, uint64_t *stops,
+                                 struct span *span)
+{
+    if (rlt_unlikely(*stops == 0))
+        return false;
+    span->start = start;
+    span->end = (unsigned int)__builtin_ctzll(*stops);
+    *stops &= *stops - 1;
+    return topic[span->end] == ' ';
+}
+
+/** Split a line of `count` arguments. The count and `has_header` are constants at each call. */
+ALWAYS_INLINE bool split_strict(const uint8_t *topic, const struct strict *strict, uint32_t count,
+                                bool has_header, struct arguments *args)
+{
+    struct span spans[ARGUMENTS_MAX];
+    uint64_t stops = strict->stops;
+
+    if (!take_argument(topic, 0, &stops, &spans[0]) ||
+        !take_argument(topic, spans[0].end + 1, &stops, &spans[1]))
+        return false;
+    if (count > 3 && !take_argument(topic, spans[1].end + 1, &stops, &spans[2]))
+        return false;
+    if (count > 4 && !take_argument(topic, spans[2].end + 1, &stops, &spans[3]))
+        return false;
+    spans[count - 1] = (struct span){spans[count - 2].end + 1, strict->end};
+    *args = arrange(topic, spans, count, has_header);
+    args->body_offset = strict->end + 2;
+    return stops == 0;
+}
+
+/**
+ * rlt_parse() for a line that starts with a verb in upper case and one space. At least
+ * 2 * RLT_SCAN_WINDOW bytes are behind them. Returns: as rlt_parse(), or NOT_STRICT.
+ */
+ALWAYS_INLINE int64_t parse_strict(const uint8_t *bytes, size_t len, size_t verb_len,
+                                   struct rlt_frame *frame)
+{
+    const uint8_t *topic = bytes + verb_len + 1;
+    bool has_header = verb_len == 4;
+    struct strict strict;
+    struct arguments args;
+    if (rlt_unlikely(!scan_strict(topic, &strict)))
+        return NOT_STRICT;
+
+    /* With a reply there is one stop more. Each of the two gets code of its own: shared code
+     * would have to keep the spans in memory. */
+    uint64_t more = strict.stops & (strict.stops - 1);
+    more &= more - 1;
+    if (has_header)
+        more &= more - 1;
+    if (more == 0) {
+        if (rlt_likely(split_strict(topic, &strict, has_header ? 4 : 3, has_header, &args)))
+            return finish_message(bytes, len, &args, frame);
+    } else {
+        if (rlt_likely(split_strict(topic, &strict, has_header ? 5 : 4, has_header, &args)))
+            return finish_message(bytes, len, &args, frame);
+    }
+    return NOT_STRICT;
+}
+
+/* ---- The tolerant form -------------------------------------------------------------------- */
+
+static inline uint8_t to_upper(uint8_t byte)
+{
+    return byte >= 'a' && byte <= 'z' ? (uint8_t)(byte - ('a' - 'A')) : byte;
+}
+
+/** The verb at `bytes`. Returns: an enum verb; VERB_COUNT if more bytes are needed; -error. */
+static int find_verb(const uint8_t *bytes, size_t len)
+{
+    for (int verb = 0; verb < VERB_COUNT; verb++) {
+        size_t i = 0;
+        while (i < len && i < verbs[verb].len && to_upper(bytes[i]) == verbs[verb].name[i])
+            i++;
+        if (i == verbs[verb].len)
+            return verb;
+        if (i == len)
+            return VERB_COUNT;
+    }
+    return -RLT_PARSE_UNKNOWN_OP;
+}
+
+/**
+ * Find the CR LF of a line. `*end` is the length before it, or 0 if it is not there yet.
+ *
+ * Returns: 0, or an enum rlt_parse_error.
+ */
+static int find_line_end(const uint8_t *bytes, size_t len, size_t line_len_max, uint32_t *end)
+{
+    size_t seen = rlt_min_size(len, line_len_max);
+    const uint8_t *lf = memchr(bytes, '\n', seen);
+    const uint8_t *stop = lf != NULL ? lf : bytes + seen;
+    const uint8_t *cr = memchr(bytes, '\r', (size_t)(stop - bytes));
+
+    /* A CR as the last byte seen may still be the first half of a CR LF. */
+    if (cr != NULL && cr + 1 != stop)
+        return RLT_PARSE_LINE_END;
+    if (lf != NULL && cr == NULL)
+        return RLT_PARSE_LINE_END;
+    if (lf == NULL && seen == line_len_max)
+        return RLT_PARSE_LINE_TOO_LONG;
+    *end = lf != NULL ? (uint32_t)(cr - bytes) : 0;
+    return 0;
+}
+
+/** Split the arguments between `start` and `end`. Returns: how many, at most ARGUMENTS_MAX + 1. */
+static uint32_t split_blanks(const uint8_t *bytes, uint32_t start, uint32_t end,
+                             struct span spans[ARGUMENTS_MAX])
+{
+    uint32_t count = 0;
+    uint32_t at = start;
+    for (;;) {
+        while (at < end && is_blank(bytes[at]))
+            at++;
+        if (at == end || count == ARGUMENTS_MAX)
+            return count + (at != end);
+        spans[count].start = at;
+        while (at < end && !is_blank(bytes[at]))
+            at++;
+        spans[count++].end = at;
+    }
+}
+
+/** Split a complete MSG or HMSG line of `end` bytes before its CR LF; false: argument count. */
+static bool split_tolerant(const uint8_t *bytes, enum verb verb, uint32_t end,
+                           struct arguments *args)
+{
+    struct span spans[ARGUMENTS_MAX];
+    uint32_t count_min = verb == VERB_HMSG ? 4 : 3;
+    uint32_t count = split_blanks(bytes, verbs[verb].len, end, spans);
+    if (count != count_min && count != count_min + 1)
+        return false;
+    size_t base = spans[0].start;
+    for (uint32_t i = 0; i < count; i++) {
+        spans[i].start -= base;
+        spans[i].end -= base;
+    }
+    *args = arrange(bytes + base, spans, count, verb == VERB_HMSG);
+    args->body_offset = end + 2 - base;
+    return true;
+}
+
+/** The text of INFO or -ERR, without what is around it. Returns: as rlt_parse(). */
+static int64_t finish_text(const uint8_t *bytes, enum verb verb, uint32_t end,
+                           struct rlt_frame *frame)
+{
+    uint32_t line_len = end + 2;
+    uint32_t start = verbs[verb].len;
+    while (start < end && is_blank(bytes[start]))
+        start++;
+    while (end > start && is_blank(bytes[end - 1]))
+        end--;
+    if (start == end)
+        return -RLT_PARSE_ARGUMENT_EMPTY;
+    if (verb == VERB_ERR) {
+        while (start < end && (bytes[start] == '\'' || is_blank(bytes[start])))
+            start++;
+        while (end > start && (bytes[end - 1] == '\'' || is_blank(bytes[end - 1])))
+            end--;
+    }
+    *frame = (struct rlt_frame){.op = verb == VERB_INFO ? RLT_OP_INFO : RLT_OP_ERR,
+                                .text = bytes + start,
+                                .text_len = end - start,
+                                .frame_len = line_len};
+    return line_len;
+}
+
+/** PING, PONG and +OK, which have no arguments. Returns: as rlt_parse(). */
+static int64_t finish_plain(const uint8_t *bytes, enum verb verb, uint32_t end,
+                            struct rlt_frame *frame)
+{
+    static const enum rlt_op ops[] = {
+        [VERB_PING] = RLT_OP_PING, [VERB_PONG] = RLT_OP_PONG, [VERB_OK] = RLT_OP_OK};
+    struct span spans[ARGUMENTS_MAX];
+    if (split_blanks(bytes, verbs[verb].len, end, spans) != 0)
+        return -RLT_PARSE_ARGUMENT_COUNT;
+    *frame = (struct rlt_frame){.op = ops[verb], .frame_len = end + 2};
+    return end + 2;
+}
+
+static int64_t need_more(struct rlt_frame *frame)
+{
+    frame->frame_len = 0;
+    return 0;
+}
+
+/** rlt_parse() for any line. */
+static __attribute__((noinline)) int64_t parse_tolerant(const uint8_t *bytes, size_t len,
+                                                        struct rlt_frame *frame)
+{
+    int found = find_verb(bytes, len);
+    if (found < 0)
+        return found;
+    if (found == VERB_COUNT || len == verbs[found].len)
+        return need_more(frame);
+    enum verb verb = (enum verb)found;
+    uint8_t behind = bytes[verbs[verb].len];
+    if (!is_blank(behind) && behind != '\r' && behind != '\n')
+        return -RLT_PARSE_UNKNOWN_OP;
+
+    size_t line_len_max = verb == VERB_INFO ? RLT_INFO_LEN_MAX : RLT_LINE_LEN_MAX;
+    uint32_t end;
+    int error = find_line_end(bytes, len, line_len_max, &end);
+    if (error != 0)
+        return -error;
+    if (end == 0)
+        return need_more(frame);
+    if (verb == VERB_INFO || verb == VERB_ERR)
+        return finish_text(bytes, verb, end, frame);
+    if (verb != VERB_MSG && verb != VERB_HMSG)
+        return finish_plain(bytes, verb, end, frame);
+    struct arguments args;
+    if (!split_tolerant(bytes, verb, end, &args))
+        return -RLT_PARSE_ARGUMENT_COUNT;
+    return finish_message(bytes, len, &args, frame);
+}
+
+int64_t rlt_parse(const uint8_t *bytes, size_t len, struct rlt_frame *frame)
+{
+    int64_t result = NOT_STRICT;
+    if (rlt_likely(len >= 5 + 2 * RLT_SCAN_WINDOW)) {
+        if (rlt_likely(memcmp(bytes, "MSG ", 4) == 0))
+            result = parse_strict(bytes, len, 3, frame);
+        else if (memcmp(bytes, "HMSG ", 5) == 0)
+            result = parse_strict(bytes, len, 4, frame);
+    }
+    return rlt_likely(result != NOT_STRICT) ? result : parse_tolerant(bytes, len, frame);
+}
+
+const char *rlt_parse_error_text(int error)
+{
+    static const char *const texts[] = {
+        [RLT_PARSE_UNKNOWN_OP] = "unknown operation",
+        [RLT_PARSE_LINE_TOO_LONG] = "line too long",
+        [RLT_PARSE_LINE_END] = "a line does not end with CR LF",
+        [RLT_PARSE_ARGUMENT_COUNT] = "wrong number of arguments",
+        [RLT_PARSE_NUMBER] = "a number is malformed or too large",
+        [RLT_PARSE_HEADER_SIZE] = "the header size is above the total size",
+        [RLT_PARSE_TERMINATOR] = "a payload is not followed by CR LF",
+        [RLT_PARSE_ARGUMENT_EMPTY] = "INFO or -ERR without its text",
+    };
+    if (error < RLT_PARSE_UNKNOWN_OP || error > RLT_PARSE_ARGUMENT_EMPTY)
+        return "not a parse error";
+    return texts[error];
+}
