@@ -34,7 +34,8 @@ struct rlt_info {
  * untouched on failure.
  *
  * Threads: any thread. Allocates while it runs (a control-path operation).
- * Returns: 0; ROULETTE_EPROTOCOL (not a JSON object, too deep); ROULETTE_ENOMEM.
+ * Returns: 0; ROULETTE_EPROTOCOL (not a JSON object, too deep, a number beyond a double);
+ *          ROULETTE_ENOMEM.
  */
 int rlt_info_parse(const char *json, size_t len, struct rlt_info *info);
 
