@@ -18,8 +18,9 @@ enum rlt_reaction {
 struct rlt_server_error {
     enum rlt_reaction reaction;
     int error; /* ROULETTE_EAUTH, _EPERMISSION, _ESTALE, _ESERVER … */
-    /* RLT_REACTION_SUBSCRIPTION: the topic and queue group between the quotes; NULL if the text
-     * names none. They lead into the text that was classified. */
+    /* ROULETTE_EPERMISSION: the topic (or reply) and queue group between the quotes; NULL if the
+     * text names none, or one with bytes that the server had to escape. They lead into the text
+     * that was classified. */
     const char *topic;
     size_t topic_len;
     const char *queue;

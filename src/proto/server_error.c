@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+#include "proto/server_error.h"
+
+#include <string.h>
+
+#include "roulette.h"
+
+static const struct {
+    const char *prefix;
+    enum rlt_reaction reaction;
+    int error;
+} known[] = {
+    {"Permissions Violation for Publish to ", RLT_REACTION_REPORT, ROULETTE_EPERMISSION},
+    {"Permissions Violation for Publish with Reply of ", RLT_REACTION_REPORT, ROULETTE_EPERMISSION},
+    {"Permissions Violation for Subscription to ", RLT_REACTION_SUBSCRIPTION, ROULETTE_EPERMISSION},
+    {"Invalid Subject", RLT_REACTION_SUBSCRIPTION, ROULETTE_ETOPIC},
+    {"Invalid Publish Subject", RLT_REACTION_REPORT, ROULETTE_ETOPIC},
+    {"Maximum Subscriptions Exceeded", RLT_REACTION_SUBSCRIPTION, ROULETTE_ESERVER},
+    {"Stale Connection", RLT_REACTION_RECONNECT, ROULETTE_ESTALE},
+    {"Authorization Violation", RLT_REACTION_RECONNECT, ROULETTE_EAUTH},
+    {"User Authentication Expired", RLT_REACTION_RECONNECT, ROULETTE_EAUTH},
+    {"User Authentication Revoked", RLT_REACTION_RECONNECT, ROULETTE_EAUTH},
+    {"Account Authentication Expired", RLT_REACTION_RECONNECT, ROULETTE_EAUTH},
+    /* The server was busy or the network slow: the credentials were not looked at. */
+    {"Authentication Timeout", RLT_REACTION_RECONNECT, ROULETTE_ESERVER},
+    {"Maximum Connections Exceeded", RLT_REACTION_RECONNECT, ROULETTE_ESERVER},
+    {"Maximum Account Active Connections Exceeded", RLT_REACTION_RECONNECT, ROULETTE_ESERVER},
+    {"Connection Throttling Is Active", RLT_REACTION_RECONNECT, ROULETTE_ESERVER},
+    {"Maximum Payload Violation", RLT_REACTION_RECONNECT, ROULETTE_EPAYLOAD},
+    {"Maximum Control Line Exceeded", RLT_REACTION_RECONNECT, ROULETTE_ESERVER},
+    {"Unknown Protocol Operation", RLT_REACTION_RECONNECT, ROULETTE_ESERVER},
+    {"Secure Connection - TLS Required", RLT_REACTION_RECONNECT, ROULETTE_ENOTSUP},
+    {"Invalid Client Protocol", RLT_REACTION_RECONNECT, ROULETTE_ESERVER},
+    {"No Responders Requires Headers Support", RLT_REACTION_RECONNECT, ROULETTE_ESERVER},
+    {"Failed Account Registration", RLT_REACTION_RECONNECT, ROULETTE_ESERVER},
+    /* Route, leaf node or gateway port. */
+    {"Attempted to Connect to ", RLT_REACTION_RECONNECT, ROULETTE_ESERVER},
+};
+
+/** What is left of a text. */
+struct rest {
+    const char *text;
+    size_t len;
+};
+
+/** Of ASCII letters only: tolower() depends on the process's locale. */
+static char to_lower(char byte)
+{
+    return byte >= 'A' && byte <= 'Z' ? (char)(byte + ('a' - 'A')) : byte;
+}
+
+/** Skip a prefix, in any case; false if it is not there. */
+static bool skip(struct rest *rest, const char *prefix)
+{
+    size_t len = strlen(prefix);
+    if (rest->len < len)
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        if (to_lower(rest->text[i]) != to_lower(prefix[i]))
+            return false;
+    }
+    rest->text += len;
+    rest->len -= len;
+    return true;
+}
+
+/**
+ * Skip a text in double quotes. The server writes it as Go's %q does: a quote, a backslash and
+ * bytes that do not print stand behind a backslash. Such a text is not the topic as it was sent,
+ * so it counts as none.
+ */
+static bool skip_quoted(struct rest *rest, const char **text, size_t *len)
+{
+    bool is_escaped = false;
+    if (rest->len == 0 || rest->text[0] != '"')
+        return false;
+    for (size_t i = 1; i < rest->len; i++) {
+        if (rest->text[i] == '\\') {
+            is_escaped = true;
+            i++;
+        } else if (rest->text[i] == '"') {
+            *text = is_escaped || i == 1 ? NULL : rest->text + 1;
+            *len = *text != NULL ? i - 1 : 0;
+            rest->text += i + 1;
+            rest->len -= i + 1;
+            return true;
+        }
+    }
+    return false;
+}
+
+struct rlt_server_error rlt_server_error_classify(const char *text, size_t len)
+{
+    struct rlt_server_error result = {.reaction = RLT_REACTION_REPORT, .error = ROULETTE_ESERVER};
+    struct rest rest = {text, len};
+    size_t i = 0;
+    while (i < sizeof known / sizeof known[0] && !skip(&rest, known[i].prefix))
+        i++;
+    if (i == sizeof known / sizeof known[0])
+        return result;
+
+    result.reaction = known[i].reaction;
+    result.error = known[i].error;
+    if (result.error != ROULETTE_EPERMISSION)
+        return result;
+    if (skip_quoted(&rest, &result.topic, &result.topic_len) && skip(&rest, " using queue "))
+        skip_quoted(&rest, &result.queue, &result.queue_len);
+    return result;
+}
