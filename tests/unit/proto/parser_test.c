@@ -278,8 +278,9 @@ Test(parser, a_size_is_at_most_9_digits)
 
 Test(parser, numbers_are_digits_only)
 {
-    static const char *const numbers[] = {"x",  "-1", "+1",  "1x", "x1",   "1/",    "1:",
-                                          "/1", ":1", "0x1", "1.", "\x80", "1\xb1", "12345678x"};
+    static const char *const numbers[] = {
+        "x",  "-1",  "+1", "1x",   "x1",    "1/",        "1:",        "/1",
+        ":1", "0x1", "1.", "\x80", "1\xb1", "12345678x", "12345678:", "/12345678"};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         static const char *const forms[] = {"MSG a %s 2\r\nhi\r\n",    "MSG a 1 %s\r\nhi\r\n",
                                             "MSG a 1 r %s\r\nhi\r\n",  "HMSG a %s 1 2\r\nhi\r\n",
