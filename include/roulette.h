@@ -181,7 +181,7 @@ typedef void roulette_log_fn(void *context, enum roulette_log_level level, const
  * at the end.
  *
  * Memory of one client, at most:
- *     clusters * pool_size * (queue_bytes + slab_bytes * slab_count + 1 MiB)
+ *     clusters * (pool_size * (queue_bytes + slab_bytes + 1 MiB) + slab_bytes * slab_count)
  *     + for each subscriber: clusters * (ring_slots * 32 B + slab_count * 16 B).
  */
 struct roulette_options {
@@ -219,9 +219,10 @@ struct roulette_options {
      * thread on, threads share the last one. A message cannot be larger than half a lane.
      */
     size_t queue_bytes;
-    /** Bytes of one receive slab, a power of two, 64 KiB to 16 MiB; 256 KiB. */
+    /** Bytes of one receive slab, a power of two, 128 KiB to 16 MiB; 256 KiB. */
     size_t slab_bytes;
-    /** Slabs for each connection, 4 to 4096; 128. */
+    /** Slabs for each cluster, 4 to 4096; 128. A message cannot be larger than a quarter of them.
+     */
     uint32_t slab_count;
 
     roulette_log_fn *log; /**< NULL: silent */

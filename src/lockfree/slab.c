@@ -26,14 +26,9 @@
 #define unpoison(pointer, len) ((void)(pointer), (void)(len))
 #endif
 
-static struct rlt_slab *slab_at(const struct rlt_slab_pool *pool, uint32_t index)
-{
-    return (struct rlt_slab *)(void *)(pool->arena + (size_t)index * pool->slab_bytes);
-}
-
 static struct rlt_slab *make(struct rlt_slab_pool *pool, uint32_t index, uint32_t length)
 {
-    struct rlt_slab *slab = slab_at(pool, index);
+    struct rlt_slab *slab = rlt_slab_at(pool, index);
     unpoison(slab, pool->slab_bytes * length);
     slab->pool = pool;
     slab->index = index;
@@ -52,7 +47,7 @@ static void set_free(struct rlt_slab_pool *pool, uint32_t index, uint32_t length
         pool->free_bits[i / 64] |= UINT64_C(1) << (i % 64);
     }
     pool->free_count += length;
-    poison(slab_at(pool, index), pool->slab_bytes * length);
+    poison(rlt_slab_at(pool, index), pool->slab_bytes * length);
 }
 
 static void set_used(struct rlt_slab_pool *pool, uint32_t index, uint32_t length)
@@ -63,22 +58,27 @@ static void set_used(struct rlt_slab_pool *pool, uint32_t index, uint32_t length
     pool->free_count -= length;
 }
 
-int rlt_slab_pool_init(struct rlt_slab_pool *pool, size_t slab_bytes, uint32_t slab_count,
-                       struct rlt_doorbell *doorbell, uint32_t doorbell_interest)
+static size_t arena_bytes(const struct rlt_slab_pool *pool)
 {
-    RLT_ASSERT(rlt_is_power_of_two(slab_bytes) && slab_bytes >= 65536);
+    return pool->slab_bytes * ((size_t)pool->slab_count + pool->spare_count);
+}
+
+int rlt_slab_pool_init(struct rlt_slab_pool *pool, size_t slab_bytes, uint32_t slab_count,
+                       uint32_t spare_count)
+{
+    RLT_ASSERT(rlt_is_power_of_two(slab_bytes) && slab_bytes >= 131072);
     RLT_ASSERT(slab_count >= 4 && slab_count <= RLT_SLAB_COUNT_MAX);
     memset(pool, 0, sizeof(*pool));
-    /* One more than slab_count: the spare. */
-    pool->arena = rlt_memory_alloc_aligned(slab_bytes, slab_bytes * ((size_t)slab_count + 1));
+    pool->slab_bytes = slab_bytes;
+    pool->slab_count = slab_count;
+    pool->spare_count = spare_count;
+    pool->arena = rlt_memory_alloc_aligned(slab_bytes, arena_bytes(pool));
     if (pool->arena == NULL) {
         return ROULETTE_ENOMEM;
     }
-    pool->slab_bytes = slab_bytes;
-    pool->slab_count = slab_count;
-    pool->doorbell = doorbell;
-    pool->doorbell_interest = doorbell_interest;
-    pool->spare = make(pool, slab_count, 1);
+    for (uint32_t i = 0; i < spare_count; i++) {
+        (void)make(pool, slab_count + i, 1);
+    }
     set_free(pool, 0, slab_count);
     return 0;
 }
@@ -86,7 +86,7 @@ int rlt_slab_pool_init(struct rlt_slab_pool *pool, size_t slab_bytes, uint32_t s
 void rlt_slab_pool_fini(struct rlt_slab_pool *pool)
 {
     if (pool->arena != NULL) {
-        unpoison(pool->arena, pool->slab_bytes * ((size_t)pool->slab_count + 1));
+        unpoison(pool->arena, arena_bytes(pool));
         rlt_memory_free(pool->arena);
         pool->arena = NULL;
     }
@@ -133,10 +133,16 @@ struct rlt_slab *rlt_slab_acquire_run(struct rlt_slab_pool *pool, size_t bytes)
     return NULL;
 }
 
+struct rlt_slab *rlt_slab_spare(struct rlt_slab_pool *pool, uint32_t connection)
+{
+    RLT_ASSERT(connection < pool->spare_count);
+    return rlt_slab_at(pool, pool->slab_count + connection);
+}
+
 void rlt_slab_settle(struct rlt_slab *slab)
 {
     struct rlt_slab_pool *pool = slab->pool;
-    if (slab == pool->spare) {
+    if (rlt_slab_is_spare(slab)) {
         RLT_ASSERT(slab->issued == 0);
         return;
     }
@@ -164,17 +170,15 @@ void rlt_slab_rewind(struct rlt_slab *slab)
     atomic_store_explicit(&slab->references, RLT_SLAB_BIAS, memory_order_relaxed);
 }
 
-bool rlt_slab_release(struct rlt_slab *slab, int64_t count)
+void rlt_slab_release(struct rlt_slab *slab, int64_t count)
 {
-    /* The slab may be gone the moment the count is subtracted by all others too: read first. */
+    /* The slab may be in use again as soon as the last reference is gone: read first. */
     struct rlt_slab_pool *pool = slab->pool;
     /* Release: our reads of the slab come before its reuse. Acquire: if we are the last, all
      * others' reads come before we hand it back. */
     int64_t before = atomic_fetch_sub_explicit(&slab->references, count, memory_order_acq_rel);
     RLT_ASSERT(before >= count);
-    if (before != count) {
-        return false;
+    if (before == count) {
+        rlt_stack_push(&pool->returned, &slab->returned);
     }
-    rlt_stack_push(&pool->returned, &slab->returned);
-    return rlt_doorbell_ring(pool->doorbell, pool->doorbell_interest);
 }

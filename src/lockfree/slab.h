@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * Slabs: the receive memory of one connection. A pool is one arena of equal slabs, made at the
+ * Slabs: the receive memory of one cluster. A pool is one arena of equal slabs, made at the
  * start; the event thread acquires slabs (or runs of adjacent ones, for large frames), the kernel
  * writes into them, descriptors of received messages refer to them, and the last release gives
  * them back. Nothing is allocated after the start, and a server cannot make a pool grow.
@@ -27,7 +27,6 @@
 
 #include "base/assert.h"
 #include "base/defs.h"
-#include "lockfree/doorbell.h"
 #include "lockfree/stack.h"
 
 #define RLT_SLAB_BIAS      ((int64_t)1 << 40)
@@ -57,11 +56,9 @@ struct rlt_slab_pool {
     uint8_t *arena;
     size_t slab_bytes; /* a power of two, head included */
     uint32_t slab_count;
-    /* A slab for frames that nobody can keep, when all others are in use; never referenced. */
-    struct rlt_slab *spare;
-    /* Told when a slab is returned; immutable. */
-    struct rlt_doorbell *doorbell;
-    uint32_t doorbell_interest;
+    /* Behind them, one for each connection: for frames that nobody can keep because all others
+     * are in use. Never referenced. */
+    uint32_t spare_count;
 
     /* Event thread: bit set = free. The lowest free slab is taken first, so that few are touched;
      * runs are taken from the top. */
@@ -72,13 +69,14 @@ struct rlt_slab_pool {
 };
 
 /**
- * Make a pool of `slab_count` slabs of `slab_bytes` (a power of two, at least 64 KiB).
+ * Make a pool of `slab_count` slabs of `slab_bytes` (a power of two, at least 128 KiB), and
+ * `spare_count` more for frames that cannot be kept.
  *
  * Ownership: rlt_slab_pool_fini() ends it.
  * Returns:   0 or ROULETTE_ENOMEM.
  */
 int rlt_slab_pool_init(struct rlt_slab_pool *pool, size_t slab_bytes, uint32_t slab_count,
-                       struct rlt_doorbell *doorbell, uint32_t doorbell_interest);
+                       uint32_t spare_count);
 
 /** Free the arena. Threads: when nobody uses a slab any more. NULL fields are allowed. */
 void rlt_slab_pool_fini(struct rlt_slab_pool *pool);
@@ -92,6 +90,14 @@ struct rlt_slab *rlt_slab_acquire(struct rlt_slab_pool *pool);
  * Threads: the event thread.
  */
 struct rlt_slab *rlt_slab_acquire_run(struct rlt_slab_pool *pool, size_t bytes);
+
+/** The spare slab of connection `connection`. Threads: the event thread. */
+struct rlt_slab *rlt_slab_spare(struct rlt_slab_pool *pool, uint32_t connection);
+
+static inline bool rlt_slab_is_spare(const struct rlt_slab *slab)
+{
+    return slab->index >= slab->pool->slab_count;
+}
 
 /** The most bytes that rlt_slab_acquire_run() is asked for: a quarter of the pool. */
 static inline size_t rlt_slab_run_max(const struct rlt_slab_pool *pool)
@@ -108,18 +114,19 @@ bool rlt_slab_is_idle(struct rlt_slab *slab);
 /** Make an idle slab as if newly acquired. Threads: the event thread. */
 void rlt_slab_rewind(struct rlt_slab *slab);
 
-/**
- * Release `count` references.
- *
- * Threads: any thread.
- * Returns: true if the caller must wake the event thread (it waits for slabs).
- */
-bool rlt_slab_release(struct rlt_slab *slab, int64_t count);
+/** Release `count` references. Threads: any thread. */
+void rlt_slab_release(struct rlt_slab *slab, int64_t count);
 
 /** Slabs that are in use now, returned ones that the event thread has not seen included. */
 static inline uint32_t rlt_slab_pool_in_use(const struct rlt_slab_pool *pool)
 {
     return pool->slab_count - pool->free_count;
+}
+
+/** The slab with an index. */
+static inline struct rlt_slab *rlt_slab_at(const struct rlt_slab_pool *pool, uint32_t index)
+{
+    return (struct rlt_slab *)(void *)(pool->arena + (size_t)index * pool->slab_bytes);
 }
 
 /** The slab that a byte of a plain slab, or of the first slab of a run, lies in. */

@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: MIT */
+#include "api/client.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "api/options.h"
+#include "api/producer.h"
+#include "api/subscriber.h"
+#include "base/assert.h"
+#include "base/error.h"
+#include "base/memory.h"
+#include "core/fence.h"
+#include "io/clock.h"
+#include "io/entropy.h"
+#include "io/park.h"
+#include "proto/topic.h"
+
+#define TEXT2(x) #x
+#define TEXT(x)  TEXT2(x)
+
+const char *roulette_version(void)
+{
+    return TEXT(ROULETTE_VERSION_MAJOR) "." TEXT(ROULETTE_VERSION_MINOR) "." TEXT(
+        ROULETTE_VERSION_PATCH);
+}
+
+size_t rlt_text_len(const char *text, size_t len)
+{
+    return len == ROULETTE_STRLEN ? strlen(text) : len;
+}
+
+/* ---- References and states ---------------------------------------------------------------- */
+
+bool rlt_client_enter(roulette_client *client)
+{
+    /* seq_cst, with the closer's store and load of the same two: either it sees us inside and
+     * waits, or we see that it is closing. */
+    atomic_fetch_add_explicit(&client->entered, 1, memory_order_seq_cst);
+    if (atomic_load_explicit(&client->state, memory_order_seq_cst) == RLT_CLIENT_OPEN) {
+        return true;
+    }
+    rlt_client_leave(client);
+    return false;
+}
+
+void rlt_client_leave(roulette_client *client)
+{
+    /* seq_cst as above. The closer sleeps on the count. */
+    uint32_t before = atomic_fetch_sub_explicit(&client->entered, 1, memory_order_seq_cst);
+    RLT_ASSERT(before > 0);
+    if (before == 1 &&
+        atomic_load_explicit(&client->state, memory_order_seq_cst) != RLT_CLIENT_OPEN) {
+        rlt_park_wake(&client->entered);
+    }
+}
+
+/* Wait until the event threads have ended; the client is closing. */
+static void await_stopped(roulette_client *client)
+{
+    uint32_t state;
+    /* Acquire: what the event threads wrote. */
+    while ((state = atomic_load_explicit(&client->state, memory_order_acquire)) !=
+           RLT_CLIENT_STOPPED) {
+        (void)rlt_park_wait(&client->state, state, RLT_NEVER);
+    }
+}
+
+void rlt_client_acquire(roulette_client *client)
+{
+    /* Relaxed: the caller has a reference already. */
+    atomic_fetch_add_explicit(&client->references, 1, memory_order_relaxed);
+}
+
+static void destroy(roulette_client *client)
+{
+    rlt_producer_unregister(client);
+    for (size_t i = 0; i < client->cluster_count; i++) {
+        rlt_shard_fini(&client->shards[i]);
+    }
+    rlt_ring_destroy(client->ring);
+    rlt_addresses_free(client->addresses, client->cluster_count);
+    rlt_memory_free(client->texts);
+    (void)pthread_mutex_destroy(&client->subscribers_lock);
+    rlt_memory_free(client);
+}
+
+void rlt_client_release(roulette_client *client)
+{
+    /* Acquire-release: all use of it comes before the free. */
+    uint32_t before = atomic_fetch_sub_explicit(&client->references, 1, memory_order_acq_rel);
+    RLT_ASSERT(before > 0);
+    if (before == 1) {
+        destroy(client);
+    }
+}
+
+/* ---- Open --------------------------------------------------------------------------------- */
+
+static uint64_t next_id(void)
+{
+    static _Atomic(uint64_t) last;
+    /* Relaxed: only uniqueness counts. */
+    return atomic_fetch_add_explicit(&last, 1, memory_order_relaxed) + 1;
+}
+
+static int start_shards(roulette_client *client, bool tcp_nodelay)
+{
+    struct rlt_random random = {rlt_entropy_seed()};
+    for (size_t i = 0; i < client->cluster_count; i++) {
+        int result = rlt_shard_start(&client->shards[i], &client->config, &client->addresses[i],
+                                     (uint32_t)i, tcp_nodelay, rlt_random_next(&random));
+        if (result == 0) {
+            continue;
+        }
+        for (size_t j = 0; j < i; j++) {
+            rlt_shard_stop(&client->shards[j]);
+            rlt_shard_join(&client->shards[j]);
+        }
+        if (result == ROULETTE_ENOTSUP) {
+            return rlt_error_set(result,
+                                 "io_uring is not available (Linux 5.11 or newer is needed, and "
+                                 "neither kernel.io_uring_disabled nor a container's seccomp "
+                                 "profile may forbid it)");
+        }
+        return rlt_error_set(result,
+                             "the event thread of cluster %zu could not be started: %s (raise the "
+                             "limits of descriptors, threads or locked memory)",
+                             i, roulette_error_text(result));
+    }
+    return 0;
+}
+
+/* An empty client of `count` clusters, with one reference. */
+static roulette_client *allocate(size_t count)
+{
+    size_t size = sizeof(roulette_client) + count * sizeof(struct rlt_shard);
+    roulette_client *client = rlt_memory_alloc_aligned(RLT_CACHE_LINE, size);
+    if (client != NULL) {
+        memset(client, 0, size);
+        client->id = next_id();
+        client->cluster_count = count;
+        (void)pthread_mutex_init(&client->subscribers_lock, NULL);
+        atomic_store_explicit(&client->references, 1, memory_order_relaxed);
+    }
+    return client;
+}
+
+int roulette_open(const struct roulette_options *options, roulette_client **created)
+{
+    if (options == NULL || created == NULL) {
+        return rlt_error_set(ROULETTE_EINVAL, "options or client is NULL");
+    }
+    struct rlt_config config;
+    char *texts;
+    int result = rlt_options_check(options, &config, &texts);
+    if (result < 0) {
+        return result;
+    }
+    if (options->servers == NULL) {
+        rlt_memory_free(texts);
+        return rlt_error_set(ROULETTE_ESERVERS,
+                             "options.servers is NULL: give a list such as \"host1,host2:4222\"");
+    }
+    struct rlt_address *addresses;
+    size_t count;
+    result = rlt_addresses_parse(options->servers, &addresses, &count);
+    if (result < 0) {
+        rlt_memory_free(texts);
+        return result;
+    }
+    roulette_client *client = allocate(count);
+    if (client == NULL) {
+        rlt_addresses_free(addresses, count);
+        rlt_memory_free(texts);
+        return rlt_error_set_plain(ROULETTE_ENOMEM);
+    }
+    client->config = config;
+    client->texts = texts;
+    client->addresses = addresses;
+    result = rlt_ring_create(options->ring, (uint32_t)count, &client->ring);
+    result =
+        result < 0 ? rlt_error_set_plain(result) : start_shards(client, options->tcp_nodelay != 0);
+    if (result < 0) {
+        rlt_client_release(client);
+        return result;
+    }
+    rlt_producer_register(client);
+    *created = client;
+    return 0;
+}
+
+/* ---- Flush -------------------------------------------------------------------------------- */
+
+void rlt_client_ledgers(const roulette_client *client, struct roulette_ledger *ledgers,
+                        size_t count)
+{
+    for (size_t i = 0; ledgers != NULL && i < count && i < client->cluster_count; i++) {
+        const struct rlt_shard *shard = &client->shards[i];
+        rlt_cluster_ledger(shard->cluster, rlt_shard_is_stopped(shard), &ledgers[i]);
+    }
+}
+
+/* Wait for a fence; its first failure, or ROULETTE_ETIMEDOUT. */
+static int await_fence(struct rlt_fence *fence, int timeout_ms)
+{
+    uint64_t deadline_ns = rlt_clock_deadline(timeout_ms);
+    /* Acquire: partner of the release in rlt_fence_link_done(). */
+    while (atomic_load_explicit(&fence->done, memory_order_acquire) == 0) {
+        if (!rlt_park_wait(&fence->done, 0, deadline_ns) &&
+            atomic_load_explicit(&fence->done, memory_order_acquire) == 0) {
+            return ROULETTE_ETIMEDOUT;
+        }
+    }
+    for (uint32_t i = 0; i < fence->part_count; i++) {
+        if (fence->parts[i].error != 0) {
+            return fence->parts[i].error;
+        }
+    }
+    return 0;
+}
+
+static struct rlt_fence *submit_fence(roulette_client *client, enum rlt_command_kind kind)
+{
+    struct rlt_fence *fence = rlt_fence_create((uint32_t)client->cluster_count, kind);
+    for (size_t i = 0; fence != NULL && i < client->cluster_count; i++) {
+        rlt_shard_submit(&client->shards[i], &fence->parts[i].command);
+    }
+    return fence;
+}
+
+void rlt_client_sync(roulette_client *client)
+{
+    struct rlt_fence *fence = NULL;
+    while (fence == NULL && rlt_client_enter(client)) {
+        /* Without memory for the fence there is nothing better than to try again. */
+        fence = submit_fence(client, RLT_COMMAND_SYNC);
+        rlt_client_leave(client);
+    }
+    if (fence != NULL) {
+        (void)await_fence(fence, -1);
+        rlt_fence_release(fence);
+    } else {
+        await_stopped(client);
+    }
+}
+
+int roulette_flush(roulette_client *client, int timeout_ms, struct roulette_ledger *ledgers,
+                   size_t count)
+{
+    if (client == NULL) {
+        return rlt_error_set(ROULETTE_EINVAL, "the client is NULL");
+    }
+    if (!rlt_client_enter(client)) {
+        return rlt_error_set_plain(ROULETTE_ECLOSED);
+    }
+    struct rlt_fence *fence = submit_fence(client, RLT_COMMAND_FENCE);
+    rlt_client_leave(client);
+    if (fence == NULL) {
+        return rlt_error_set_plain(ROULETTE_ENOMEM);
+    }
+    int result = await_fence(fence, timeout_ms);
+    rlt_fence_release(fence);
+    rlt_client_ledgers(client, ledgers, count);
+    return result < 0 ? rlt_error_set_plain(result) : 0;
+}
+
+/* ---- Close -------------------------------------------------------------------------------- */
+
+static void stop_shards(roulette_client *client)
+{
+    for (size_t i = 0; i < client->cluster_count; i++) {
+        rlt_shard_stop(&client->shards[i]);
+    }
+    for (size_t i = 0; i < client->cluster_count; i++) {
+        rlt_shard_join(&client->shards[i]);
+    }
+    /* Release: publishes what the event threads wrote. */
+    atomic_store_explicit(&client->state, RLT_CLIENT_STOPPED, memory_order_release);
+    rlt_park_wake(&client->state);
+    rlt_subscribers_wake(client);
+}
+
+int roulette_close(roulette_client *client, int timeout_ms, struct roulette_ledger *ledgers,
+                   size_t count)
+{
+    if (client == NULL) {
+        return rlt_error_set(ROULETTE_EINVAL, "the client is NULL");
+    }
+    uint32_t state = RLT_CLIENT_OPEN;
+    /* seq_cst: see rlt_client_enter(). */
+    if (!atomic_compare_exchange_strong_explicit(&client->state, &state, RLT_CLIENT_CLOSING,
+                                                 memory_order_seq_cst, memory_order_seq_cst)) {
+        return rlt_error_set_plain(ROULETTE_ECLOSED);
+    }
+    uint32_t entered;
+    while ((entered = atomic_load_explicit(&client->entered, memory_order_seq_cst)) != 0) {
+        (void)rlt_park_wait(&client->entered, entered, RLT_NEVER);
+    }
+    int result = 0;
+    if (timeout_ms != 0) {
+        struct rlt_fence *fence = submit_fence(client, RLT_COMMAND_FENCE);
+        result = fence != NULL ? await_fence(fence, timeout_ms) : ROULETTE_ENOMEM;
+        if (fence != NULL) {
+            rlt_fence_release(fence);
+        }
+    }
+    stop_shards(client);
+    rlt_client_ledgers(client, ledgers, count);
+    for (size_t i = 0; i < client->cluster_count && result == 0; i++) {
+        struct roulette_ledger ledger;
+        rlt_cluster_ledger(client->shards[i].cluster, true, &ledger);
+        result = ledger.discarded != 0 ? ROULETTE_ETIMEDOUT : 0;
+    }
+    return result < 0 ? rlt_error_set(ROULETTE_ETIMEDOUT,
+                                      "not everything that was published is confirmed: %s",
+                                      roulette_error_text(result))
+                      : 0;
+}
+
+void roulette_free(roulette_client *client)
+{
+    if (client == NULL) {
+        return;
+    }
+    if (!rlt_client_is_stopped(client)) {
+        (void)roulette_close(client, 0, NULL, 0);
+    }
+    rlt_client_release(client);
+}
+
+/* ---- Questions ---------------------------------------------------------------------------- */
+
+int roulette_cluster_count(const roulette_client *client)
+{
+    if (client == NULL) {
+        return rlt_error_set(ROULETTE_EINVAL, "the client is NULL");
+    }
+    return (int)client->cluster_count;
+}
+
+int roulette_cluster_of(const roulette_client *client, const char *topic, size_t topic_len)
+{
+    if (client == NULL || topic == NULL) {
+        return rlt_error_set(ROULETTE_EINVAL, "the client or topic is NULL");
+    }
+    topic_len = rlt_text_len(topic, topic_len);
+    const char *reason = NULL;
+    int result = rlt_topic_check(topic, topic_len, &reason);
+    if (result < 0) {
+        return rlt_error_set(result, "the topic is on no single cluster: %s", reason);
+    }
+    uint64_t hash = rlt_ring_hash(topic, topic_len);
+    return (int)rlt_client_place(client, topic, topic_len, hash).cluster;
+}
+
+const char *roulette_cluster_address(const roulette_client *client, size_t cluster)
+{
+    return client != NULL && cluster < client->cluster_count ? client->addresses[cluster].label
+                                                             : NULL;
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * A client, as the files of api/ see it.
+ */
+#ifndef RLT_API_CLIENT_H
+#define RLT_API_CLIENT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/config.h"
+#include "core/ring.h"
+#include "io/shard.h"
+#include "proto/address.h"
+#include "roulette.h"
+
+enum rlt_client_state {
+    RLT_CLIENT_OPEN = 0,
+    RLT_CLIENT_CLOSING = 1, /* no new commands and publishes; the event threads still run */
+    RLT_CLIENT_STOPPED = 2, /* the event threads have ended */
+};
+
+/**
+ * Ownership: counted: the application's handle, each subscriber and each topic hold a reference;
+ * the last one frees it.
+ */
+struct roulette_client {
+    /* Immutable after roulette_open(). */
+    uint64_t id; /* of no other client of this process, ever */
+    struct rlt_config config;
+    struct rlt_address *addresses;
+    size_t cluster_count;
+    struct rlt_ring *ring;
+    char *texts; /* what config's strings point into */
+
+    /* Read by all at each call, written twice. Relaxed for publishers (a late view is accounted
+     * for as discarded); seq_cst with `entered`: see rlt_client_enter(). */
+    alignas(RLT_CACHE_LINE) _Atomic(uint32_t) state;
+
+    /* Threads that are just giving a command to an event thread. */
+    alignas(RLT_CACHE_LINE) _Atomic(uint32_t) entered;
+    _Atomic(uint32_t) references; /* acquire-release: the last one frees */
+
+    pthread_mutex_t subscribers_lock; /* control path: open, close */
+    struct roulette_subscriber *subscribers;
+
+    struct rlt_shard shards[];
+};
+
+/** One connection of one cluster: where a topic goes. */
+struct rlt_place {
+    uint32_t cluster;
+    uint32_t connection;
+};
+
+/**
+ * Before giving commands to event threads: keeps them running until rlt_client_leave().
+ *
+ * Threads: any thread; short, not across a wait.
+ * Returns: false if the client is closing or closed.
+ */
+bool rlt_client_enter(roulette_client *client);
+void rlt_client_leave(roulette_client *client);
+
+/** Whether the event threads have ended. Acquire: all they wrote is visible then. */
+static inline bool rlt_client_is_stopped(roulette_client *client)
+{
+    return atomic_load_explicit(&client->state, memory_order_acquire) == RLT_CLIENT_STOPPED;
+}
+
+void rlt_client_acquire(roulette_client *client);
+void rlt_client_release(roulette_client *client);
+
+/** Where a topic with this hash goes. */
+static inline struct rlt_place rlt_client_place(const roulette_client *client, const char *topic,
+                                                size_t len, uint64_t hash)
+{
+    uint32_t pool = client->config.pool_size;
+    return (struct rlt_place){
+        .cluster = rlt_ring_place(client->ring, topic, len, hash),
+        /* Other bits than those that placed it on the cluster weigh most. */
+        .connection = pool == 1 ? 0 : (uint32_t)(((hash & UINT32_MAX) * pool) >> 32),
+    };
+}
+
+/** Copy the ledgers of the first `count` clusters. */
+void rlt_client_ledgers(const roulette_client *client, struct roulette_ledger *ledgers,
+                        size_t count);
+
+/**
+ * Wait until the event threads have carried out all commands given to them before, or have
+ * ended: what those commands were about is the caller's alone afterwards.
+ */
+void rlt_client_sync(roulette_client *client);
+
+/** The length of a topic given with ROULETTE_STRLEN or as it is. */
+size_t rlt_text_len(const char *text, size_t len);
+
+#endif

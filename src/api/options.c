@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT */
+#include "api/options.h"
+
+#include <stdint.h>
+#include <string.h>
+
+#include "base/defs.h"
+#include "base/error.h"
+#include "base/memory.h"
+#include "lockfree/lane.h"
+#include "lockfree/slab.h"
+#include "lockfree/wire_queue.h"
+
+static_assert(RLT_QUEUE_LANES == RLT_WIRE_LANES + 1, "one more for the shared lane");
+
+#define TIMEOUT_MAX_MS 86400000 /* a day */
+
+void roulette_options_init_sized(struct roulette_options *options, size_t size)
+{
+    struct roulette_options defaults = {
+        .size = size,
+        .ring = ROULETTE_RING_NATIVE,
+        .name = "roulette",
+        .pool_size = 1,
+        .connection_timeout_ms = 5000,
+        .ping_interval_ms = 5000,
+        .max_ping_failure = 2,
+        .reconnect_interval_ms = 100,
+        .base_backoff_ms = 10,
+        .max_backoff_ms = 5000,
+        .max_retry = 10,
+        .subscription_restart = ROULETTE_RESTART_TEMPORARY,
+        .tcp_nodelay = 1,
+        .queue_bytes = (size_t)64 * 1024 * 1024,
+        .slab_bytes = (size_t)256 * 1024,
+        .slab_count = 128,
+        .log_level = ROULETTE_LOG_WARNING,
+    };
+    if (options != NULL) {
+        memset(options, 0, size);
+        memcpy(options, &defaults, rlt_min_size(size, sizeof(defaults)));
+    }
+}
+
+void roulette_subscriber_options_init_sized(struct roulette_subscriber_options *options,
+                                            size_t size)
+{
+    struct roulette_subscriber_options defaults = {.size = size, .ring_slots = 16384};
+    if (options != NULL) {
+        memset(options, 0, size);
+        memcpy(options, &defaults, rlt_min_size(size, sizeof(defaults)));
+    }
+}
+
+/* A number that must lie in a range. */
+struct range {
+    const char *name;
+    uint64_t value;
+    uint64_t min;
+    uint64_t max;
+};
+
+static int check_ranges(const struct range *ranges, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct range *range = &ranges[i];
+        if (range->value < range->min || range->value > range->max) {
+            return rlt_error_set(ROULETTE_EINVAL, "options.%s is %llu: give %llu to %llu",
+                                 range->name, (unsigned long long)range->value,
+                                 (unsigned long long)range->min, (unsigned long long)range->max);
+        }
+    }
+    return 0;
+}
+
+static int check_numbers(const struct roulette_options *options)
+{
+    const struct range ranges[] = {
+        {"ring", options->ring, ROULETTE_RING_NATIVE, ROULETTE_RING_ROULETTE},
+        {"pool_size", options->pool_size, 1, RLT_POOL_MAX},
+        {"connection_timeout_ms", options->connection_timeout_ms, 1, TIMEOUT_MAX_MS},
+        {"ping_interval_ms", options->ping_interval_ms, 10, TIMEOUT_MAX_MS},
+        {"max_ping_failure", options->max_ping_failure, 1, 15},
+        {"reconnect_interval_ms", options->reconnect_interval_ms, 0, TIMEOUT_MAX_MS},
+        {"base_backoff_ms", options->base_backoff_ms, 1, TIMEOUT_MAX_MS},
+        {"max_backoff_ms", options->max_backoff_ms, 1, TIMEOUT_MAX_MS},
+        {"max_retry", options->max_retry, 1, UINT32_MAX},
+        {"subscription_restart", options->subscription_restart, ROULETTE_RESTART_TEMPORARY,
+         ROULETTE_RESTART_PERMANENT},
+        {"queue_bytes", options->queue_bytes, RLT_QUEUE_LANES * RLT_LANE_CAPACITY_MIN,
+         RLT_QUEUE_LANES * RLT_LANE_CAPACITY_MAX},
+        {"slab_bytes", options->slab_bytes, 131072, (uint64_t)16 * 1024 * 1024},
+        {"slab_count", options->slab_count, 4, RLT_SLAB_COUNT_MAX},
+        {"log_level", options->log_level, ROULETTE_LOG_ERROR, ROULETTE_LOG_DEBUG},
+    };
+    int result = check_ranges(ranges, sizeof(ranges) / sizeof(ranges[0]));
+    if (result == 0 && !rlt_is_power_of_two(options->slab_bytes)) {
+        return rlt_error_set(ROULETTE_EINVAL, "options.slab_bytes is %zu: give a power of two",
+                             options->slab_bytes);
+    }
+    if (result == 0 && !rlt_is_power_of_two(options->queue_bytes)) {
+        return rlt_error_set(ROULETTE_EINVAL, "options.queue_bytes is %zu: give a power of two",
+                             options->queue_bytes);
+    }
+    return result;
+}
+
+/* Copy one string behind the others; NULL stays NULL. */
+static const char *copy(char **next, const char *text)
+{
+    if (text == NULL) {
+        return NULL;
+    }
+    size_t size = strlen(text) + 1;
+    char *start = *next;
+    memcpy(start, text, size);
+    *next += size;
+    return start;
+}
+
+static int copy_texts(const struct roulette_options *options, struct rlt_config *config,
+                      char **texts)
+{
+    const char *sources[] = {options->name, options->user, options->password, options->token};
+    size_t size = 1;
+    for (size_t i = 0; i < sizeof(sources) / sizeof(sources[0]); i++) {
+        size += sources[i] != NULL ? strlen(sources[i]) + 1 : 0;
+    }
+    *texts = rlt_memory_alloc(1, size);
+    if (*texts == NULL) {
+        return rlt_error_set_plain(ROULETTE_ENOMEM);
+    }
+    char *next = *texts;
+    config->name = copy(&next, options->name);
+    config->user = copy(&next, options->user);
+    config->password = copy(&next, options->password);
+    config->token = copy(&next, options->token);
+    return 0;
+}
+
+int rlt_options_check(const struct roulette_options *given, struct rlt_config *config, char **texts)
+{
+    if (given->size < offsetof(struct roulette_options, servers) + sizeof(given->servers)) {
+        return rlt_error_set(ROULETTE_EINVAL,
+                             "options.size is %zu: fill them with roulette_options_init() first",
+                             given->size);
+    }
+    /* What an older caller does not know of keeps its default. */
+    struct roulette_options options;
+    roulette_options_init_sized(&options, sizeof(options));
+    memcpy(&options, given, rlt_min_size(given->size, sizeof(options)));
+    int result = check_numbers(&options);
+    if (result < 0) {
+        return result;
+    }
+    *config = (struct rlt_config){
+        .connection_timeout_ns = options.connection_timeout_ms * RLT_NS_PER_MS,
+        .ping_interval_ns = options.ping_interval_ms * RLT_NS_PER_MS,
+        .reconnect_interval_ns = options.reconnect_interval_ms * RLT_NS_PER_MS,
+        .base_backoff_ms = options.base_backoff_ms,
+        .max_backoff_ms = options.max_backoff_ms,
+        .max_ping_failure = options.max_ping_failure,
+        .max_retry = options.max_retry,
+        .restart = options.subscription_restart,
+        .pool_size = options.pool_size,
+        .lane_capacity = options.queue_bytes / RLT_QUEUE_LANES,
+        .slab_bytes = options.slab_bytes,
+        .slab_count = options.slab_count,
+        .log = {options.log, options.log_context, options.log_level},
+    };
+    return copy_texts(&options, config, texts);
+}

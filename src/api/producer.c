@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT */
+#include "api/producer.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "base/assert.h"
+#include "base/memory.h"
+#include "lockfree/wire_queue.h"
+
+#define NO_LANE (-1)
+
+/* Owned by its thread; `client` may be gone, only `client_id` tells. */
+struct producer {
+    struct producer *next;
+    uint64_t client_id;
+    roulette_client *client;
+    uint32_t lane_count;
+    int8_t lanes[]; /* by cluster * pool_size + connection; NO_LANE: not taken yet */
+};
+
+/* Clients that live, so that a thread that ends knows whom it may give lanes back to. */
+static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
+static roulette_client **registry;
+static size_t registry_count;
+static size_t registry_capacity;
+
+static pthread_once_t key_once = PTHREAD_ONCE_INIT;
+static pthread_key_t key;
+static bool key_made;
+
+/* The thread's producers, the last used first. Initial-exec: one load on the publish path. */
+static _Thread_local struct producer *producers __attribute__((tls_model("initial-exec")));
+
+static bool is_registered(uint64_t client_id)
+{
+    for (size_t i = 0; i < registry_count; i++) {
+        if (registry[i]->id == client_id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static struct rlt_wire_queue *queue_at(roulette_client *client, uint32_t index)
+{
+    uint32_t pool = client->config.pool_size;
+    return &client->shards[index / pool].cluster->connections[index % pool].queue;
+}
+
+/* With the registry locked: give the lanes back if the client lives, and free. */
+static void retire(struct producer *producer)
+{
+    if (is_registered(producer->client_id)) {
+        for (uint32_t i = 0; i < producer->lane_count; i++) {
+            if (producer->lanes[i] != NO_LANE) {
+                rlt_wire_queue_give_back(queue_at(producer->client, i), producer->lanes[i]);
+            }
+        }
+    }
+    rlt_memory_free(producer);
+}
+
+/* The thread ends. */
+static void on_thread_exit(void *value)
+{
+    (void)value;
+    (void)pthread_mutex_lock(&registry_lock);
+    while (producers != NULL) {
+        struct producer *producer = producers;
+        producers = producer->next;
+        retire(producer);
+    }
+    (void)pthread_mutex_unlock(&registry_lock);
+}
+
+static void make_key(void)
+{
+    key_made = pthread_key_create(&key, on_thread_exit) == 0;
+}
+
+void rlt_producer_register(roulette_client *client)
+{
+    (void)pthread_mutex_lock(&registry_lock);
+    if (registry_count == registry_capacity) {
+        size_t capacity = registry_capacity != 0 ? registry_capacity * 2 : 8;
+        roulette_client **larger = rlt_memory_resize(registry, capacity * sizeof(*registry));
+        if (larger != NULL) {
+            registry = larger;
+            registry_capacity = capacity;
+        }
+    }
+    /* Without memory the client is not registered: its lanes are then not handed on. */
+    if (registry_count < registry_capacity) {
+        registry[registry_count++] = client;
+    }
+    (void)pthread_mutex_unlock(&registry_lock);
+}
+
+void rlt_producer_unregister(roulette_client *client)
+{
+    (void)pthread_mutex_lock(&registry_lock);
+    for (size_t i = 0; i < registry_count; i++) {
+        if (registry[i] == client) {
+            registry[i] = registry[--registry_count];
+            break;
+        }
+    }
+    if (registry_count == 0) {
+        rlt_memory_free(registry);
+        registry = NULL;
+        registry_capacity = 0;
+    }
+    (void)pthread_mutex_unlock(&registry_lock);
+}
+
+/* Free the producers of clients that are gone. */
+static void prune(void)
+{
+    (void)pthread_mutex_lock(&registry_lock);
+    struct producer **link = &producers;
+    while (*link != NULL) {
+        struct producer *producer = *link;
+        if (is_registered(producer->client_id)) {
+            link = &producer->next;
+        } else {
+            *link = producer->next;
+            rlt_memory_free(producer);
+        }
+    }
+    (void)pthread_mutex_unlock(&registry_lock);
+}
+
+static struct producer *create(roulette_client *client)
+{
+    (void)pthread_once(&key_once, make_key);
+    prune();
+    uint32_t lane_count = (uint32_t)client->cluster_count * client->config.pool_size;
+    struct producer *producer = rlt_memory_alloc(1, sizeof(*producer) + lane_count);
+    /* Any value but NULL makes the key's destructor run. */
+    if (producer == NULL || !key_made || pthread_setspecific(key, &registry_lock) != 0) {
+        rlt_memory_free(producer);
+        return NULL;
+    }
+    producer->client_id = client->id;
+    producer->client = client;
+    producer->lane_count = lane_count;
+    for (uint32_t i = 0; i < lane_count; i++) {
+        producer->lanes[i] = NO_LANE;
+    }
+    producer->next = producers;
+    producers = producer;
+    return producer;
+}
+
+/* The thread's producer for a client that is not its first: moved to the front, or made. */
+static struct producer *find(roulette_client *client)
+{
+    for (struct producer **link = &producers; *link != NULL; link = &(*link)->next) {
+        struct producer *producer = *link;
+        if (producer->client_id == client->id) {
+            *link = producer->next;
+            producer->next = producers;
+            producers = producer;
+            return producer;
+        }
+    }
+    return create(client);
+}
+
+int rlt_producer_lane(roulette_client *client, struct rlt_place place)
+{
+    struct producer *producer = producers;
+    if (rlt_unlikely(producer == NULL || producer->client_id != client->id)) {
+        producer = find(client);
+        if (producer == NULL) {
+            return ROULETTE_ENOMEM;
+        }
+    }
+    uint32_t index = place.cluster * client->config.pool_size + place.connection;
+    RLT_DASSERT(index < producer->lane_count);
+    int lane = producer->lanes[index];
+    if (rlt_likely(lane != NO_LANE)) {
+        return lane;
+    }
+    lane = rlt_wire_queue_acquire(queue_at(client, index));
+    if (lane >= 0) {
+        producer->lanes[index] = (int8_t)lane;
+    }
+    return lane;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * A producer: which lane of each connection's wire queue the calling thread writes to. One for
+ * each thread and client, made at the thread's first publish; its lanes are given back when the
+ * thread ends.
+ */
+#ifndef RLT_API_PRODUCER_H
+#define RLT_API_PRODUCER_H
+
+#include <stdint.h>
+
+#include "api/client.h"
+
+/**
+ * The calling thread's lane in the wire queue of a place.
+ *
+ * Threads: any thread. Allocates at the first call for a place.
+ * Returns: the lane's index (RLT_WIRE_LANES: the shared lane); ROULETTE_ENOMEM;
+ *          ROULETTE_EAGAIN.
+ */
+int rlt_producer_lane(roulette_client *client, struct rlt_place place);
+
+/** Let threads that end give their lanes back to a client, from here to unregister. */
+void rlt_producer_register(roulette_client *client);
+void rlt_producer_unregister(roulette_client *client);
+
+#endif

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: MIT */
+#include "api/publish.h"
+
+#include <string.h>
+
+#include "api/producer.h"
+#include "base/error.h"
+#include "core/cluster.h"
+#include "io/clock.h"
+#include "io/park.h"
+#include "lockfree/wire_queue.h"
+#include "proto/topic.h"
+
+/* ---- Into the queue ----------------------------------------------------------------------- */
+
+/* Whether the queue takes a message of this size now. */
+static int admit(roulette_client *client, const struct rlt_wire_queue *queue,
+                 const struct rlt_pub *pub, size_t frame_len)
+{
+    /* Relaxed, all three: what slips through is checked again or counted. */
+    if (rlt_unlikely(atomic_load_explicit(&client->state, memory_order_relaxed) !=
+                     RLT_CLIENT_OPEN)) {
+        return rlt_error_set_plain(ROULETTE_ECLOSED);
+    }
+    uint32_t state = atomic_load_explicit(&queue->state, memory_order_relaxed);
+    if (rlt_unlikely(state != RLT_WIRE_OPEN)) {
+        return rlt_error_set_plain(state == RLT_WIRE_CLOSED ? ROULETTE_ECLOSED
+                                                            : ROULETTE_EUNREACHABLE);
+    }
+    uint32_t payload_max = atomic_load_explicit(&queue->payload_max, memory_order_relaxed);
+    if (rlt_unlikely(payload_max != 0 && pub->payload_len > payload_max)) {
+        return rlt_error_set(ROULETTE_EPAYLOAD,
+                             "the payload has %u bytes, the server takes %u: split it",
+                             pub->payload_len, payload_max);
+    }
+    if (rlt_unlikely(frame_len > queue->lane_capacity / 2)) {
+        return rlt_error_set(
+            ROULETTE_EPAYLOAD,
+            "the message needs %zu bytes, the queue takes %zu: raise options.queue_bytes",
+            frame_len, queue->lane_capacity / 2);
+    }
+    return 0;
+}
+
+/* Write the message if there is room. */
+static bool try_put(struct rlt_wire_queue *queue, int lane, const struct rlt_pub *pub,
+                    size_t frame_len)
+{
+    if (rlt_likely(lane < RLT_WIRE_LANES)) {
+        struct rlt_lane *own = &queue->lanes[lane];
+        uint8_t *out = rlt_lane_claim(own, frame_len);
+        if (rlt_unlikely(out == NULL)) {
+            return false;
+        }
+        (void)rlt_encode_pub(out, pub);
+        rlt_lane_commit(own, frame_len);
+        return true;
+    }
+    struct rlt_shared_claim claim;
+    if (!rlt_shared_lane_claim(&queue->shared, frame_len, &claim)) {
+        return false;
+    }
+    (void)rlt_encode_pub(claim.bytes, pub);
+    rlt_shared_lane_commit(&queue->shared, &claim, frame_len);
+    return true;
+}
+
+/* Announce that this thread sleeps until there is room, and return what it sleeps on. */
+static _Atomic(uint32_t) *announce(struct rlt_wire_queue *queue, int lane)
+{
+    if (lane < RLT_WIRE_LANES) {
+        rlt_lane_wait_begin(&queue->lanes[lane]);
+        return &queue->lanes[lane].waiting;
+    }
+    rlt_shared_lane_wait_begin(&queue->shared);
+    return &queue->shared.waiting;
+}
+
+/* The queue is full: wait for room. */
+static int put_waiting(roulette_client *client, struct rlt_wire_queue *queue, int lane,
+                       const struct rlt_pub *pub, size_t frame_len, int timeout_ms)
+{
+    uint64_t deadline_ns = rlt_clock_deadline(timeout_ms);
+    for (;;) {
+        _Atomic(uint32_t) *word = announce(queue, lane);
+        int result = admit(client, queue, pub, frame_len);
+        if (result < 0) {
+            return result;
+        }
+        if (try_put(queue, lane, pub, frame_len)) {
+            return 0;
+        }
+        if (!rlt_park_wait(word, 1, deadline_ns)) {
+            return try_put(queue, lane, pub, frame_len) ? 0 : ROULETTE_ETIMEDOUT;
+        }
+    }
+}
+
+int rlt_publish(roulette_client *client, struct rlt_place place, const struct rlt_pub *pub,
+                int timeout_ms)
+{
+    struct rlt_shard *shard = &client->shards[place.cluster];
+    struct rlt_wire_queue *queue = &shard->cluster->connections[place.connection].queue;
+    size_t frame_len = rlt_encode_pub_len(pub);
+    int result = admit(client, queue, pub, frame_len);
+    if (rlt_unlikely(result < 0)) {
+        return result;
+    }
+    int lane = rlt_producer_lane(client, place);
+    if (rlt_unlikely(lane < 0)) {
+        return lane;
+    }
+    if (rlt_unlikely(!try_put(queue, lane, pub, frame_len))) {
+        if (timeout_ms == 0) {
+            return ROULETTE_EAGAIN;
+        }
+        result = put_waiting(client, queue, lane, pub, frame_len, timeout_ms);
+    }
+    rlt_shard_ring(shard);
+    return result;
+}
+
+/* ---- The public calls --------------------------------------------------------------------- */
+
+/* Check a topic or reply, and fill in its length. */
+static int check_topic(const char *what, const char *topic, size_t *len)
+{
+    if (rlt_unlikely(topic == NULL)) {
+        return rlt_error_set(ROULETTE_EINVAL, "the %s is NULL", what);
+    }
+    *len = rlt_text_len(topic, *len);
+    const char *reason = NULL;
+    int result = rlt_topic_check(topic, *len, &reason);
+    if (rlt_unlikely(result < 0)) {
+        return rlt_error_set(result, "the %s cannot be published to: %s", what, reason);
+    }
+    return 0;
+}
+
+static int check_payload(const void *payload, size_t payload_len)
+{
+    if (rlt_unlikely(payload == NULL && payload_len != 0)) {
+        return rlt_error_set(ROULETTE_EINVAL, "the payload is NULL and its length is %zu",
+                             payload_len);
+    }
+    if (rlt_unlikely(payload_len > RLT_SIZE_MAX)) {
+        return rlt_error_set(ROULETTE_EPAYLOAD, "the payload has %zu bytes, NATS takes %u",
+                             payload_len, RLT_SIZE_MAX);
+    }
+    return 0;
+}
+
+int roulette_publish_wait(roulette_client *client, const char *topic, size_t topic_len,
+                          const void *payload, size_t payload_len, int timeout_ms)
+{
+    if (rlt_unlikely(client == NULL)) {
+        return rlt_error_set(ROULETTE_EINVAL, "the client is NULL");
+    }
+    int result = check_topic("topic", topic, &topic_len);
+    if (rlt_likely(result == 0)) {
+        result = check_payload(payload, payload_len);
+    }
+    if (rlt_unlikely(result < 0)) {
+        return result;
+    }
+    struct rlt_pub pub = {
+        .topic = topic,
+        .topic_len = topic_len,
+        .payload = payload,
+        .payload_len = (uint32_t)payload_len,
+    };
+    uint64_t hash = rlt_ring_hash(topic, topic_len);
+    return rlt_publish(client, rlt_client_place(client, topic, topic_len, hash), &pub, timeout_ms);
+}
+
+int roulette_publish(roulette_client *client, const char *topic, size_t topic_len,
+                     const void *payload, size_t payload_len)
+{
+    return roulette_publish_wait(client, topic, topic_len, payload, payload_len, 0);
+}
+
+int roulette_publish_reply(roulette_client *client, const char *topic, size_t topic_len,
+                           const char *reply, size_t reply_len, const void *payload,
+                           size_t payload_len, int timeout_ms)
+{
+    if (client == NULL) {
+        return rlt_error_set(ROULETTE_EINVAL, "the client is NULL");
+    }
+    int result = check_topic("topic", topic, &topic_len);
+    if (result == 0) {
+        result = check_topic("reply", reply, &reply_len);
+    }
+    if (result == 0) {
+        result = check_payload(payload, payload_len);
+    }
+    if (result < 0) {
+        return result;
+    }
+    struct rlt_pub pub = {
+        .topic = topic,
+        .topic_len = topic_len,
+        .reply = reply,
+        .reply_len = reply_len,
+        .payload = payload,
+        .payload_len = (uint32_t)payload_len,
+    };
+    uint64_t hash = rlt_ring_hash(topic, topic_len);
+    return rlt_publish(client, rlt_client_place(client, topic, topic_len, hash), &pub, timeout_ms);
+}

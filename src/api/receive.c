@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: MIT */
+#include <string.h>
+
+#include "api/subscriber.h"
+#include "base/assert.h"
+#include "base/error.h"
+#include "base/memory.h"
+#include "core/cluster.h"
+#include "io/clock.h"
+#include "io/park.h"
+#include "lockfree/slab.h"
+
+/* Marks message.internal of a copy: slabs are aligned, so their low bit is 0. */
+#define COPY_MARK ((uintptr_t)1)
+
+/* ---- Sleeping ----------------------------------------------------------------------------- */
+
+/*
+ * Make the descriptor tell: clear it if the doorbell was rung since we armed it, and arm. It is
+ * kept armed over calls that find nothing, so that polling with timeout 0 makes no system call.
+ */
+static void arm(struct roulette_subscriber *subscriber)
+{
+    /* Relaxed: if a ring is missed here, the descriptor stays readable, which is right. */
+    uint32_t armed = atomic_load_explicit(&subscriber->doorbell.armed, memory_order_relaxed);
+    if (subscriber->armed && armed != 0) {
+        atomic_thread_fence(memory_order_seq_cst);
+        return;
+    }
+    rlt_park_descriptor_clear(subscriber->descriptor);
+    rlt_doorbell_arm(&subscriber->doorbell, 1);
+    subscriber->armed = true;
+}
+
+static bool mailbox_has_some(struct rlt_mailbox *mailbox)
+{
+    uint64_t head = rlt_delivery_ring_head(&mailbox->ring);
+    return rlt_delivery_ring_peek(&mailbox->ring, head) != NULL ||
+           atomic_load_explicit(&mailbox->dropped, memory_order_acquire) != mailbox->dropped_seen;
+}
+
+static bool has_some(struct roulette_subscriber *subscriber)
+{
+    for (size_t i = 0; i < subscriber->client->cluster_count; i++) {
+        if (subscriber->mailboxes[i] != NULL && mailbox_has_some(subscriber->mailboxes[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool sleep_until(struct roulette_subscriber *subscriber, uint64_t deadline_ns)
+{
+    arm(subscriber);
+    if (has_some(subscriber) || rlt_client_is_stopped(subscriber->client)) {
+        return true;
+    }
+    return rlt_park_descriptor_wait(subscriber->descriptor, deadline_ns);
+}
+
+/* ---- Taking deliveries -------------------------------------------------------------------- */
+
+static void release_delivery(struct rlt_mailbox *mailbox, const struct rlt_delivery *delivery)
+{
+    struct rlt_slab *slab = rlt_slab_of(delivery->base, mailbox->slab_bytes);
+    rlt_mailbox_note_released(mailbox, slab->index, 1);
+    rlt_slab_release(slab, 1);
+}
+
+static void fill_message(const struct rlt_mailbox *mailbox, const struct rlt_delivery *delivery,
+                         const struct rlt_handle *handle, struct roulette_message *message)
+{
+    const char *base = (const char *)delivery->base;
+    const char *body = base + delivery->body_offset;
+    message->kind = ROULETTE_KIND_MESSAGE;
+    message->cluster = mailbox->cluster;
+    message->topic = base;
+    message->reply = delivery->reply_offset != 0 ? base + delivery->reply_offset : NULL;
+    message->headers = delivery->header_len != 0 ? body : NULL;
+    message->payload = body + delivery->header_len;
+    message->topic_len = delivery->topic_len;
+    message->reply_len = delivery->reply_len;
+    message->headers_len = delivery->header_len;
+    message->payload_len = delivery->body_len - delivery->header_len;
+    message->subscription = handle->name;
+    message->user_data = handle->user_data;
+    message->count = 0;
+    message->error = 0;
+    message->internal = rlt_slab_of(delivery->base, mailbox->slab_bytes);
+}
+
+static void fill_notice(const struct rlt_mailbox *mailbox, enum roulette_kind kind,
+                        const struct rlt_handle *handle, int error,
+                        struct roulette_message *message)
+{
+    *message = (struct roulette_message){
+        .kind = kind,
+        .cluster = mailbox->cluster,
+        .subscription = handle != NULL ? handle->name : NULL,
+        .user_data = handle != NULL ? handle->user_data : NULL,
+        .error = error,
+    };
+}
+
+/* Messages were dropped before this point: `total` since the mailbox was made. */
+static bool take_drop_notice(struct rlt_mailbox *mailbox, uint64_t total,
+                             struct roulette_message *message)
+{
+    uint64_t count = total - mailbox->dropped_seen;
+    /* The consumer may have told it already, when it found the ring empty. */
+    if ((int64_t)count <= 0) {
+        return false;
+    }
+    mailbox->dropped_seen = total;
+    fill_notice(mailbox, ROULETTE_KIND_DROPPED, NULL, 0, message);
+    message->count = count;
+    return true;
+}
+
+/* A notice about a member. True if the user is to see it. */
+static bool take_notice(struct rlt_mailbox *mailbox, const struct rlt_delivery *delivery,
+                        struct roulette_message *message)
+{
+    if (delivery->notice.kind == RLT_NOTICE_DROPPED) {
+        return take_drop_notice(mailbox, delivery->notice.count, message);
+    }
+    struct rlt_member *member = delivery->target;
+    struct rlt_handle *handle = member->handle;
+    bool told = !handle->over;
+    switch (delivery->notice.kind) {
+    case RLT_NOTICE_LOST:
+        fill_notice(mailbox, ROULETTE_KIND_LOST, handle, delivery->notice.error, message);
+        break;
+    case RLT_NOTICE_RESTORED:
+        fill_notice(mailbox, ROULETTE_KIND_RESTORED, handle, 0, message);
+        break;
+    case RLT_NOTICE_ENDED:
+        if (told) {
+            fill_notice(mailbox, ROULETTE_KIND_ENDED, handle, delivery->notice.error, message);
+            rlt_handle_end(handle, member);
+            member->left = true;
+            rlt_handle_member_done(handle, true);
+        } else if (!handle->leaving && !member->left) {
+            /* The client stopped before the member could be told to leave. */
+            member->left = true;
+            rlt_handle_member_done(handle, false);
+        }
+        break;
+    default:
+        RLT_ASSERT(delivery->notice.kind == RLT_NOTICE_REMOVED);
+        member->left = true;
+        rlt_handle_member_done(handle, false);
+        break;
+    }
+    return told;
+}
+
+/* Take one delivery. True if `message` was filled. */
+static bool take(struct rlt_mailbox *mailbox, const struct rlt_delivery *delivery,
+                 struct roulette_message *message)
+{
+    if (rlt_unlikely(delivery->base == NULL)) {
+        return take_notice(mailbox, delivery, message);
+    }
+    const struct rlt_handle *handle = ((struct rlt_member *)delivery->target)->handle;
+    if (rlt_unlikely(handle->over)) {
+        release_delivery(mailbox, delivery);
+        return false;
+    }
+    fill_message(mailbox, delivery, handle, message);
+    return true;
+}
+
+/* Where messages go: an array of the caller's, whose structs may be larger than ours. */
+struct sink {
+    uint8_t *next;
+    size_t stride;
+    size_t left;
+};
+
+/* The next message of the sink was filled. */
+static void put(struct sink *sink)
+{
+    if (rlt_unlikely(sink->stride > sizeof(struct roulette_message))) {
+        memset(sink->next + sizeof(struct roulette_message), 0,
+               sink->stride - sizeof(struct roulette_message));
+    }
+    sink->next += sink->stride;
+    sink->left--;
+}
+
+static struct roulette_message *next_of(const struct sink *sink)
+{
+    return (struct roulette_message *)(void *)sink->next;
+}
+
+/* The ring is empty: tell what was dropped since the last message. */
+static void take_silent_drops(struct rlt_mailbox *mailbox, uint64_t position, struct sink *sink)
+{
+    uint64_t dropped = rlt_mailbox_take_dropped(mailbox, position);
+    if (dropped != 0) {
+        fill_notice(mailbox, ROULETTE_KIND_DROPPED, NULL, 0, next_of(sink));
+        next_of(sink)->count = dropped;
+        put(sink);
+    }
+}
+
+static void take_all(struct roulette_subscriber *subscriber, struct rlt_mailbox *mailbox,
+                     struct sink *sink)
+{
+    uint64_t start = rlt_delivery_ring_head(&mailbox->ring);
+    uint64_t position = start;
+    while (sink->left != 0) {
+        const struct rlt_delivery *delivery = rlt_delivery_ring_peek(&mailbox->ring, position);
+        if (delivery == NULL) {
+            take_silent_drops(mailbox, position, sink);
+            break;
+        }
+        position++;
+        if (rlt_likely(take(mailbox, delivery, next_of(sink)))) {
+            put(sink);
+        }
+    }
+    if (position == start) {
+        return;
+    }
+    rlt_delivery_ring_advance(&mailbox->ring, position);
+    roulette_client *client = subscriber->client;
+    if (rlt_unlikely(rlt_mailbox_must_retry(mailbox)) && rlt_client_enter(client)) {
+        rlt_shard_submit(&client->shards[mailbox->cluster], &mailbox->retry);
+        rlt_client_leave(client);
+    }
+}
+
+/* One round over the mailboxes, beginning with another one each time. */
+static void take_round(struct roulette_subscriber *subscriber, struct sink *sink)
+{
+    uint32_t count = (uint32_t)subscriber->client->cluster_count;
+    for (uint32_t i = 0; i < count && sink->left != 0; i++) {
+        struct rlt_mailbox *mailbox = subscriber->mailboxes[(subscriber->turn + i) % count];
+        if (mailbox != NULL) {
+            take_all(subscriber, mailbox, sink);
+        }
+    }
+    subscriber->turn = (subscriber->turn + 1) % count;
+}
+
+int roulette_receive_sized(roulette_subscriber *subscriber, struct roulette_message *messages,
+                           size_t message_size, size_t count, int timeout_ms)
+{
+    if (rlt_unlikely(subscriber == NULL || messages == NULL || count == 0 || count > INT32_MAX ||
+                     message_size < sizeof(struct roulette_message))) {
+        return rlt_error_set(ROULETTE_EINVAL,
+                             "the subscriber or messages is NULL, or a size is out of range");
+    }
+    if (rlt_unlikely(subscriber->over != NULL)) {
+        rlt_subscriber_free_over(subscriber);
+    }
+    uint64_t deadline_ns = 0;
+    for (;;) {
+        /* Before the look: what was delivered before the stop is found by it. */
+        bool stopped = rlt_client_is_stopped(subscriber->client);
+        struct sink sink = {(uint8_t *)messages, message_size, count};
+        take_round(subscriber, &sink);
+        if (sink.left != count) {
+            return (int)(count - sink.left);
+        }
+        if (stopped) {
+            return rlt_error_set_plain(ROULETTE_ECLOSED);
+        }
+        if (timeout_ms == 0) {
+            arm(subscriber);
+            if (!has_some(subscriber)) {
+                return 0;
+            }
+            continue;
+        }
+        deadline_ns = deadline_ns != 0 ? deadline_ns : rlt_clock_deadline(timeout_ms);
+        if (!sleep_until(subscriber, deadline_ns)) {
+            timeout_ms = 0;
+        }
+    }
+}
+
+/* ---- Releasing ---------------------------------------------------------------------------- */
+
+/* References to one slab, released together. */
+struct run {
+    struct rlt_slab *slab;
+    struct rlt_mailbox *mailbox;
+    uint32_t count;
+};
+
+static void end_run(struct run *run)
+{
+    if (run->count != 0) {
+        rlt_mailbox_note_released(run->mailbox, run->slab->index, run->count);
+        rlt_slab_release(run->slab, run->count);
+        run->count = 0;
+    }
+}
+
+void roulette_release_sized(roulette_subscriber *subscriber, struct roulette_message *messages,
+                            size_t message_size, size_t count)
+{
+    RLT_ASSERT(count == 0 || messages != NULL);
+    RLT_ASSERT(message_size >= sizeof(struct roulette_message));
+    struct run run = {NULL, NULL, 0};
+    for (size_t i = 0; i < count; i++) {
+        struct roulette_message *message =
+            (struct roulette_message *)(void *)((uint8_t *)messages + i * message_size);
+        if (message->kind != ROULETTE_KIND_MESSAGE) {
+            continue;
+        }
+        /* NULL: released before. */
+        RLT_ASSERT(message->internal != NULL);
+        uintptr_t internal = (uintptr_t)message->internal;
+        message->internal = NULL;
+        if (internal & COPY_MARK) {
+            rlt_memory_free((void *)(internal & ~COPY_MARK));
+            continue;
+        }
+        struct rlt_slab *slab = (struct rlt_slab *)internal;
+        if (slab != run.slab) {
+            end_run(&run);
+            RLT_ASSERT(subscriber != NULL);
+            run.slab = slab;
+            run.mailbox = subscriber->mailboxes[message->cluster];
+        }
+        run.count++;
+    }
+    end_run(&run);
+}
+
+int roulette_message_copy(const struct roulette_message *message, struct roulette_message *copy)
+{
+    if (message == NULL || copy == NULL || message->kind != ROULETTE_KIND_MESSAGE) {
+        return rlt_error_set(ROULETTE_EINVAL, "the message or copy is NULL, or it is a notice");
+    }
+    size_t size = (size_t)message->topic_len + message->reply_len + message->headers_len +
+                  message->payload_len;
+    char *block = rlt_memory_alloc(1, size);
+    if (block == NULL) {
+        return rlt_error_set_plain(ROULETTE_ENOMEM);
+    }
+    *copy = *message;
+    char *next = block;
+    const struct {
+        const void **field;
+        size_t len;
+    } parts[] = {
+        {(const void **)&copy->topic, message->topic_len},
+        {(const void **)&copy->reply, message->reply_len},
+        {(const void **)&copy->headers, message->headers_len},
+        {(const void **)&copy->payload, message->payload_len},
+    };
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        if (*parts[i].field != NULL) {
+            memcpy(next, *parts[i].field, parts[i].len);
+            *parts[i].field = next;
+            next += parts[i].len;
+        }
+    }
+    copy->internal = (void *)((uintptr_t)block | COPY_MARK);
+    return 0;
+}

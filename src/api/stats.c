@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+#include <string.h>
+
+#include "api/client.h"
+#include "base/defs.h"
+#include "base/error.h"
+
+static void read_counters(const struct rlt_metrics *metrics, struct roulette_stats *stats)
+{
+#define READ(field) stats->field = rlt_counter_get(&metrics->field)
+    READ(published_bytes);
+    READ(received_messages);
+    READ(received_bytes);
+    READ(delivered_messages);
+    READ(dropped_ring_full);
+    READ(dropped_pinned);
+    READ(dropped_oversized);
+    READ(unknown_sid);
+    READ(joins);
+    READ(joined_bytes);
+    READ(connects);
+    READ(connect_failures);
+    READ(disconnects);
+    READ(lost_by_server);
+    READ(lost_by_ping);
+    READ(protocol_errors);
+    READ(server_errors);
+    READ(subscriptions);
+    READ(sends);
+    READ(receives);
+    READ(wakeups);
+    READ(slabs_in_use);
+#undef READ
+    stats->connected = (uint32_t)rlt_counter_get(&metrics->connected);
+    stats->last_error = (int32_t)(int64_t)rlt_counter_get(&metrics->last_error);
+}
+
+int roulette_stats_sized(const roulette_client *client, size_t index, struct roulette_stats *stats,
+                         size_t size)
+{
+    if (client == NULL || stats == NULL || size < sizeof(stats->size)) {
+        return rlt_error_set(ROULETTE_EINVAL, "the client or stats is NULL, or size is too small");
+    }
+    if (index >= client->cluster_count) {
+        return rlt_error_set(ROULETTE_EINVAL, "cluster %zu: there are %zu, counted from 0", index,
+                             client->cluster_count);
+    }
+    const struct rlt_shard *shard = &client->shards[index];
+    const struct rlt_cluster *cluster = shard->cluster;
+    struct roulette_stats all = {.size = size, .backend = cluster->transport->ops->name};
+    rlt_cluster_ledger(cluster, rlt_shard_is_stopped(shard), &all.ledger);
+    read_counters(&cluster->metrics, &all);
+    for (uint32_t i = 0; i < client->config.pool_size; i++) {
+        all.queued_bytes += rlt_wire_queue_bytes(&cluster->connections[i].queue);
+    }
+    memset(stats, 0, size);
+    memcpy(stats, &all, rlt_min_size(size, sizeof(all)));
+    return 0;
+}

@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/cluster.h"
+
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/memory.h"
+#include "base/random.h"
+#include "roulette.h"
+
+/* ---- Life --------------------------------------------------------------------------------- */
+
+int rlt_cluster_create(const struct rlt_config *config, const struct rlt_address *address,
+                       uint32_t index, struct rlt_transport *transport, uint64_t seed,
+                       struct rlt_cluster **created)
+{
+    size_t size = sizeof(struct rlt_cluster) + config->pool_size * sizeof(struct rlt_connection);
+    struct rlt_cluster *cluster = rlt_memory_alloc_aligned(RLT_CACHE_LINE, size);
+    if (cluster == NULL) {
+        return ROULETTE_ENOMEM;
+    }
+    memset(cluster, 0, size);
+    cluster->config = config;
+    cluster->address = address;
+    cluster->index = index;
+    cluster->transport = transport;
+    cluster->stop.kind = RLT_COMMAND_STOP;
+    int result = rlt_subscriptions_init(&cluster->subscriptions);
+    if (result == 0) {
+        result = rlt_slab_pool_init(&cluster->slabs, config->slab_bytes, config->slab_count,
+                                    config->pool_size);
+    }
+    struct rlt_random random = {seed};
+    for (uint32_t i = 0; i < config->pool_size && result == 0; i++) {
+        result =
+            rlt_connection_init(&cluster->connections[i], cluster, i, rlt_random_next(&random));
+    }
+    if (result < 0) {
+        rlt_cluster_destroy(cluster);
+        return result;
+    }
+    *created = cluster;
+    return 0;
+}
+
+void rlt_cluster_destroy(struct rlt_cluster *cluster)
+{
+    if (cluster == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
+        rlt_connection_fini(&cluster->connections[i]);
+    }
+    rlt_subscriptions_fini(&cluster->subscriptions);
+    rlt_slab_pool_fini(&cluster->slabs);
+    rlt_memory_free(cluster);
+}
+
+void rlt_cluster_start(struct rlt_cluster *cluster, uint64_t now_ns)
+{
+    for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
+        rlt_connection_start(&cluster->connections[i], now_ns);
+    }
+}
+
+/* ---- Mailboxes ---------------------------------------------------------------------------- */
+
+static void mark_dirty(struct rlt_cluster *cluster, struct rlt_mailbox *mailbox)
+{
+    if (!mailbox->dirty) {
+        mailbox->dirty = true;
+        mailbox->dirty_next = cluster->dirty;
+        cluster->dirty = mailbox;
+    }
+}
+
+/* Make visible what was pushed since the last time, and wake who sleeps. */
+static void publish_dirty(struct rlt_cluster *cluster)
+{
+    while (cluster->dirty != NULL) {
+        struct rlt_mailbox *mailbox = cluster->dirty;
+        cluster->dirty = mailbox->dirty_next;
+        mailbox->dirty = false;
+        if (rlt_mailbox_publish(mailbox)) {
+            cluster->transport->ops->signal(cluster->transport, mailbox->descriptor);
+        }
+    }
+}
+
+static void notify_member(struct rlt_cluster *cluster, struct rlt_member *member,
+                          enum rlt_notice notice, int error)
+{
+    mark_dirty(cluster, member->mailbox);
+    rlt_mailbox_notify(member->mailbox, member, notice, error);
+}
+
+static void drop_for(struct rlt_cluster *cluster, struct rlt_subscription *subscription,
+                     rlt_counter *reason)
+{
+    struct rlt_member **members = rlt_subscription_members(subscription);
+    for (uint32_t i = 0; i < subscription->member_count; i++) {
+        rlt_mailbox_drop(members[i]->mailbox);
+        mark_dirty(cluster, members[i]->mailbox);
+        rlt_counter_add(reason, 1);
+    }
+}
+
+static inline void push(struct rlt_cluster *cluster, struct rlt_member *member,
+                        const struct rlt_frame *frame, struct rlt_slab *slab)
+{
+    struct rlt_mailbox *mailbox = member->mailbox;
+    struct rlt_metrics *metrics = &cluster->metrics;
+    mark_dirty(cluster, mailbox);
+    switch (rlt_mailbox_push(mailbox, member, frame, slab, cluster->round)) {
+    case RLT_PUSH_DONE:
+        rlt_counter_add(&metrics->delivered_messages, 1);
+        break;
+    case RLT_PUSH_RING_FULL:
+        rlt_counter_add(&metrics->dropped_ring_full, 1);
+        break;
+    case RLT_PUSH_PINNED:
+        rlt_counter_add(&metrics->dropped_pinned, 1);
+        break;
+    }
+}
+
+void rlt_cluster_deliver(struct rlt_cluster *cluster, const struct rlt_frame *frame,
+                         struct rlt_slab *slab)
+{
+    struct rlt_metrics *metrics = &cluster->metrics;
+    rlt_counter_add(&metrics->received_messages, 1);
+    struct rlt_subscription *subscription =
+        rlt_subscriptions_find(&cluster->subscriptions, frame->sid);
+    if (rlt_unlikely(subscription == NULL || subscription->member_count == 0)) {
+        rlt_counter_add(&metrics->unknown_sid, 1);
+        return;
+    }
+    if (rlt_unlikely(slab == NULL)) {
+        drop_for(cluster, subscription, &metrics->dropped_pinned);
+        return;
+    }
+    if (rlt_likely(subscription->member_capacity == 0)) {
+        push(cluster, subscription->only, frame, slab);
+        return;
+    }
+    for (uint32_t i = 0; i < subscription->member_count; i++) {
+        push(cluster, subscription->many[i], frame, slab);
+    }
+}
+
+void rlt_cluster_drop_oversized(struct rlt_cluster *cluster, const struct rlt_frame *frame)
+{
+    struct rlt_metrics *metrics = &cluster->metrics;
+    rlt_counter_add(&metrics->received_messages, 1);
+    struct rlt_subscription *subscription =
+        rlt_subscriptions_find(&cluster->subscriptions, frame->sid);
+    if (subscription == NULL || subscription->member_count == 0) {
+        rlt_counter_add(&metrics->unknown_sid, 1);
+        return;
+    }
+    drop_for(cluster, subscription, &metrics->dropped_oversized);
+}
+
+void rlt_cluster_notify(struct rlt_cluster *cluster, struct rlt_subscription *subscription,
+                        enum rlt_notice notice, int error)
+{
+    struct rlt_member **members = rlt_subscription_members(subscription);
+    for (uint32_t i = 0; i < subscription->member_count; i++) {
+        notify_member(cluster, members[i], notice, error);
+    }
+}
+
+void rlt_cluster_end_subscription(struct rlt_cluster *cluster,
+                                  struct rlt_subscription *subscription, int error)
+{
+    while (subscription->member_count != 0) {
+        struct rlt_member *member =
+            rlt_subscription_members(subscription)[subscription->member_count - 1];
+        rlt_subscriptions_leave(member);
+        notify_member(cluster, member, RLT_NOTICE_ENDED, error);
+    }
+    rlt_subscriptions_remove(&cluster->subscriptions, subscription);
+}
+
+/* ---- Commands ----------------------------------------------------------------------------- */
+
+bool rlt_cluster_submit(struct rlt_cluster *cluster, struct rlt_command *command)
+{
+    rlt_stack_push(&cluster->commands, &command->node);
+    return rlt_doorbell_ring(&cluster->doorbell, RLT_WAKE_COMMANDS);
+}
+
+static void subscribe(struct rlt_cluster *cluster, struct rlt_member *member)
+{
+    int result = cluster->stopping ? ROULETTE_ECLOSED
+                                   : rlt_subscriptions_join(&cluster->subscriptions, member);
+    if (result < 0) {
+        notify_member(cluster, member, RLT_NOTICE_ENDED, result);
+        return;
+    }
+    struct rlt_subscription *subscription = member->subscription;
+    struct rlt_connection *connection = &cluster->connections[subscription->connection];
+    if (!subscription->on_server) {
+        rlt_subscription_queue_push(&connection->pending, subscription);
+    }
+}
+
+static void unsubscribe(struct rlt_cluster *cluster, struct rlt_member *member)
+{
+    struct rlt_subscription *subscription = member->subscription;
+    if (subscription != NULL) {
+        struct rlt_connection *connection = &cluster->connections[subscription->connection];
+        rlt_subscriptions_leave(member);
+        if (subscription->member_count == 0 && subscription->on_server) {
+            rlt_subscription_queue_push(&connection->pending, subscription);
+        } else if (subscription->member_count == 0) {
+            rlt_subscription_queue_remove(&connection->pending, subscription);
+            rlt_subscriptions_remove(&cluster->subscriptions, subscription);
+        }
+    }
+    notify_member(cluster, member, RLT_NOTICE_REMOVED, 0);
+}
+
+static void add_fence(struct rlt_cluster *cluster, struct rlt_fence_part *part)
+{
+    part->pending = cluster->config->pool_size;
+    for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
+        struct rlt_connection *connection = &cluster->connections[i];
+        part->links[i].part = part;
+        rlt_sender_add_fence(&connection->sender, &part->links[i]);
+    }
+    if (cluster->stopping) {
+        for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
+            struct rlt_connection *connection = &cluster->connections[i];
+            rlt_cluster_finish_fences(cluster, rlt_sender_take_fences(&connection->sender),
+                                      ROULETTE_ECLOSED);
+        }
+    }
+}
+
+void rlt_cluster_finish_fences(struct rlt_cluster *cluster, struct rlt_fence_link *links, int error)
+{
+    while (links != NULL) {
+        struct rlt_fence_link *next = links->next;
+        struct rlt_fence *over = rlt_fence_link_done(links, error);
+        if (over != NULL) {
+            cluster->transport->ops->wake(cluster->transport, &over->done);
+            rlt_fence_release(over);
+        }
+        links = next;
+    }
+}
+
+/* All earlier commands are carried out. A mailbox that they left may be freed after this. */
+static void sync_part(struct rlt_cluster *cluster, struct rlt_fence_part *part)
+{
+    publish_dirty(cluster);
+    part->pending = 1;
+    part->links[0] = (struct rlt_fence_link){.part = part};
+    rlt_cluster_finish_fences(cluster, &part->links[0], 0);
+}
+
+/* End all subscriptions, fail all fences, close all connections. */
+static void stop(struct rlt_cluster *cluster)
+{
+    cluster->stopping = true;
+    for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
+        struct rlt_connection *connection = &cluster->connections[i];
+        rlt_cluster_finish_fences(cluster, rlt_sender_take_fences(&connection->sender),
+                                  ROULETTE_ECLOSED);
+        rlt_connection_stop(connection);
+    }
+    struct rlt_subscriptions *table = &cluster->subscriptions;
+    for (uint32_t i = 0; i < table->index_count && table->by_index != NULL; i++) {
+        struct rlt_subscription *subscription = table->by_index[i];
+        if (subscription != NULL) {
+            rlt_subscription_queue_remove(&cluster->connections[subscription->connection].pending,
+                                          subscription);
+            rlt_cluster_end_subscription(cluster, subscription, ROULETTE_ECLOSED);
+        }
+    }
+    rlt_counter_set(&cluster->metrics.subscriptions, 0);
+}
+
+static void execute(struct rlt_cluster *cluster, struct rlt_command *command)
+{
+    switch (command->kind) {
+    case RLT_COMMAND_SUBSCRIBE:
+        subscribe(cluster, rlt_container_of(command, struct rlt_member, subscribe));
+        break;
+    case RLT_COMMAND_UNSUBSCRIBE:
+        unsubscribe(cluster, rlt_container_of(command, struct rlt_member, unsubscribe));
+        break;
+    case RLT_COMMAND_RETRY: {
+        struct rlt_mailbox *mailbox = rlt_container_of(command, struct rlt_mailbox, retry);
+        mark_dirty(cluster, mailbox);
+        rlt_mailbox_retry(mailbox);
+        break;
+    }
+    case RLT_COMMAND_FENCE:
+        add_fence(cluster, rlt_container_of(command, struct rlt_fence_part, command));
+        break;
+    case RLT_COMMAND_SYNC:
+        sync_part(cluster, rlt_container_of(command, struct rlt_fence_part, command));
+        break;
+    case RLT_COMMAND_STOP:
+        stop(cluster);
+        break;
+    }
+}
+
+static void execute_all(struct rlt_cluster *cluster)
+{
+    struct rlt_stack_node *node = rlt_stack_take(&cluster->commands);
+    while (node != NULL) {
+        struct rlt_command *command = rlt_container_of(node, struct rlt_command, node);
+        /* Read first: the command's memory may be its owner's again once it is carried out. */
+        node = node->next;
+        execute(cluster, command);
+    }
+}
+
+/* ---- Driving ------------------------------------------------------------------------------ */
+
+void rlt_cluster_run(struct rlt_cluster *cluster, uint64_t now_ns)
+{
+    execute_all(cluster);
+    for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
+        rlt_connection_run(&cluster->connections[i], now_ns);
+    }
+    publish_dirty(cluster);
+    rlt_counter_set(&cluster->metrics.slabs_in_use, rlt_slab_pool_in_use(&cluster->slabs));
+}
+
+void rlt_cluster_on_event(struct rlt_cluster *cluster, const struct rlt_io_event *event,
+                          uint64_t now_ns)
+{
+    RLT_ASSERT(event->slot < cluster->config->pool_size);
+    rlt_connection_on_event(&cluster->connections[event->slot], event, now_ns);
+    publish_dirty(cluster);
+}
+
+bool rlt_cluster_may_sleep(struct rlt_cluster *cluster)
+{
+    uint32_t interests = RLT_WAKE_COMMANDS;
+    for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
+        interests |= rlt_connection_wants_lanes(&cluster->connections[i]) ? RLT_WAKE_LANES : 0;
+    }
+    rlt_doorbell_arm(&cluster->doorbell, interests);
+    if (!rlt_stack_is_empty(&cluster->commands)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
+        if (rlt_connection_has_work(&cluster->connections[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+uint64_t rlt_cluster_deadline(const struct rlt_cluster *cluster)
+{
+    uint64_t deadline = RLT_NEVER;
+    for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
+        deadline = rlt_min_u64(deadline, rlt_session_deadline(&cluster->connections[i].session));
+    }
+    return deadline;
+}
+
+bool rlt_cluster_is_stopped(const struct rlt_cluster *cluster)
+{
+    if (!cluster->stopping) {
+        return false;
+    }
+    for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
+        if (!cluster->connections[i].stopped) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void rlt_cluster_ledger(const struct rlt_cluster *cluster, bool stopped,
+                        struct roulette_ledger *ledger)
+{
+    const struct rlt_metrics *metrics = &cluster->metrics;
+    uint64_t confirmed = rlt_counter_get(&metrics->confirmed);
+    uint64_t in_doubt = rlt_counter_get(&metrics->in_doubt);
+    uint64_t failed = rlt_counter_get(&metrics->failed);
+    uint64_t accepted = 0;
+    for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
+        accepted += rlt_wire_queue_accepted(&cluster->connections[i].queue);
+    }
+    *ledger = (struct roulette_ledger){
+        .accepted = accepted,
+        .confirmed = confirmed,
+        .in_doubt = in_doubt,
+        .failed = failed,
+        .discarded = stopped ? accepted - confirmed - in_doubt - failed : 0,
+    };
+}

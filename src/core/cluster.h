@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * One cluster, without I/O: its connections, its subscription table, its receive memory, and the
+ * commands of application threads. A shard (io/) or a simulation drives it:
+ *
+ *     rlt_cluster_start()
+ *     repeat:
+ *         rlt_cluster_run(now)               commands, timers, sends, receives
+ *         if rlt_cluster_is_stopped(): end
+ *         rlt_cluster_may_sleep(): wait for events or rlt_cluster_deadline()
+ *         for each event: rlt_cluster_on_event(event, now)
+ *
+ * Owner: the event thread, except for what publishers and subscribers share: the wire queues,
+ * the command queue, the mailboxes and the metrics.
+ */
+#ifndef RLT_CORE_CLUSTER_H
+#define RLT_CORE_CLUSTER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/command.h"
+#include "core/config.h"
+#include "core/connection.h"
+#include "core/fence.h"
+#include "core/mailbox.h"
+#include "core/metrics.h"
+#include "core/subscriptions.h"
+#include "core/transport.h"
+#include "lockfree/doorbell.h"
+#include "lockfree/slab.h"
+#include "proto/address.h"
+
+/** What wakes the event thread: bits of its doorbell. */
+enum rlt_wake {
+    RLT_WAKE_COMMANDS = 1,
+    RLT_WAKE_LANES = 2,
+};
+
+struct rlt_cluster {
+    /* Immutable. */
+    const struct rlt_config *config;
+    const struct rlt_address *address;
+    uint32_t index;
+    struct rlt_transport *transport;
+
+    /* Shared with application threads. */
+    struct rlt_doorbell doorbell;
+    alignas(RLT_CACHE_LINE) struct rlt_stack commands;
+    struct rlt_command stop;
+
+    /* Event thread. */
+    alignas(RLT_CACHE_LINE) struct rlt_subscriptions subscriptions;
+    struct rlt_slab_pool slabs;
+    struct rlt_mailbox *dirty; /* pushed into and not published */
+    uint64_t round;            /* counts batches of received bytes */
+    bool stopping;
+    struct rlt_metrics metrics;
+
+    struct rlt_connection connections[];
+};
+
+/**
+ * Make a cluster that is not connected. `seed` decides all jitter.
+ *
+ * Ownership: rlt_cluster_destroy() ends it, when it is stopped (or was never started) and no
+ *            mailbox or slab of it is used any more.
+ * Returns:   0 or ROULETTE_ENOMEM.
+ */
+int rlt_cluster_create(const struct rlt_config *config, const struct rlt_address *address,
+                       uint32_t index, struct rlt_transport *transport, uint64_t seed,
+                       struct rlt_cluster **created);
+void rlt_cluster_destroy(struct rlt_cluster *cluster);
+
+void rlt_cluster_start(struct rlt_cluster *cluster, uint64_t now_ns);
+
+/** Do everything that can be done now, without waiting. */
+void rlt_cluster_run(struct rlt_cluster *cluster, uint64_t now_ns);
+
+/** An operation of the transport ended. */
+void rlt_cluster_on_event(struct rlt_cluster *cluster, const struct rlt_io_event *event,
+                          uint64_t now_ns);
+
+/**
+ * Arm the doorbell and look once more. If true, the caller may wait for events; it disarms the
+ * doorbell when it is awake again, in either case.
+ */
+bool rlt_cluster_may_sleep(struct rlt_cluster *cluster);
+
+/** When rlt_cluster_run() has a timer to serve; RLT_NEVER: none. */
+uint64_t rlt_cluster_deadline(const struct rlt_cluster *cluster);
+
+/** Whether RLT_COMMAND_STOP was carried out and everything is closed. */
+bool rlt_cluster_is_stopped(const struct rlt_cluster *cluster);
+
+/**
+ * Put a command into the queue.
+ *
+ * Threads: any thread. Returns: true if the caller must wake the event thread.
+ */
+bool rlt_cluster_submit(struct rlt_cluster *cluster, struct rlt_command *command);
+
+/**
+ * Read the ledger. Once the cluster is stopped, what is in no other state is discarded.
+ *
+ * Threads: any thread.
+ */
+void rlt_cluster_ledger(const struct rlt_cluster *cluster, bool stopped,
+                        struct roulette_ledger *ledger);
+
+/* ---- For the connections ------------------------------------------------------------------ */
+
+/** Fan a message out to the members of its subscription. `slab` NULL: it cannot be kept. */
+void rlt_cluster_deliver(struct rlt_cluster *cluster, const struct rlt_frame *frame,
+                         struct rlt_slab *slab);
+
+/** A message was too large for receive memory. */
+void rlt_cluster_drop_oversized(struct rlt_cluster *cluster, const struct rlt_frame *frame);
+
+/** Tell all members of a subscription. */
+void rlt_cluster_notify(struct rlt_cluster *cluster, struct rlt_subscription *subscription,
+                        enum rlt_notice notice, int error);
+
+/** End a subscription for all its members, and free it. It is in no queue. */
+void rlt_cluster_end_subscription(struct rlt_cluster *cluster,
+                                  struct rlt_subscription *subscription, int error);
+
+/** Finish fence links, all with the same result. */
+void rlt_cluster_finish_fences(struct rlt_cluster *cluster, struct rlt_fence_link *links,
+                               int error);
+
+#endif

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * A fence: proof that the servers have processed everything published and subscribed before it.
+ *
+ * A flush makes one fence with a part for each cluster; a part has a link for each connection of
+ * the cluster. On each connection a link waits until everything accepted before it was sent,
+ * then rides on a PING, and passes with its PONG. The part that ends last wakes the flusher.
+ *
+ * Ownership: counted; the flusher holds one reference (it may leave at its deadline) and each
+ *            part's event thread one.
+ */
+#ifndef RLT_CORE_FENCE_H
+#define RLT_CORE_FENCE_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "core/command.h"
+#include "core/config.h"
+
+struct rlt_fence_part;
+
+/** A part's place in the queue of one connection. Owner: the event thread. */
+struct rlt_fence_link {
+    struct rlt_fence_link *next;
+    struct rlt_fence_part *part;
+};
+
+struct rlt_fence;
+
+/** The fence on one cluster. */
+struct rlt_fence_part {
+    struct rlt_command command;
+    struct rlt_fence *fence;
+    uint32_t pending; /* connections that have not passed; event thread */
+    int error;        /* 0 or the first failure; published by `remaining` */
+    struct rlt_fence_link links[RLT_POOL_MAX];
+};
+
+struct rlt_fence {
+    _Atomic(uint32_t) references; /* acquire-release: the last one frees */
+    _Atomic(uint32_t) remaining;  /* release: publishes a part's error; acquire by the flusher */
+    _Atomic(uint32_t) done;       /* the flusher sleeps on it while it is 0 */
+    uint32_t part_count;
+    struct rlt_fence_part parts[];
+};
+
+/**
+ * Make a fence of `part_count` parts, with commands of kind FENCE or SYNC. The caller has one
+ * reference.
+ *
+ * Returns: NULL if there is no memory.
+ */
+struct rlt_fence *rlt_fence_create(uint32_t part_count, enum rlt_command_kind kind);
+
+/** Give a reference up. Threads: any thread. */
+void rlt_fence_release(struct rlt_fence *fence);
+
+/**
+ * One connection's link has passed (error 0) or failed.
+ *
+ * Threads: the part's event thread.
+ * Returns: NULL, or the fence if it is over now: the caller wakes the sleepers on fence->done and
+ *          then gives the part's reference up with rlt_fence_release().
+ */
+struct rlt_fence *rlt_fence_link_done(struct rlt_fence_link *link, int error);
+
+#endif

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/mailbox.h"
+
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/memory.h"
+#include "roulette.h"
+
+int rlt_mailbox_init(struct rlt_mailbox *mailbox, const struct rlt_mailbox_options *options)
+{
+    memset(mailbox, 0, sizeof(*mailbox));
+    mailbox->slab_bytes = options->slab_bytes;
+    mailbox->slab_indexes = options->slab_indexes;
+    mailbox->pinned_max = options->pinned_max;
+    mailbox->doorbell = options->doorbell;
+    mailbox->descriptor = options->descriptor;
+    mailbox->cluster = options->cluster;
+    mailbox->retry.kind = RLT_COMMAND_RETRY;
+    mailbox->issued = rlt_memory_alloc(options->slab_indexes, sizeof(*mailbox->issued));
+    mailbox->lengths = rlt_memory_alloc(options->slab_indexes, sizeof(*mailbox->lengths));
+    mailbox->released = rlt_memory_alloc(options->slab_indexes, sizeof(*mailbox->released));
+    if (mailbox->issued == NULL || mailbox->lengths == NULL || mailbox->released == NULL ||
+        rlt_delivery_ring_init(&mailbox->ring, options->ring_slots) < 0) {
+        rlt_mailbox_fini(mailbox);
+        return ROULETTE_ENOMEM;
+    }
+    return 0;
+}
+
+void rlt_mailbox_fini(struct rlt_mailbox *mailbox)
+{
+    rlt_delivery_ring_fini(&mailbox->ring);
+    rlt_memory_free(mailbox->issued);
+    rlt_memory_free(mailbox->lengths);
+    rlt_memory_free((void *)mailbox->released);
+    mailbox->issued = NULL;
+    mailbox->lengths = NULL;
+    mailbox->released = NULL;
+}
+
+/* Receive memory, in slabs, that this subscriber's unreleased messages pin. */
+static uint64_t pinned(const struct rlt_mailbox *mailbox)
+{
+    uint64_t slabs = 0;
+    for (uint32_t i = 0; i < mailbox->slab_indexes; i++) {
+        uint32_t released = atomic_load_explicit(&mailbox->released[i], memory_order_relaxed);
+        slabs += mailbox->issued[i] != released ? mailbox->lengths[i] : 0;
+    }
+    return slabs;
+}
+
+/* The mailbox goes on in another slab, or was over its bound: see whether it may take more. */
+static void check_pinned(struct rlt_mailbox *mailbox, struct rlt_slab *slab, uint64_t round)
+{
+    uint32_t released = atomic_load_explicit(&mailbox->released[slab->index], memory_order_relaxed);
+    uint64_t more = mailbox->issued[slab->index] == released ? slab->length : 0;
+    mailbox->slab = slab;
+    mailbox->checked_round = round;
+    mailbox->over_pinned = pinned(mailbox) + more > mailbox->pinned_max;
+    mailbox->lengths[slab->index] = slab->length;
+}
+
+void rlt_mailbox_drop(struct rlt_mailbox *mailbox)
+{
+    uint64_t dropped = atomic_load_explicit(&mailbox->dropped, memory_order_relaxed);
+    /* Release: a consumer that sees the count sees the ring as it was published before. */
+    atomic_store_explicit(&mailbox->dropped, dropped + 1, memory_order_release);
+}
+
+/* Put the count of dropped messages into the ring, if it is not there yet. There is room. */
+static void tell_dropped(struct rlt_mailbox *mailbox)
+{
+    uint64_t dropped = atomic_load_explicit(&mailbox->dropped, memory_order_relaxed);
+    if (rlt_likely(dropped == mailbox->dropped_told)) {
+        return;
+    }
+    mailbox->dropped_told = dropped;
+    struct rlt_delivery *delivery = rlt_delivery_ring_fill(&mailbox->ring);
+    *delivery = (struct rlt_delivery){
+        .notice = {.count = dropped, .kind = RLT_NOTICE_DROPPED},
+    };
+}
+
+enum rlt_push_result rlt_mailbox_push(struct rlt_mailbox *mailbox, struct rlt_member *member,
+                                      const struct rlt_frame *frame, struct rlt_slab *slab,
+                                      uint64_t round)
+{
+    if (rlt_unlikely(slab != mailbox->slab ||
+                     (mailbox->over_pinned && mailbox->checked_round != round))) {
+        check_pinned(mailbox, slab, round);
+    }
+    if (rlt_unlikely(mailbox->over_pinned)) {
+        rlt_mailbox_drop(mailbox);
+        return RLT_PUSH_PINNED;
+    }
+    /* Room for the message and a notice before it. */
+    if (rlt_unlikely(!rlt_delivery_ring_has_room(&mailbox->ring, 2) ||
+                     mailbox->owed_first != NULL)) {
+        rlt_mailbox_drop(mailbox);
+        return RLT_PUSH_RING_FULL;
+    }
+    tell_dropped(mailbox);
+    struct rlt_delivery *delivery = rlt_delivery_ring_fill(&mailbox->ring);
+    delivery->base = frame->topic;
+    delivery->target = member;
+    delivery->topic_len = frame->topic_len;
+    delivery->reply_offset = frame->reply_offset;
+    delivery->reply_len = frame->reply_len;
+    delivery->body_offset = frame->body_offset;
+    delivery->header_len = frame->header_len;
+    delivery->body_len = frame->body_len;
+    mailbox->issued[slab->index]++;
+    slab->issued++;
+    return RLT_PUSH_DONE;
+}
+
+static void push_notice(struct rlt_mailbox *mailbox, struct rlt_member *member,
+                        enum rlt_notice notice, int error)
+{
+    tell_dropped(mailbox);
+    struct rlt_delivery *delivery = rlt_delivery_ring_fill(&mailbox->ring);
+    *delivery = (struct rlt_delivery){
+        .target = member,
+        .notice = {.error = error, .kind = notice},
+    };
+}
+
+static void owe(struct rlt_mailbox *mailbox, struct rlt_member *member, enum rlt_notice notice,
+                int error)
+{
+    if (member->owed == 0) {
+        member->owed_next = NULL;
+        if (mailbox->owed_first == NULL) {
+            mailbox->owed_first = member;
+        } else {
+            mailbox->owed_last->owed_next = member;
+        }
+        mailbox->owed_last = member;
+    }
+    member->owed |= notice;
+    if (notice == RLT_NOTICE_LOST || notice == RLT_NOTICE_RESTORED) {
+        member->owed_restored_last = notice == RLT_NOTICE_RESTORED;
+    }
+    if (notice != RLT_NOTICE_RESTORED) {
+        member->owed_error = error;
+    }
+}
+
+/* Ask the consumer to send `retry` when it has made room. True if there is room already. */
+static bool expect_retry(struct rlt_mailbox *mailbox)
+{
+    if (mailbox->retry_expected) {
+        return false;
+    }
+    mailbox->retry_expected = true;
+    /* Relaxed before a fence: Dekker with the consumer's advance, as in doorbell.h. */
+    atomic_store_explicit(&mailbox->owed, 1, memory_order_relaxed);
+    atomic_thread_fence(memory_order_seq_cst);
+    if (!rlt_delivery_ring_has_room(&mailbox->ring, 4)) {
+        return false;
+    }
+    /* Take it back, unless the consumer has seen it: then the command is on its way. */
+    if (atomic_exchange_explicit(&mailbox->owed, 0, memory_order_relaxed) != 0) {
+        mailbox->retry_expected = false;
+        return true;
+    }
+    return false;
+}
+
+/* Push owed notices in order while there is room for all of one member's (3, and the count). */
+static void pay(struct rlt_mailbox *mailbox)
+{
+    while (mailbox->owed_first != NULL) {
+        struct rlt_member *member = mailbox->owed_first;
+        if (!rlt_delivery_ring_has_room(&mailbox->ring, 4)) {
+            if (!expect_retry(mailbox)) {
+                return;
+            }
+            continue;
+        }
+        mailbox->owed_first = member->owed_next;
+        uint32_t owed = member->owed;
+        member->owed = 0;
+        /* A pushed ENDED or REMOVED ends our ownership: nothing is read from the member then. */
+        if (owed & RLT_NOTICE_LOST) {
+            push_notice(mailbox, member, RLT_NOTICE_LOST, member->owed_error);
+        }
+        if ((owed & RLT_NOTICE_RESTORED) && member->owed_restored_last) {
+            push_notice(mailbox, member, RLT_NOTICE_RESTORED, 0);
+        }
+        if (owed & RLT_NOTICE_REMOVED) {
+            push_notice(mailbox, member, RLT_NOTICE_REMOVED, 0);
+        } else if (owed & RLT_NOTICE_ENDED) {
+            push_notice(mailbox, member, RLT_NOTICE_ENDED, member->owed_error);
+        }
+    }
+}
+
+void rlt_mailbox_notify(struct rlt_mailbox *mailbox, struct rlt_member *member,
+                        enum rlt_notice notice, int error)
+{
+    /* REMOVED may follow ENDED: the user's unsubscribe crossed it. Nothing else does. */
+    RLT_ASSERT(!member->finished || notice == RLT_NOTICE_REMOVED);
+    member->finished = notice == RLT_NOTICE_ENDED || notice == RLT_NOTICE_REMOVED;
+    if (mailbox->owed_first == NULL && rlt_delivery_ring_has_room(&mailbox->ring, 2)) {
+        push_notice(mailbox, member, notice, error);
+        return;
+    }
+    owe(mailbox, member, notice, error);
+    pay(mailbox);
+}
+
+void rlt_mailbox_retry(struct rlt_mailbox *mailbox)
+{
+    mailbox->retry_expected = false;
+    pay(mailbox);
+}
+
+bool rlt_mailbox_publish(struct rlt_mailbox *mailbox)
+{
+    rlt_delivery_ring_publish(&mailbox->ring);
+    return rlt_doorbell_ring(mailbox->doorbell, 1);
+}
+
+uint64_t rlt_mailbox_take_dropped(struct rlt_mailbox *mailbox, uint64_t position)
+{
+    /* Acquire: what was published before the drop is visible to the second look. */
+    uint64_t dropped = atomic_load_explicit(&mailbox->dropped, memory_order_acquire);
+    if (dropped == mailbox->dropped_seen ||
+        rlt_delivery_ring_peek(&mailbox->ring, position) != NULL) {
+        return 0;
+    }
+    uint64_t count = dropped - mailbox->dropped_seen;
+    mailbox->dropped_seen = dropped;
+    return count;
+}
+
+bool rlt_mailbox_must_retry(struct rlt_mailbox *mailbox)
+{
+    /* Orders the ring's head before this load: Dekker with expect_retry(). */
+    atomic_thread_fence(memory_order_seq_cst);
+    return atomic_load_explicit(&mailbox->owed, memory_order_relaxed) != 0 &&
+           atomic_exchange_explicit(&mailbox->owed, 0, memory_order_relaxed) != 0;
+}

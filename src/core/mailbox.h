@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * A mailbox: what one cluster delivers to one subscriber, in order and with nothing lost in
+ * silence.
+ *
+ * The event thread pushes messages and notices. A message that does not fit (ring full, or the
+ * subscriber pins too much receive memory) is dropped, newest first, and counted in `dropped`;
+ * the count travels in the ring as a notice before the next message that fits. If none follows,
+ * the consumer finds it in the counter once the ring is empty. Notices about subscriptions are
+ * never dropped: those that do not fit are owed, and pushed before anything else as soon as the
+ * consumer has made room (it sends RLT_COMMAND_RETRY then).
+ *
+ * Owner: fields are grouped by the thread that writes them. A mailbox lives from a subscriber's
+ * first subscription on the cluster to the subscriber's end.
+ */
+#ifndef RLT_CORE_MAILBOX_H
+#define RLT_CORE_MAILBOX_H
+
+#include <stdalign.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/command.h"
+#include "lockfree/delivery_ring.h"
+#include "lockfree/doorbell.h"
+#include "lockfree/slab.h"
+#include "lockfree/topic_set.h"
+#include "proto/parser.h"
+
+struct rlt_mailbox;
+struct rlt_subscription;
+
+/** Notices about a subscription, as bits of what is owed. */
+enum rlt_notice {
+    RLT_NOTICE_LOST = 1,
+    RLT_NOTICE_RESTORED = 2,
+    RLT_NOTICE_ENDED = 4,   /* by the cluster: told to the user */
+    RLT_NOTICE_REMOVED = 8, /* by the user's unsubscribe: the last trace of the member */
+    RLT_NOTICE_DROPPED = 16,
+};
+
+/**
+ * One subscriber's interest in one topic on one cluster. Made by the subscriber's thread, with
+ * RLT_COMMAND_SUBSCRIBE the event thread's, and the subscriber's again with the notice ENDED or
+ * REMOVED.
+ */
+struct rlt_member {
+    struct rlt_command subscribe;
+    struct rlt_command unsubscribe;
+    struct rlt_mailbox *mailbox; /* immutable */
+    struct rlt_topic_key key;    /* immutable */
+    uint32_t connection;         /* of the cluster's pool; immutable */
+    void *handle;                /* the subscriber's record; immutable */
+    bool left;                   /* subscriber: the last notice was received */
+
+    /* Event thread. */
+    struct rlt_subscription *subscription; /* NULL: not in the table */
+    uint32_t index;                        /* among the subscription's members */
+    uint32_t owed;                         /* enum rlt_notice bits */
+    bool owed_restored_last;               /* of LOST and RESTORED: which came last */
+    bool finished;                         /* ENDED or REMOVED was pushed or is owed */
+    int owed_error;
+    struct rlt_member *owed_next;
+};
+
+struct rlt_mailbox {
+    struct rlt_delivery_ring ring;
+
+    /* Immutable. */
+    struct rlt_doorbell *doorbell; /* the subscriber's, shared by its mailboxes */
+    int descriptor;                /* to signal when the doorbell says so */
+    uint32_t cluster;              /* whose messages these are */
+    size_t slab_bytes;
+    uint32_t slab_indexes; /* of the cluster: slab_count * pool_size */
+    uint64_t pinned_max;   /* in slabs */
+
+    /* Event thread. */
+    alignas(RLT_CACHE_LINE) struct rlt_slab *slab; /* of the last push */
+    bool over_pinned;
+    uint64_t checked_round; /* when over_pinned was last looked at */
+    bool dirty;             /* in the cluster's list of mailboxes to publish */
+    struct rlt_mailbox *dirty_next;
+    uint64_t dropped_told; /* of `dropped`, in the ring */
+    uint32_t *issued;      /* by slab index: references ever handed to this mailbox */
+    uint32_t *lengths;     /* by slab index: slabs in that run */
+    struct rlt_member *owed_first;
+    struct rlt_member *owed_last;
+    bool retry_expected; /* the consumer was asked to send `retry` */
+
+    /* Event thread writes, consumer reads. */
+    _Atomic(uint64_t) dropped; /* release, acquire: ordered with the ring, see take_dropped */
+    _Atomic(uint32_t) owed;    /* 1: the consumer shall send `retry`; Dekker with the ring's head */
+
+    /* Consumer. */
+    alignas(RLT_CACHE_LINE) _Atomic(uint32_t) *released; /* by slab index; relaxed: an estimate
+                                                            for the event thread */
+    uint64_t dropped_seen;
+    struct rlt_command retry;
+};
+
+struct rlt_mailbox_options {
+    uint64_t ring_slots;
+    size_t slab_bytes;
+    uint32_t slab_indexes;
+    uint64_t pinned_max;
+    uint32_t cluster;
+    struct rlt_doorbell *doorbell;
+    int descriptor;
+};
+
+/** Returns: 0 or ROULETTE_ENOMEM. */
+int rlt_mailbox_init(struct rlt_mailbox *mailbox, const struct rlt_mailbox_options *options);
+void rlt_mailbox_fini(struct rlt_mailbox *mailbox);
+
+/* ---- Event thread ------------------------------------------------------------------------- */
+
+/** Why a push did not happen. */
+enum rlt_push_result {
+    RLT_PUSH_DONE,
+    RLT_PUSH_RING_FULL,
+    RLT_PUSH_PINNED,
+};
+
+/**
+ * Push a message that lies in `slab`. `round` identifies the current batch of received bytes:
+ * a mailbox that pins too much is looked at again once a round.
+ */
+enum rlt_push_result rlt_mailbox_push(struct rlt_mailbox *mailbox, struct rlt_member *member,
+                                      const struct rlt_frame *frame, struct rlt_slab *slab,
+                                      uint64_t round);
+
+/** Count a message that could not be kept for another reason than this mailbox. */
+void rlt_mailbox_drop(struct rlt_mailbox *mailbox);
+
+/** Push a notice about a member, or owe it. */
+void rlt_mailbox_notify(struct rlt_mailbox *mailbox, struct rlt_member *member,
+                        enum rlt_notice notice, int error);
+
+/** RLT_COMMAND_RETRY arrived: push what is owed. */
+void rlt_mailbox_retry(struct rlt_mailbox *mailbox);
+
+/** Publish what was pushed. Returns: true if the caller must signal `descriptor`. */
+bool rlt_mailbox_publish(struct rlt_mailbox *mailbox);
+
+/* ---- Consumer ----------------------------------------------------------------------------- */
+
+/** After the ring was found empty: messages dropped since the last call; 0 if there are none, or
+ *  if the ring is not empty any more. */
+uint64_t rlt_mailbox_take_dropped(struct rlt_mailbox *mailbox, uint64_t position);
+
+/** After the ring was advanced: true if the caller must send `retry`. */
+bool rlt_mailbox_must_retry(struct rlt_mailbox *mailbox);
+
+/** Note that `count` references to a slab were released. */
+static inline void rlt_mailbox_note_released(struct rlt_mailbox *mailbox, uint32_t slab_index,
+                                             uint32_t count)
+{
+    /* Relaxed load and store: one writer, and the reader wants an estimate. */
+    _Atomic(uint32_t) *released = &mailbox->released[slab_index];
+    uint32_t before = atomic_load_explicit(released, memory_order_relaxed);
+    atomic_store_explicit(released, before + count, memory_order_relaxed);
+}
+
+#endif

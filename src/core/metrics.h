@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * The counters of one cluster, and its part of the publish ledger. Written by the event thread,
+ * read by any.
+ *
+ * The ledger: `accepted` is counted by the lanes as publishers commit; the event thread moves
+ * each message to exactly one of the other states. While a message is on its way it is in none:
+ * that is the difference accepted - confirmed - in_doubt - failed - discarded.
+ */
+#ifndef RLT_CORE_METRICS_H
+#define RLT_CORE_METRICS_H
+
+#include "base/counter.h"
+
+struct rlt_metrics {
+    rlt_counter confirmed;
+    rlt_counter in_doubt;
+    rlt_counter failed;
+    rlt_counter published_bytes;
+    rlt_counter received_messages;
+    rlt_counter received_bytes;
+    rlt_counter delivered_messages;
+    rlt_counter dropped_ring_full;
+    rlt_counter dropped_pinned;
+    rlt_counter dropped_oversized;
+    rlt_counter unknown_sid;
+    rlt_counter joins;
+    rlt_counter joined_bytes;
+    rlt_counter connects;
+    rlt_counter connect_failures;
+    rlt_counter disconnects;
+    rlt_counter lost_by_server;
+    rlt_counter lost_by_ping;
+    rlt_counter protocol_errors;
+    rlt_counter server_errors;
+    rlt_counter subscriptions;
+    rlt_counter sends;
+    rlt_counter receives;
+    rlt_counter wakeups;
+    rlt_counter slabs_in_use;
+    rlt_counter connected;
+    rlt_counter last_error; /* a negative error code, as two's complement */
+};
+
+#endif

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * The receiving half of a connection: where in slabs the next bytes go, and which frames are
+ * complete.
+ *
+ * Frames are used where the kernel wrote them, so a frame must lie in one slab. Three rules keep
+ * copying rare:
+ *  - A slab is filled up to a soft limit; the quarter behind it is slack. At the limit, if a
+ *    frame is cut and its length is known, the next receive is split: the missing bytes go behind
+ *    the fragment, into the slack, and what follows goes to the start of the next slab.
+ *  - A cut frame that does not fit into the slack, or whose line is not complete, is joined: its
+ *    fragment moves to the start of the next slab. Counted in `joins` and `joined_bytes`.
+ *  - A frame larger than a slab is joined in a run of adjacent slabs, up to a quarter of the
+ *    pool. A larger one, or one for which there is no run, is skipped and reported as oversized.
+ *
+ * When all slabs are held by messages, bytes go to the connection's spare slab; frames there may be
+ * looked at, but not kept (`slab` is NULL): the connection stays alive, the messages are lost and
+ * the caller counts them.
+ *
+ * Owner: the event thread.
+ */
+#ifndef RLT_CORE_RECEIVER_H
+#define RLT_CORE_RECEIVER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/transport.h"
+#include "lockfree/slab.h"
+#include "proto/parser.h"
+
+/** What rlt_receiver_next() found, besides frames (1), nothing (0) and -enum rlt_parse_error. */
+#define RLT_RECEIVER_OVERSIZED 2
+
+struct rlt_receiver {
+    struct rlt_slab_pool *pool;
+    struct rlt_slab *spare; /* the connection's own */
+    struct rlt_slab *slab;  /* being filled; NULL before the first receive */
+    size_t start;           /* of the first unparsed byte in it */
+    size_t end;             /* of what was received into it */
+    uint64_t frame_len;     /* of the cut frame at `start`, if its line is complete; otherwise 0 */
+    /* A split receive is in progress: `missing` bytes complete the frame in `slab`, what follows
+     * goes to `next`. */
+    struct rlt_slab *next;
+    size_t missing;
+    size_t next_end;
+    uint64_t skip; /* bytes of an oversized frame still to come */
+
+    uint64_t joins;
+    uint64_t joined_bytes;
+};
+
+/** Make a receiver without slabs, for connection `connection` of the pool's cluster. */
+void rlt_receiver_init(struct rlt_receiver *receiver, struct rlt_slab_pool *pool,
+                       uint32_t connection);
+
+/** The connection is gone: give up the slabs and the bytes in them. */
+void rlt_receiver_reset(struct rlt_receiver *receiver);
+
+/**
+ * Where the next received bytes are to go: 1 or 2 spans. The memory must stay untouched until
+ * rlt_receiver_on_bytes() or rlt_receiver_reset().
+ *
+ * Returns: the number of spans.
+ */
+uint32_t rlt_receiver_spans(struct rlt_receiver *receiver, struct rlt_span spans[2]);
+
+/** `count` bytes arrived in the spans, in order. */
+void rlt_receiver_on_bytes(struct rlt_receiver *receiver, size_t count);
+
+/**
+ * The next complete frame. `*slab` is where it lies, or NULL if it cannot be kept.
+ *
+ * Returns: 1; 0 (receive more); RLT_RECEIVER_OVERSIZED (a MSG whose topic and sid are set, but
+ *          whose body will be skipped); -enum rlt_parse_error.
+ */
+int rlt_receiver_next(struct rlt_receiver *receiver, struct rlt_frame *frame,
+                      struct rlt_slab **slab);
+
+#endif

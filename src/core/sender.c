@@ -1,0 +1,454 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/sender.h"
+
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/memory.h"
+#include "proto/encode.h"
+#include "roulette.h"
+
+#define SHARED  RLT_WIRE_LANES
+#define NO_LANE (-1)
+/* A part that holds only frames that are given up: nothing of it is sent. */
+#define PING_LEN ((size_t)6)
+
+static char ping_line[] = "PING\r\n";
+
+int rlt_sender_init(struct rlt_sender *sender, struct rlt_wire_queue *queue,
+                    struct rlt_metrics *metrics)
+{
+    memset(sender, 0, sizeof(*sender));
+    sender->queue = queue;
+    sender->metrics = metrics;
+    sender->fences_waiting_end = &sender->fences_waiting;
+    sender->control[0] = rlt_memory_alloc_aligned(RLT_CACHE_LINE, RLT_CONTROL_BYTES);
+    sender->control[1] = rlt_memory_alloc_aligned(RLT_CACHE_LINE, RLT_CONTROL_BYTES);
+    if (sender->control[0] == NULL || sender->control[1] == NULL) {
+        rlt_sender_fini(sender);
+        return ROULETTE_ENOMEM;
+    }
+    return 0;
+}
+
+void rlt_sender_fini(struct rlt_sender *sender)
+{
+    rlt_memory_free(sender->control[0]);
+    rlt_memory_free(sender->control[1]);
+    sender->control[0] = NULL;
+    sender->control[1] = NULL;
+}
+
+/* ---- The lanes, whichever kind ------------------------------------------------------------ */
+
+static struct rlt_lane *own_lane(struct rlt_sender *sender, int lane)
+{
+    return &sender->queue->lanes[lane];
+}
+
+static bool peek(struct rlt_sender *sender, int lane, size_t limit, struct rlt_lane_chunk *chunk)
+{
+    if (lane == SHARED) {
+        return rlt_shared_lane_peek(&sender->queue->shared, limit, chunk);
+    }
+    return rlt_lane_peek(own_lane(sender, lane), limit, chunk);
+}
+
+static void move_cursor(struct rlt_sender *sender, int lane, struct rlt_lane_mark mark)
+{
+    if (lane == SHARED) {
+        rlt_shared_lane_advance(&sender->queue->shared, mark);
+    } else {
+        rlt_lane_advance(own_lane(sender, lane), mark);
+    }
+}
+
+/* Release up to `mark`, and wake the producers that wait for it. */
+static void release(struct rlt_sender *sender, int lane, struct rlt_lane_mark mark,
+                    rlt_sender_wake_fn *wake, void *context)
+{
+    if (lane == SHARED) {
+        struct rlt_shared_lane *shared = &sender->queue->shared;
+        rlt_shared_lane_release(shared, mark);
+        if (rlt_shared_lane_take_waiter(shared)) {
+            wake(context, &shared->waiting);
+        }
+    } else {
+        struct rlt_lane *own = own_lane(sender, lane);
+        rlt_lane_release(own, mark.position);
+        if (rlt_lane_take_waiter(own)) {
+            wake(context, &own->waiting);
+        }
+    }
+}
+
+/* ---- Control lines ------------------------------------------------------------------------ */
+
+uint8_t *rlt_sender_control_claim(struct rlt_sender *sender, size_t len)
+{
+    if (sender->control_len + len > RLT_CONTROL_BYTES) {
+        return NULL;
+    }
+    return sender->control[sender->filling] + sender->control_len;
+}
+
+void rlt_sender_control_commit(struct rlt_sender *sender, const uint8_t *end)
+{
+    sender->control_len = (size_t)(end - sender->control[sender->filling]);
+    RLT_ASSERT(sender->control_len <= RLT_CONTROL_BYTES);
+}
+
+/* ---- Making a batch ----------------------------------------------------------------------- */
+
+static void add_span(struct rlt_sender *sender, const void *bytes, size_t len,
+                     struct rlt_sender_part part)
+{
+    RLT_ASSERT(sender->span_count < RLT_SENDER_SPANS);
+    sender->spans[sender->span_count] = (struct rlt_span){(void *)(uintptr_t)bytes, len};
+    sender->parts[sender->span_count] = part;
+    sender->span_count++;
+}
+
+void rlt_sender_set_payload_max(struct rlt_sender *sender, uint32_t payload_max)
+{
+    sender->payload_max = payload_max != 0 ? payload_max : UINT32_MAX;
+    sender->check_frames = true;
+    for (int lane = 0; lane < RLT_WIRE_LANES; lane++) {
+        sender->check_until[lane] = rlt_lane_tail(own_lane(sender, lane)).position;
+    }
+    sender->check_until[SHARED] = rlt_shared_lane_tail_slot(&sender->queue->shared);
+}
+
+static bool must_check(const struct rlt_sender *sender, int lane, struct rlt_lane_mark start)
+{
+    uint64_t reached = lane == SHARED ? start.count : start.position;
+    return sender->check_frames && reached < sender->check_until[lane];
+}
+
+/*
+ * Cut a chunk of frames that were accepted under another max_payload before the first that is
+ * too large now; if that is the first of all, cut behind it and report true: it is given up.
+ */
+static bool check_chunk(const struct rlt_sender *sender, struct rlt_lane_chunk *chunk)
+{
+    size_t offset = 0;
+    uint64_t count = 0;
+    while (offset < chunk->len) {
+        uint32_t payload_len;
+        size_t len = rlt_pub_frame_len(chunk->bytes + offset, chunk->len - offset, &payload_len);
+        if (payload_len > sender->payload_max) {
+            bool first = offset == 0;
+            chunk->len = first ? len : offset;
+            chunk->end.position = chunk->start.position + chunk->len;
+            chunk->end.count = chunk->start.count + (first ? 1 : count);
+            return first;
+        }
+        offset += len;
+        count++;
+    }
+    return false;
+}
+
+/* Add the next frames of a lane. Returns the bytes added; 0 if there are none. */
+static size_t gather_lane(struct rlt_sender *sender, int lane, size_t limit)
+{
+    struct rlt_lane_chunk chunk;
+    if (!peek(sender, lane, limit, &chunk)) {
+        return 0;
+    }
+    bool given_up = must_check(sender, lane, chunk.start) && check_chunk(sender, &chunk);
+    move_cursor(sender, lane, chunk.end);
+    add_span(sender, chunk.bytes, given_up ? 0 : chunk.len,
+             (struct rlt_sender_part){lane, chunk.start, chunk.end});
+    return chunk.len;
+}
+
+static void gather_lanes(struct rlt_sender *sender)
+{
+    uint32_t lanes = rlt_wire_queue_used(sender->queue);
+    bool has_shared = !rlt_shared_lane_is_empty(&sender->queue->shared);
+    uint32_t turns = lanes + (has_shared ? 1 : 0);
+    size_t budget = RLT_SENDER_BATCH_BYTES;
+    for (uint32_t i = 0; i < turns && budget != 0; i++) {
+        uint32_t turn = (sender->lane_turn + i) % turns;
+        int lane = turn == lanes ? SHARED : (int)turn;
+        /* Twice, because a chunk ends where the ring wraps. */
+        size_t first = gather_lane(sender, lane, rlt_min_size(budget, RLT_SENDER_LANE_BYTES));
+        budget -= rlt_min_size(budget, first);
+        if (first != 0 && first < RLT_SENDER_LANE_BYTES && budget != 0) {
+            size_t second = gather_lane(sender, lane, RLT_SENDER_LANE_BYTES - first);
+            budget -= rlt_min_size(budget, second);
+        }
+    }
+    sender->lane_turn++;
+}
+
+/* ---- Fences and pings --------------------------------------------------------------------- */
+
+void rlt_sender_add_fence(struct rlt_sender *sender, struct rlt_fence_link *link)
+{
+    link->next = NULL;
+    *sender->fences_waiting_end = link;
+    sender->fences_waiting_end = &link->next;
+}
+
+struct rlt_fence_link *rlt_sender_take_fences(struct rlt_sender *sender)
+{
+    struct rlt_fence_link *links = sender->fences_waiting;
+    sender->fences_waiting = NULL;
+    sender->fences_waiting_end = &sender->fences_waiting;
+    return links;
+}
+
+/* All that was accepted before now is to be sent before the fences' PING. */
+static void arm_fences(struct rlt_sender *sender)
+{
+    if (sender->fences_armed != NULL || sender->fences_waiting == NULL) {
+        return;
+    }
+    sender->fences_armed = rlt_sender_take_fences(sender);
+    uint32_t lanes = rlt_wire_queue_used(sender->queue);
+    for (uint32_t i = 0; i < lanes; i++) {
+        struct rlt_lane *lane = own_lane(sender, (int)i);
+        lane->fence_position = rlt_lane_tail(lane).position;
+    }
+    struct rlt_shared_lane *shared = &sender->queue->shared;
+    shared->fence_slot = rlt_shared_lane_tail_slot(shared);
+}
+
+static bool fences_reached(struct rlt_sender *sender)
+{
+    if (sender->fences_armed == NULL) {
+        return false;
+    }
+    uint32_t lanes = rlt_wire_queue_used(sender->queue);
+    for (uint32_t i = 0; i < lanes; i++) {
+        struct rlt_lane *lane = own_lane(sender, (int)i);
+        if (lane->cursor.position < lane->fence_position) {
+            return false;
+        }
+    }
+    return sender->queue->shared.cursor.count >= sender->queue->shared.fence_slot;
+}
+
+/* Messages of the batch that its completion will count as sent. */
+static uint64_t batch_messages(const struct rlt_sender *sender)
+{
+    uint64_t messages = 0;
+    for (uint32_t i = 0; i < sender->span_count; i++) {
+        const struct rlt_sender_part *part = &sender->parts[i];
+        if (part->lane != NO_LANE && sender->spans[i].len != 0) {
+            messages += part->end.count - part->start.count;
+        }
+    }
+    return messages;
+}
+
+static void gather_ping(struct rlt_sender *sender)
+{
+    bool reached = fences_reached(sender);
+    bool wanted = sender->ping_due || reached;
+    if (!wanted) {
+        return;
+    }
+    if (sender->ping_count == RLT_SENDER_PINGS) {
+        /* Enough unanswered ones are out to find a dead peer; fences wait for a PONG. */
+        sender->ping_due = false;
+        return;
+    }
+    uint32_t slot = (sender->ping_first + sender->ping_count) % RLT_SENDER_PINGS;
+    sender->pings[slot].sent = sender->sent + batch_messages(sender);
+    sender->pings[slot].fences = reached ? sender->fences_armed : NULL;
+    if (reached) {
+        sender->fences_armed = NULL;
+    }
+    sender->ping_count++;
+    sender->ping_due = false;
+    add_span(sender, ping_line, PING_LEN, (struct rlt_sender_part){.lane = NO_LANE});
+}
+
+uint32_t rlt_sender_gather(struct rlt_sender *sender, bool with_lanes)
+{
+    if (sender->span_count != 0) {
+        return 0;
+    }
+    if (sender->control_len != 0) {
+        add_span(sender, sender->control[sender->filling], sender->control_len,
+                 (struct rlt_sender_part){.lane = NO_LANE});
+        sender->filling ^= 1;
+        sender->control_len = 0;
+    }
+    if (with_lanes) {
+        arm_fences(sender);
+        gather_lanes(sender);
+    }
+    gather_ping(sender);
+    return sender->span_count;
+}
+
+bool rlt_sender_has_work(struct rlt_sender *sender, bool with_lanes)
+{
+    if (sender->control_len != 0 || sender->ping_due) {
+        return true;
+    }
+    bool fences = sender->fences_waiting != NULL || sender->fences_armed != NULL;
+    return with_lanes && ((fences && sender->ping_count < RLT_SENDER_PINGS) ||
+                          !rlt_wire_queue_is_empty(sender->queue));
+}
+
+/* ---- What became of a batch --------------------------------------------------------------- */
+
+/* The kernel took all of a part (or there was nothing to take, because it is given up). */
+static void complete(struct rlt_sender *sender, uint32_t index, bool given_up,
+                     rlt_sender_wake_fn *wake, void *context)
+{
+    const struct rlt_sender_part *part = &sender->parts[index];
+    if (part->lane == NO_LANE) {
+        return;
+    }
+    uint64_t messages = part->end.count - part->start.count;
+    if (given_up) {
+        rlt_counter_add(&sender->metrics->failed, messages);
+    } else {
+        sender->sent += messages;
+        rlt_counter_add(&sender->metrics->published_bytes,
+                        part->end.position - part->start.position);
+    }
+    release(sender, part->lane, part->end, wake, context);
+}
+
+static void forget_batch(struct rlt_sender *sender)
+{
+    sender->span_count = 0;
+    sender->span_done = 0;
+    sender->span_progress = 0;
+}
+
+uint32_t rlt_sender_on_sent(struct rlt_sender *sender, size_t count, rlt_sender_wake_fn *wake,
+                            void *context)
+{
+    while (sender->span_done < sender->span_count) {
+        struct rlt_span *span = &sender->spans[sender->span_done];
+        if (count < span->len) {
+            span->bytes = (uint8_t *)span->bytes + count;
+            span->len -= count;
+            sender->span_progress += count;
+            return sender->span_count - sender->span_done;
+        }
+        count -= span->len;
+        bool given_up = span->len == 0;
+        complete(sender, sender->span_done, given_up, wake, context);
+        sender->span_done++;
+        sender->span_progress = 0;
+    }
+    RLT_ASSERT(count == 0);
+    forget_batch(sender);
+    return 0;
+}
+
+struct rlt_fence_link *rlt_sender_on_pong(struct rlt_sender *sender)
+{
+    if (sender->ping_count == 0) {
+        return NULL;
+    }
+    struct rlt_ping_mark *ping = &sender->pings[sender->ping_first];
+    sender->ping_first = (sender->ping_first + 1) % RLT_SENDER_PINGS;
+    sender->ping_count--;
+    RLT_ASSERT(ping->sent >= sender->confirmed);
+    rlt_counter_add(&sender->metrics->confirmed, ping->sent - sender->confirmed);
+    sender->confirmed = ping->sent;
+    return ping->fences;
+}
+
+/* Part `index` was not completed: its whole frames are sent, the lane goes on behind them. */
+static void rewind_part(struct rlt_sender *sender, uint32_t index, rlt_sender_wake_fn *wake,
+                        void *context)
+{
+    const struct rlt_sender_part *part = &sender->parts[index];
+    if (part->lane == NO_LANE) {
+        return;
+    }
+    struct rlt_lane_mark mark = part->start;
+    size_t taken = index == sender->span_done ? sender->span_progress : 0;
+    const uint8_t *bytes = (const uint8_t *)sender->spans[index].bytes - taken;
+    size_t total = sender->spans[index].len + taken;
+    size_t offset = 0;
+    while (offset < taken) {
+        uint32_t payload_len;
+        size_t len = rlt_pub_frame_len(bytes + offset, total - offset, &payload_len);
+        if (offset + len > taken) {
+            break;
+        }
+        offset += len;
+        mark.count++;
+    }
+    mark.position += offset;
+    sender->sent += mark.count - part->start.count;
+    move_cursor(sender, part->lane, mark);
+    if (offset != 0) {
+        rlt_counter_add(&sender->metrics->published_bytes, offset);
+        release(sender, part->lane, mark, wake, context);
+    }
+}
+
+/* Append list `more` to the list whose end is at `end`; returns the new end. */
+static struct rlt_fence_link **append(struct rlt_fence_link **end, struct rlt_fence_link *more)
+{
+    *end = more;
+    while (*end != NULL) {
+        end = &(*end)->next;
+    }
+    return end;
+}
+
+struct rlt_fence_link *rlt_sender_on_lost(struct rlt_sender *sender, rlt_sender_wake_fn *wake,
+                                          void *context)
+{
+    /* Backwards: where a lane has two parts, the earlier one decides. */
+    for (uint32_t i = sender->span_count; i-- > sender->span_done;) {
+        rewind_part(sender, i, wake, context);
+    }
+    forget_batch(sender);
+    rlt_counter_add(&sender->metrics->in_doubt, sender->sent - sender->confirmed);
+    sender->sent = 0;
+    sender->confirmed = 0;
+    sender->control_len = 0;
+    sender->ping_due = false;
+
+    struct rlt_fence_link *failed = NULL;
+    struct rlt_fence_link **end = &failed;
+    for (; sender->ping_count != 0; sender->ping_count--) {
+        end = append(end, sender->pings[sender->ping_first].fences);
+        sender->ping_first = (sender->ping_first + 1) % RLT_SENDER_PINGS;
+    }
+    append(end, sender->fences_armed);
+    sender->fences_armed = NULL;
+    return failed;
+}
+
+void rlt_sender_fail_queued(struct rlt_sender *sender, rlt_sender_wake_fn *wake, void *context)
+{
+    RLT_ASSERT(sender->span_count == 0);
+    rlt_counter_add(&sender->metrics->failed, rlt_wire_queue_discard(sender->queue));
+    for (int lane = 0; lane < RLT_WIRE_LANES; lane++) {
+        if (rlt_lane_take_waiter(own_lane(sender, lane))) {
+            wake(context, &own_lane(sender, lane)->waiting);
+        }
+    }
+    if (rlt_shared_lane_take_waiter(&sender->queue->shared)) {
+        wake(context, &sender->queue->shared.waiting);
+    }
+}
+
+void rlt_sender_wake_all(struct rlt_sender *sender, rlt_sender_wake_fn *wake, void *context)
+{
+    /* Orders the queue's state before the exchanges: a producer that announces itself later sees
+     * the state. Relaxed: nothing else is published. */
+    atomic_thread_fence(memory_order_seq_cst);
+    for (int lane = 0; lane < RLT_WIRE_LANES; lane++) {
+        atomic_store_explicit(&own_lane(sender, lane)->waiting, 0, memory_order_relaxed);
+        wake(context, &own_lane(sender, lane)->waiting);
+    }
+    atomic_store_explicit(&sender->queue->shared.waiting, 0, memory_order_relaxed);
+    wake(context, &sender->queue->shared.waiting);
+}

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * The sending half of a connection: which bytes go next, what a partial send means, and which
+ * messages are confirmed, in doubt or still to be sent.
+ *
+ * One batch is in flight at a time: control lines (CONNECT, SUB, UNSUB, PONG), then committed
+ * frames of the lanes in turn, then perhaps a PING. Every part of a batch ends at a frame
+ * boundary, so control lines never fall into a frame.
+ *
+ * A lane part is released when the kernel has taken all of it; then its messages are "sent". A
+ * PONG confirms what was sent before its PING. When the connection is lost, sent and unconfirmed
+ * messages are in doubt, frames taken only in part were not processed by any server and are sent
+ * again, whole, on the next connection, with all behind them.
+ *
+ * Owner: the event thread.
+ */
+#ifndef RLT_CORE_SENDER_H
+#define RLT_CORE_SENDER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/fence.h"
+#include "core/metrics.h"
+#include "core/transport.h"
+#include "lockfree/wire_queue.h"
+
+#define RLT_CONTROL_BYTES ((size_t)64 * 1024)
+/** Bytes taken from one lane at a time, and from all together. */
+#define RLT_SENDER_LANE_BYTES  ((size_t)256 * 1024)
+#define RLT_SENDER_BATCH_BYTES ((size_t)1024 * 1024)
+/** Control, PING, and two parts (before and behind the ring's end) for each lane. */
+#define RLT_SENDER_SPANS (2 + 2 * (RLT_WIRE_LANES + 1))
+/** PINGs without PONG at most; more flushes wait. */
+#define RLT_SENDER_PINGS 16
+
+/** What a span of the batch came from. */
+struct rlt_sender_part {
+    int lane; /* index; RLT_WIRE_LANES: the shared lane; negative: no lane */
+    struct rlt_lane_mark start;
+    struct rlt_lane_mark end;
+};
+
+/** A PING without PONG: what its PONG will confirm. */
+struct rlt_ping_mark {
+    uint64_t sent; /* messages sent before it on this connection */
+    struct rlt_fence_link *fences;
+};
+
+struct rlt_sender {
+    struct rlt_wire_queue *queue;
+    struct rlt_metrics *metrics;
+
+    /* Control lines: one buffer is filled while the other is in flight. */
+    uint8_t *control[2];
+    size_t control_len; /* in the one being filled */
+    uint32_t filling;
+
+    /* The batch in flight. */
+    struct rlt_span spans[RLT_SENDER_SPANS];
+    struct rlt_sender_part parts[RLT_SENDER_SPANS];
+    uint32_t span_count;
+    uint32_t span_done;   /* spans taken in full */
+    size_t span_progress; /* bytes taken of the next one */
+    uint32_t lane_turn;   /* which lane is first in the next batch */
+
+    /* Messages on this connection. */
+    uint64_t sent;
+    uint64_t confirmed;
+
+    bool ping_due; /* a keepalive PING is wanted */
+    struct rlt_ping_mark pings[RLT_SENDER_PINGS];
+    uint32_t ping_first;
+    uint32_t ping_count;
+    struct rlt_fence_link *fences_waiting; /* not looked at yet */
+    struct rlt_fence_link **fences_waiting_end;
+    struct rlt_fence_link *fences_armed; /* lanes have targets; ride on the next PING */
+
+    /* Frames committed before this INFO are checked against its max_payload once more. */
+    uint32_t payload_max;
+    bool check_frames;
+    uint64_t check_until[RLT_WIRE_LANES + 1]; /* position, for the shared lane slot */
+};
+
+/** Returns: 0 or ROULETTE_ENOMEM. */
+int rlt_sender_init(struct rlt_sender *sender, struct rlt_wire_queue *queue,
+                    struct rlt_metrics *metrics);
+void rlt_sender_fini(struct rlt_sender *sender);
+
+/** Room for `len` control bytes, or NULL: send first. rlt_sender_control_commit() follows. */
+uint8_t *rlt_sender_control_claim(struct rlt_sender *sender, size_t len);
+void rlt_sender_control_commit(struct rlt_sender *sender, const uint8_t *end);
+
+/** A new connection has told its max_payload (0: unlimited). */
+void rlt_sender_set_payload_max(struct rlt_sender *sender, uint32_t payload_max);
+
+/** Queue a fence link; it passes or fails later. */
+void rlt_sender_add_fence(struct rlt_sender *sender, struct rlt_fence_link *link);
+
+/**
+ * Make the next batch, unless one is in flight. `with_lanes`: published messages may go too.
+ *
+ * Returns: the number of spans in sender->spans to send; 0 if there is nothing to send or a batch
+ *          is in flight.
+ */
+uint32_t rlt_sender_gather(struct rlt_sender *sender, bool with_lanes);
+
+/** Whether a batch is in flight. */
+static inline bool rlt_sender_is_busy(const struct rlt_sender *sender)
+{
+    return sender->span_count != 0;
+}
+
+/** Called for a lane whose producer waits for room and now has some. */
+typedef void rlt_sender_wake_fn(void *context, _Atomic(uint32_t) *word);
+
+/**
+ * The kernel took `count` bytes of the batch.
+ *
+ * Returns: the number of spans still to be sent; then sender->spans + sender->span_done begins
+ *          with what was not taken. 0: the batch is done.
+ */
+uint32_t rlt_sender_on_sent(struct rlt_sender *sender, size_t count, rlt_sender_wake_fn *wake,
+                            void *context);
+
+/**
+ * A PONG arrived: what was sent before its PING is confirmed.
+ *
+ * Returns: the fence links that have passed, as a list; NULL if there are none.
+ */
+struct rlt_fence_link *rlt_sender_on_pong(struct rlt_sender *sender);
+
+/**
+ * The connection is gone, and no send is in progress any more. Messages move to in doubt, or
+ * back into their lanes.
+ *
+ * Returns: the fence links that have failed, as a list: those that had begun.
+ */
+struct rlt_fence_link *rlt_sender_on_lost(struct rlt_sender *sender, rlt_sender_wake_fn *wake,
+                                          void *context);
+
+/** Give up everything in the lanes: counted as failed. */
+void rlt_sender_fail_queued(struct rlt_sender *sender, rlt_sender_wake_fn *wake, void *context);
+
+/** Wake all producers that wait for room: the queue was closed. */
+void rlt_sender_wake_all(struct rlt_sender *sender, rlt_sender_wake_fn *wake, void *context);
+
+/** Take all fence links that have not begun, when nothing will be sent any more. */
+struct rlt_fence_link *rlt_sender_take_fences(struct rlt_sender *sender);
+
+/** Whether there may be something to gather. */
+bool rlt_sender_has_work(struct rlt_sender *sender, bool with_lanes);
+
+#endif

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/session.h"
+
+#include "base/assert.h"
+#include "base/defs.h"
+#include "core/backoff.h"
+
+/* A peer that has not answered the last ping allowed is given this long after it was due. */
+#define GRACE_NS        RLT_NS_PER_S
+#define PING_JITTER_MAX RLT_NS_PER_S
+
+void rlt_session_init(struct rlt_session *session, const struct rlt_config *config, uint64_t seed)
+{
+    *session = (struct rlt_session){
+        .config = config,
+        .random = {seed},
+        .state = RLT_SESSION_IDLE,
+        .deadline_ns = RLT_NEVER,
+        .unanswered_ns = RLT_NEVER,
+        .ping_ns = RLT_NEVER,
+    };
+}
+
+void rlt_session_start(struct rlt_session *session, uint64_t now_ns)
+{
+    RLT_ASSERT(session->state == RLT_SESSION_IDLE);
+    session->state = RLT_SESSION_WAITING;
+    session->deadline_ns = now_ns;
+}
+
+enum rlt_session_action rlt_session_stop(struct rlt_session *session)
+{
+    session->stopping = true;
+    switch (session->state) {
+    case RLT_SESSION_IDLE:
+    case RLT_SESSION_WAITING:
+        session->state = RLT_SESSION_IDLE;
+        session->deadline_ns = RLT_NEVER;
+        return RLT_SESSION_STOPPED;
+    default:
+        return rlt_session_on_failure(session, ROULETTE_ECLOSED);
+    }
+}
+
+/* When a READY session is given up unless something arrives. */
+static uint64_t give_up_ns(const struct rlt_session *session)
+{
+    if (session->unanswered_ns == RLT_NEVER) {
+        return RLT_NEVER;
+    }
+    uint64_t failures_left = session->config->max_ping_failure - 1;
+    return session->unanswered_ns + failures_left * session->config->ping_interval_ns + GRACE_NS;
+}
+
+uint64_t rlt_session_deadline(const struct rlt_session *session)
+{
+    if (session->state == RLT_SESSION_READY) {
+        return rlt_min_u64(session->ping_ns, give_up_ns(session));
+    }
+    return session->deadline_ns;
+}
+
+static void schedule_ping(struct rlt_session *session, uint64_t now_ns)
+{
+    uint64_t interval = session->config->ping_interval_ns;
+    uint64_t jitter = rlt_min_u64(interval / 5, PING_JITTER_MAX);
+    session->ping_ns = now_ns + interval + rlt_random_below(&session->random, jitter + 1);
+}
+
+static enum rlt_session_action on_ready_timer(struct rlt_session *session, uint64_t now_ns)
+{
+    if (now_ns >= give_up_ns(session)) {
+        return rlt_session_on_failure(session, ROULETTE_ESTALE);
+    }
+    if (now_ns < session->ping_ns) {
+        return RLT_SESSION_NOTHING;
+    }
+    if (session->unanswered_ns == RLT_NEVER) {
+        session->unanswered_ns = now_ns;
+    }
+    schedule_ping(session, now_ns);
+    return RLT_SESSION_PING;
+}
+
+enum rlt_session_action rlt_session_on_timer(struct rlt_session *session, uint64_t now_ns)
+{
+    if (session->state == RLT_SESSION_READY) {
+        return on_ready_timer(session, now_ns);
+    }
+    if (now_ns < session->deadline_ns) {
+        return RLT_SESSION_NOTHING;
+    }
+    switch (session->state) {
+    case RLT_SESSION_WAITING:
+        session->state = RLT_SESSION_OPENING;
+        session->deadline_ns = now_ns + session->config->connection_timeout_ns;
+        return RLT_SESSION_OPEN;
+    case RLT_SESSION_OPENING:
+    case RLT_SESSION_GREETING:
+    case RLT_SESSION_VERIFYING:
+        return rlt_session_on_failure(session, ROULETTE_ETIMEDOUT);
+    default:
+        return RLT_SESSION_NOTHING;
+    }
+}
+
+void rlt_session_on_opened(struct rlt_session *session)
+{
+    /* An open may complete while its close is on the way. */
+    if (session->state == RLT_SESSION_OPENING) {
+        session->state = RLT_SESSION_GREETING;
+    }
+}
+
+enum rlt_session_action rlt_session_on_info(struct rlt_session *session)
+{
+    if (session->state != RLT_SESSION_GREETING) {
+        return RLT_SESSION_NOTHING;
+    }
+    session->state = RLT_SESSION_VERIFYING;
+    return RLT_SESSION_CONNECT;
+}
+
+enum rlt_session_action rlt_session_on_pong(struct rlt_session *session, uint64_t now_ns)
+{
+    if (session->state != RLT_SESSION_VERIFYING) {
+        return RLT_SESSION_NOTHING;
+    }
+    session->state = RLT_SESSION_READY;
+    session->deadline_ns = RLT_NEVER;
+    session->unanswered_ns = RLT_NEVER;
+    session->attempts = 0;
+    session->ready_ns = now_ns;
+    schedule_ping(session, now_ns);
+    return RLT_SESSION_BECOME;
+}
+
+enum rlt_session_action rlt_session_on_failure(struct rlt_session *session, int error)
+{
+    RLT_ASSERT(session->state != RLT_SESSION_IDLE && session->state != RLT_SESSION_WAITING);
+    if (session->state == RLT_SESSION_CLOSING) {
+        return RLT_SESSION_NOTHING;
+    }
+    session->established = session->state == RLT_SESSION_READY;
+    session->state = RLT_SESSION_CLOSING;
+    session->deadline_ns = RLT_NEVER;
+    session->last_error = error;
+    return RLT_SESSION_CLOSE;
+}
+
+enum rlt_session_action rlt_session_on_closed(struct rlt_session *session, uint64_t now_ns)
+{
+    RLT_ASSERT(session->state == RLT_SESSION_CLOSING);
+    bool established = session->established;
+    session->established = false;
+    if (session->stopping) {
+        session->state = RLT_SESSION_IDLE;
+        return RLT_SESSION_STOPPED;
+    }
+    bool stable = established && now_ns - session->ready_ns >= session->config->ping_interval_ns;
+    if (stable) {
+        session->failures = 0;
+    }
+    session->deadline_ns =
+        now_ns + rlt_backoff_ns(session->config, &session->random, session->failures);
+    if (session->failures < UINT32_MAX) {
+        session->failures++;
+    }
+    if (!established && session->attempts < UINT32_MAX) {
+        session->attempts++;
+    }
+    session->state = RLT_SESSION_WAITING;
+    return established ? RLT_SESSION_LOST : RLT_SESSION_MISSED;
+}

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * The life of one connection as a state machine over (event, now): when to connect, what to wait
+ * for, when to ping, when to give a connection up, how long to wait before the next attempt.
+ *
+ * States, and the happy path:
+ *
+ *     IDLE -> WAITING -> OPENING -> GREETING -> VERIFYING -> READY
+ *              ^         DNS+TCP    INFO        first PONG    |
+ *              |                                              |
+ *              +------------------ CLOSING <------------------+   (failures: from every state
+ *                                                                  behind WAITING)
+ *
+ * Timer policy, all of it:
+ *  - OPENING, GREETING and VERIFYING share one deadline, connection_timeout.
+ *  - READY: a PING every ping_interval plus jitter of up to a fifth (at most 1 s). Any received
+ *    byte is life and forgives all outstanding pings. The connection is given up when the first
+ *    unanswered ping is (max_ping_failure - 1) intervals and 1 s old; with what passed before
+ *    that ping, a dead peer is found within interval * max_ping_failure + 1 s + jitter.
+ *  - WAITING after the loss of an established connection: half of reconnect_interval plus up to
+ *    the other half as jitter. After n failures in a row:
+ *    rand(1 .. min(base_backoff * 2^n, max_backoff)) ms. A connection that was up for less than
+ *    a ping interval counts as one more failure, so that a server that accepts and drops is not
+ *    stormed. The first attempt of all is made at once.
+ *  - Nothing else has a timer; a READY session wakes its thread once per ping interval.
+ */
+#ifndef RLT_CORE_SESSION_H
+#define RLT_CORE_SESSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/random.h"
+#include "core/config.h"
+
+enum rlt_session_state {
+    RLT_SESSION_IDLE,
+    RLT_SESSION_WAITING,
+    RLT_SESSION_OPENING,
+    RLT_SESSION_GREETING,
+    RLT_SESSION_VERIFYING,
+    RLT_SESSION_READY,
+    RLT_SESSION_CLOSING,
+};
+
+/** What the caller has to do after an event. */
+enum rlt_session_action {
+    RLT_SESSION_NOTHING,
+    RLT_SESSION_OPEN,    /* open the transport */
+    RLT_SESSION_CONNECT, /* send CONNECT and PING */
+    RLT_SESSION_BECOME,  /* the connection is ready: subscribe, then publish */
+    RLT_SESSION_PING,    /* send PING */
+    RLT_SESSION_CLOSE,   /* close the transport */
+    RLT_SESSION_LOST,    /* closed: an established connection was lost */
+    RLT_SESSION_MISSED,  /* closed: an attempt failed */
+    RLT_SESSION_STOPPED, /* closed for good */
+};
+
+struct rlt_session {
+    const struct rlt_config *config;
+    struct rlt_random random;
+    enum rlt_session_state state;
+    bool stopping;
+    bool established;       /* CLOSING: it was READY */
+    uint32_t failures;      /* in a row; the exponent of the backoff */
+    uint32_t attempts;      /* failed since a connection was last READY; against max_retry */
+    int last_error;         /* why the last connection or attempt ended */
+    uint64_t deadline_ns;   /* of the state; RLT_NEVER: none */
+    uint64_t ready_ns;      /* when READY was reached */
+    uint64_t unanswered_ns; /* when the oldest unanswered ping was sent; RLT_NEVER: none */
+    uint64_t ping_ns;       /* when the next ping is due */
+};
+
+/** Make an IDLE session. `seed` decides all of its jitter. */
+void rlt_session_init(struct rlt_session *session, const struct rlt_config *config, uint64_t seed);
+
+/** IDLE -> WAITING, due at once. */
+void rlt_session_start(struct rlt_session *session, uint64_t now_ns);
+
+/**
+ * End for good.
+ *
+ * Returns: RLT_SESSION_CLOSE, RLT_SESSION_STOPPED (nothing was open), or NOTHING (closing already;
+ *          STOPPED follows from rlt_session_on_closed()).
+ */
+enum rlt_session_action rlt_session_stop(struct rlt_session *session);
+
+/** When rlt_session_on_timer() is to be called at the latest. */
+uint64_t rlt_session_deadline(const struct rlt_session *session);
+
+/** Returns: NOTHING, OPEN, PING or CLOSE. */
+enum rlt_session_action rlt_session_on_timer(struct rlt_session *session, uint64_t now_ns);
+
+/** The transport is connected. Returns: NOTHING. */
+void rlt_session_on_opened(struct rlt_session *session);
+
+/** An INFO arrived. Returns: CONNECT for the first one of a connection, NOTHING later. */
+enum rlt_session_action rlt_session_on_info(struct rlt_session *session);
+
+/** A PONG arrived. Returns: BECOME for the first one of a connection, NOTHING later. */
+enum rlt_session_action rlt_session_on_pong(struct rlt_session *session, uint64_t now_ns);
+
+/** Bytes arrived: the peer lives. */
+static inline void rlt_session_on_bytes(struct rlt_session *session)
+{
+    session->unanswered_ns = UINT64_MAX;
+}
+
+/**
+ * The connection cannot go on. The first reason is kept.
+ *
+ * Returns: CLOSE, or NOTHING if it is closing already.
+ */
+enum rlt_session_action rlt_session_on_failure(struct rlt_session *session, int error);
+
+/** The transport is closed, or could not be opened. Returns: LOST, MISSED or STOPPED. */
+enum rlt_session_action rlt_session_on_closed(struct rlt_session *session, uint64_t now_ns);
+
+#endif

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * The seam between the core and the machine. The core decides, a transport moves bytes and wakes
+ * threads: io_uring in production, another backend where that is forbidden, a simulation in
+ * tests. Time and random numbers come through the seam too: `now_ns` with every event, the seed
+ * at the start.
+ *
+ * A transport has slots, one for each connection. Per slot at most one open, one receive and one
+ * send are in progress; each ends in exactly one event. close() ends them early: their events
+ * come first (with an error), RLT_IO_CLOSED comes last, and only then is memory that was handed
+ * to the slot free again.
+ */
+#ifndef RLT_CORE_TRANSPORT_H
+#define RLT_CORE_TRANSPORT_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/** Bytes in memory; laid out as struct iovec. */
+struct rlt_span {
+    void *bytes;
+    size_t len;
+};
+
+enum rlt_io_kind {
+    RLT_IO_OPENED,   /* error 0: connected; otherwise ROULETTE_ERESOLVE, _ECONNECT, _ESYSTEM */
+    RLT_IO_RECEIVED, /* error 0: `bytes` > 0 arrived; otherwise the stream is over */
+    RLT_IO_SENT,     /* error 0: `bytes` > 0 were taken; otherwise the stream is over */
+    RLT_IO_CLOSED,
+};
+
+struct rlt_io_event {
+    uint32_t slot;
+    enum rlt_io_kind kind;
+    int error; /* ROULETTE_ECLOSED: the peer closed; ROULETTE_EDISCONNECTED: any other end */
+    size_t bytes;
+};
+
+struct rlt_transport;
+
+/** All functions are called by the event thread; none blocks. */
+struct rlt_transport_ops {
+    const char *name;
+    /** Resolve the host anew and connect to one of its addresses. */
+    void (*open)(struct rlt_transport *transport, uint32_t slot, const char *host, uint16_t port);
+    /** Receive into 1 or 2 spans, in order. The spans are copied, the memory is not. */
+    void (*receive)(struct rlt_transport *transport, uint32_t slot, const struct rlt_span *spans,
+                    uint32_t count);
+    /** Send spans in order; any part of them may be taken. As receive(). */
+    void (*send)(struct rlt_transport *transport, uint32_t slot, const struct rlt_span *spans,
+                 uint32_t count);
+    /** Cancel what is in progress and close. */
+    void (*close)(struct rlt_transport *transport, uint32_t slot);
+    /** Wake a subscriber that sleeps on its descriptor. */
+    void (*signal)(struct rlt_transport *transport, int descriptor);
+    /** Wake all threads that sleep on a word. */
+    void (*wake)(struct rlt_transport *transport, _Atomic(uint32_t) *word);
+};
+
+struct rlt_transport {
+    const struct rlt_transport_ops *ops;
+};
+
+#endif

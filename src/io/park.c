@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+#include "io/park.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <poll.h>
+#include <stddef.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/defs.h"
+#include "io/clock.h"
+#include "roulette.h"
+
+bool rlt_park_wait(_Atomic(uint32_t) *word, uint32_t expected, uint64_t deadline_ns)
+{
+    struct timespec deadline = {
+        .tv_sec = (time_t)(deadline_ns / RLT_NS_PER_S),
+        .tv_nsec = (long)(deadline_ns % RLT_NS_PER_S),
+    };
+    /* The bitset form takes an absolute CLOCK_MONOTONIC time. */
+    long result =
+        syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, expected,
+                deadline_ns == RLT_NEVER ? NULL : &deadline, NULL, FUTEX_BITSET_MATCH_ANY);
+    return !(result < 0 && errno == ETIMEDOUT);
+}
+
+void rlt_park_wake(_Atomic(uint32_t) *word)
+{
+    (void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+
+int rlt_park_descriptor_create(void)
+{
+    int descriptor = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    return descriptor >= 0 ? descriptor : ROULETTE_ESYSTEM;
+}
+
+void rlt_park_descriptor_destroy(int descriptor)
+{
+    if (descriptor >= 0) {
+        (void)close(descriptor);
+    }
+}
+
+void rlt_park_descriptor_signal(int descriptor)
+{
+    uint64_t one = 1;
+    ssize_t written;
+    do {
+        /* EAGAIN: the counter is at its limit, so it is readable already. */
+        written = write(descriptor, &one, sizeof(one));
+    } while (written < 0 && errno == EINTR);
+}
+
+void rlt_park_descriptor_clear(int descriptor)
+{
+    uint64_t count;
+    ssize_t got;
+    do {
+        got = read(descriptor, &count, sizeof(count));
+    } while (got < 0 && errno == EINTR);
+}
+
+bool rlt_park_descriptor_wait(int descriptor, uint64_t deadline_ns)
+{
+    struct pollfd poller = {.fd = descriptor, .events = POLLIN};
+    struct timespec left;
+    struct timespec *timeout = NULL;
+    if (deadline_ns != RLT_NEVER) {
+        uint64_t now_ns = rlt_clock_ns();
+        uint64_t left_ns = deadline_ns > now_ns ? deadline_ns - now_ns : 0;
+        left.tv_sec = (time_t)(left_ns / RLT_NS_PER_S);
+        left.tv_nsec = (long)(left_ns % RLT_NS_PER_S);
+        timeout = &left;
+    }
+    return ppoll(&poller, 1, timeout, NULL) != 0;
+}

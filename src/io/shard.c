@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+#include "io/shard.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+
+#include "base/assert.h"
+#include "io/clock.h"
+#include "io/park.h"
+#include "io/uring.h"
+#include "roulette.h"
+
+#define EVENTS_MAX 64
+
+static void announce(struct rlt_shard *shard, uint32_t phase)
+{
+    /* Release: partner of the acquires in rlt_shard_start() and rlt_shard_is_stopped(). */
+    atomic_store_explicit(&shard->phase, phase, memory_order_release);
+    rlt_park_wake(&shard->phase);
+}
+
+static int set_up(struct rlt_shard *shard)
+{
+    int result = rlt_uring_create(&shard->backend_options, &shard->backend);
+    if (result < 0) {
+        return result;
+    }
+    result = rlt_cluster_create(shard->config, shard->address, shard->index,
+                                &shard->backend->transport, shard->seed, &shard->cluster);
+    if (result < 0) {
+        shard->backend->ops->shut_down(shard->backend);
+    }
+    return result;
+}
+
+/* The loop of the event thread. */
+static void serve(struct rlt_shard *shard)
+{
+    struct rlt_cluster *cluster = shard->cluster;
+    struct rlt_backend *backend = shard->backend;
+    struct rlt_io_event events[EVENTS_MAX];
+    rlt_cluster_start(cluster, rlt_clock_ns());
+    for (;;) {
+        rlt_cluster_run(cluster, rlt_clock_ns());
+        if (rlt_cluster_is_stopped(cluster)) {
+            return;
+        }
+        uint64_t deadline_ns = rlt_cluster_may_sleep(cluster) ? rlt_cluster_deadline(cluster) : 0;
+        uint32_t count = backend->ops->wait(backend, deadline_ns, events, EVENTS_MAX);
+        rlt_doorbell_disarm(&cluster->doorbell);
+        rlt_counter_set(&cluster->metrics.wakeups, backend->wakeups);
+        uint64_t now_ns = rlt_clock_ns();
+        for (uint32_t i = 0; i < count; i++) {
+            rlt_cluster_on_event(cluster, &events[i], now_ns);
+        }
+    }
+}
+
+static void *run(void *argument)
+{
+    struct rlt_shard *shard = argument;
+    char name[16];
+    (void)snprintf(name, sizeof(name), "roulette-%u", shard->index & 0xfff);
+    (void)prctl(PR_SET_NAME, name);
+    shard->start_error = set_up(shard);
+    int error = shard->start_error;
+    announce(shard, 1);
+    if (error < 0) {
+        return NULL;
+    }
+    serve(shard);
+    shard->backend->ops->shut_down(shard->backend);
+    announce(shard, 2);
+    return NULL;
+}
+
+int rlt_shard_start(struct rlt_shard *shard, const struct rlt_config *config,
+                    const struct rlt_address *address, uint32_t index, bool tcp_nodelay,
+                    uint64_t seed)
+{
+    shard->config = config;
+    shard->address = address;
+    shard->index = index;
+    shard->seed = seed;
+    shard->joined = false;
+    shard->backend_options = (struct rlt_backend_options){
+        .slot_count = config->pool_size,
+        .tcp_nodelay = tcp_nodelay,
+        .seed = ~seed,
+    };
+    atomic_store_explicit(&shard->phase, 0, memory_order_relaxed);
+    /* The thread inherits a full mask: signals are the application's threads'. */
+    sigset_t all;
+    sigset_t before;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    int result = pthread_create(&shard->thread, NULL, run, shard);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (result != 0) {
+        return ROULETTE_ESYSTEM;
+    }
+    while (atomic_load_explicit(&shard->phase, memory_order_acquire) == 0) {
+        (void)rlt_park_wait(&shard->phase, 0, RLT_NEVER);
+    }
+    if (shard->start_error < 0) {
+        rlt_shard_join(shard);
+    }
+    return shard->start_error;
+}
+
+void rlt_shard_submit(struct rlt_shard *shard, struct rlt_command *command)
+{
+    if (rlt_cluster_submit(shard->cluster, command)) {
+        shard->backend->ops->wake(shard->backend);
+    }
+}
+
+void rlt_shard_stop(struct rlt_shard *shard)
+{
+    rlt_shard_submit(shard, &shard->cluster->stop);
+}
+
+void rlt_shard_join(struct rlt_shard *shard)
+{
+    if (!shard->joined) {
+        (void)pthread_join(shard->thread, NULL);
+        shard->joined = true;
+    }
+}
+
+void rlt_shard_fini(struct rlt_shard *shard)
+{
+    if (shard->backend != NULL) {
+        shard->backend->ops->destroy(shard->backend);
+        shard->backend = NULL;
+    }
+    rlt_cluster_destroy(shard->cluster);
+    shard->cluster = NULL;
+}

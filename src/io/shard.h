@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * A shard: the event thread of one cluster. It waits on a backend and drives the cluster's core.
+ */
+#ifndef RLT_IO_SHARD_H
+#define RLT_IO_SHARD_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/cluster.h"
+#include "io/backend.h"
+
+struct rlt_shard {
+    struct rlt_cluster *cluster;
+    struct rlt_backend *backend;
+    pthread_t thread;
+    bool joined;
+
+    /* Start-up: what the thread reports to its starter. */
+    struct rlt_backend_options backend_options;
+    const struct rlt_config *config;
+    const struct rlt_address *address;
+    uint32_t index;
+    uint64_t seed;
+    int start_error;
+    /* 0 starting, 1 started (or failed), 2 stopped. Release by the thread, acquire by others:
+     * publishes the fields above, and the cluster's last state. */
+    _Atomic(uint32_t) phase;
+};
+
+/**
+ * Start the event thread of a cluster.
+ *
+ * Ownership: rlt_shard_stop(), then rlt_shard_fini() end it.
+ * Threads:   the one that opens the client. Waits until the thread has its backend.
+ * Returns:   0; what rlt_uring_create() or rlt_cluster_create() returned; ROULETTE_ESYSTEM (no
+ *            thread).
+ */
+int rlt_shard_start(struct rlt_shard *shard, const struct rlt_config *config,
+                    const struct rlt_address *address, uint32_t index, bool tcp_nodelay,
+                    uint64_t seed);
+
+/** Give a command to the cluster. Threads: any thread, while the shard is not stopped. */
+void rlt_shard_submit(struct rlt_shard *shard, struct rlt_command *command);
+
+/** After something was put into a wire queue. Threads: any thread. */
+static inline void rlt_shard_ring(struct rlt_shard *shard)
+{
+    if (rlt_unlikely(rlt_doorbell_ring(&shard->cluster->doorbell, RLT_WAKE_LANES))) {
+        shard->backend->ops->wake(shard->backend);
+    }
+}
+
+/** Ask the thread to close everything and end. rlt_shard_join() waits for it. */
+void rlt_shard_stop(struct rlt_shard *shard);
+void rlt_shard_join(struct rlt_shard *shard);
+
+/** Whether the thread has ended. Threads: any thread. */
+static inline bool rlt_shard_is_stopped(const struct rlt_shard *shard)
+{
+    return atomic_load_explicit(&shard->phase, memory_order_acquire) == 2;
+}
+
+/** Free the cluster. Threads: when nothing of it is used any more. */
+void rlt_shard_fini(struct rlt_shard *shard);
+
+#endif

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * The io_uring backend: one ring for each event thread.
+ *
+ * Kernel: 5.11 or newer (timeouts as arguments of io_uring_enter); uses single issuer and
+ * deferred task work where it has them (6.1).
+ */
+#ifndef RLT_IO_URING_H
+#define RLT_IO_URING_H
+
+#include "io/backend.h"
+
+/**
+ * Make an io_uring backend. All its functions but wake() belong to the calling thread from here.
+ *
+ * Ownership: ops->shut_down(), then ops->destroy() end it.
+ * Returns:   0; ROULETTE_ENOTSUP (the kernel or a sandbox forbids io_uring); ROULETTE_ENOMEM;
+ *            ROULETTE_ESYSTEM (descriptors or locked memory are used up).
+ */
+int rlt_uring_create(const struct rlt_backend_options *options, struct rlt_backend **backend);
+
+#endif
