@@ -100,7 +100,8 @@ const char *roulette_version(void);
     X(ECONNECT, -20, "the connection could not be opened")                             \
     X(ESYSTEM, -21, "the operating system refused a resource")                         \
     X(ENOTSUP, -22, "this is not supported by the server or this build")               \
-    X(EBUSY, -23, "too many requests of this kind are in progress")
+    X(EBUSY, -23, "too many requests of this kind are in progress")                    \
+    X(ETLS, -24, "the TLS handshake failed or was refused")
 
 enum roulette_error {
 #define ROULETTE_ERROR_ENUM(name, value, text) ROULETTE_##name = (value),

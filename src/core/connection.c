@@ -448,6 +448,8 @@ void rlt_connection_on_event(struct rlt_connection *connection, const struct rlt
             fail(connection, event->error);
         }
         break;
+    case RLT_IO_SECURED:
+        break; /* never asked for */
     case RLT_IO_RECEIVED:
         connection->receiving = false;
         if (event->error != 0) {

@@ -25,6 +25,8 @@ struct rlt_span {
 
 enum rlt_io_kind {
     RLT_IO_OPENED,   /* error 0: connected; otherwise ROULETTE_ERESOLVE, _ECONNECT, _ESYSTEM */
+    RLT_IO_SECURED,  /* error 0: TLS from here on; otherwise ROULETTE_ETLS, _ENOTSUP (this
+                        transport has no TLS), _EDISCONNECTED, _ENOMEM: nothing may be sent */
     RLT_IO_RECEIVED, /* error 0: `bytes` > 0 arrived; otherwise the stream is over */
     RLT_IO_SENT,     /* error 0: `bytes` > 0 were taken; otherwise the stream is over */
     RLT_IO_CLOSED,
@@ -33,7 +35,8 @@ enum rlt_io_kind {
 struct rlt_io_event {
     uint32_t slot;
     enum rlt_io_kind kind;
-    int error; /* ROULETTE_ECLOSED: the peer closed; ROULETTE_EDISCONNECTED: any other end */
+    int error; /* ROULETTE_ECLOSED: the peer closed; ROULETTE_ETLS: what it sent is not the TLS
+                  that was agreed on; ROULETTE_EDISCONNECTED: any other end */
     size_t bytes;
 };
 
@@ -44,6 +47,12 @@ struct rlt_transport_ops {
     const char *name;
     /** Resolve the host anew and connect to one of its addresses. */
     void (*open)(struct rlt_transport *transport, uint32_t slot, const char *host, uint16_t port);
+    /**
+     * Speak TLS on an open slot, as the client of `host`: once, with no receive or send in
+     * progress, behind INFO (or RLT_IO_OPENED, if the server expects it). Ends in RLT_IO_SECURED;
+     * nothing may be sent until then. May be NULL where it is never called.
+     */
+    void (*secure)(struct rlt_transport *transport, uint32_t slot, const char *host);
     /** Receive into 1 or 2 spans, in order. The spans are copied, the memory is not. */
     void (*receive)(struct rlt_transport *transport, uint32_t slot, const struct rlt_span *spans,
                     uint32_t count);

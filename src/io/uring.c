@@ -13,21 +13,11 @@
 #include "base/defs.h"
 #include "base/memory.h"
 #include "base/random.h"
+#include "io/asan.h"
 #include "io/clock.h"
 #include "io/park.h"
 #include "io/resolver.h"
 #include "roulette.h"
-
-#if defined(__SANITIZE_ADDRESS__)
-#define RLT_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define RLT_ASAN 1
-#endif
-#endif
-#ifdef RLT_ASAN
-#include <sanitizer/asan_interface.h>
-#endif
 
 /* Per slot: connect, receive, send, and a cancel for each. */
 #define ENTRIES_PER_SLOT 8
@@ -122,17 +112,9 @@ static void begin(struct uring *uring, uint32_t index, enum op op, struct io_uri
     io_uring_sqe_set_data64(entry, tag(index, slot->generation, op));
 }
 
-/* ASan does not see the kernel write: check that the memory is ours, before and after. */
 static void check_writable(const struct message *message)
 {
-#ifdef RLT_ASAN
-    for (size_t i = 0; i < message->header.msg_iovlen; i++) {
-        RLT_ASSERT(__asan_region_is_poisoned(message->spans[i].iov_base,
-                                             message->spans[i].iov_len) == NULL);
-    }
-#else
-    (void)message;
-#endif
+    rlt_asan_check(message->spans, message->header.msg_iovlen);
 }
 
 static void fill(struct message *message, const struct rlt_span *spans, uint32_t count)
@@ -298,6 +280,13 @@ static void take_resolved(struct uring *uring)
         slot->lookup = lookup;
         connect_next(uring, lookup->slot, ROULETTE_ECONNECT);
     }
+}
+
+/* TLS is a layer above: see tls_layer.h. */
+static void uring_secure(struct rlt_transport *transport, uint32_t index, const char *host)
+{
+    (void)host;
+    add_early(of(transport), index, RLT_IO_SECURED, ROULETTE_ENOTSUP);
 }
 
 /* ---- Closing ------------------------------------------------------------------------------ */
@@ -514,6 +503,7 @@ static void uring_destroy(struct rlt_backend *backend)
 static const struct rlt_transport_ops transport_ops = {
     .name = "io_uring",
     .open = uring_open,
+    .secure = uring_secure,
     .receive = uring_receive,
     .send = uring_send,
     .close = uring_close,
