@@ -56,10 +56,6 @@ static ssize_t fill(int fd, char *buffer, size_t size)
             continue;
         }
         if (got < 0) {
-            /* A failed read may have left bytes behind those that are counted. */
-            int reason = errno;
-            OPENSSL_cleanse(buffer, size);
-            errno = reason;
             return -1;
         }
         if (got == 0) {
@@ -85,7 +81,7 @@ static int read_open(const char *path, int fd, char **bytes, size_t *len)
     ssize_t got = fill(fd, buffer, size + 1);
     if (got < 0 || (size_t)got > size) {
         error = refuse(path, got < 0 ? strerror(errno) : "it grew while it was read");
-        rlt_file_free(buffer, size + 1);
+        rlt_file_free(buffer, size + 1); /* a failed read may have left bytes, too */
         return error;
     }
     *bytes = buffer;
