@@ -151,6 +151,9 @@ int rlt_encode_connect(const struct rlt_connect *connect, char *out, size_t size
     put_member(&text, "user", connect->user);
     put_member(&text, "pass", connect->password);
     put_member(&text, "auth_token", connect->token);
+    put_member(&text, "jwt", connect->jwt);
+    put_member(&text, "nkey", connect->nkey);
+    put_member(&text, "sig", connect->sig);
     put_text(&text, "}\r\n");
     if (text.error != 0) {
         /* Leave no half of a password behind. */

@@ -105,7 +105,10 @@ struct rlt_connect {
     const char *user;
     const char *password;
     const char *token;
-    int headers; /* "headers" and "no_responders": the server's INFO said headers */
+    const char *jwt;
+    const char *nkey; /* the public key */
+    const char *sig;  /* of the server's nonce */
+    int headers;      /* "headers" and "no_responders": the server's INFO said headers */
 };
 
 /**

@@ -164,6 +164,28 @@ Test(encode, connect_with_token_and_headers_only)
     json_decref(root);
 }
 
+Test(encode, connect_with_an_nkey_or_a_jwt)
+{
+    struct rlt_connect connect = {.nkey = "UDXU", .sig = "zHsj-_"};
+    json_t *root = connect_json(&connect);
+    check_member(root, "nkey", "UDXU");
+    check_member(root, "sig", "zHsj-_");
+    cr_assert_null(json_object_get(root, "jwt"));
+    json_decref(root);
+    connect = (struct rlt_connect){.jwt = "eyJ0.e30.c2ln", .sig = "\",\"x\":\""};
+    root = connect_json(&connect);
+    check_member(root, "jwt", "eyJ0.e30.c2ln");
+    check_member(root, "sig", "\",\"x\":\"");
+    cr_assert_null(json_object_get(root, "nkey"));
+    cr_assert_null(json_object_get(root, "x"));
+    json_decref(root);
+    root = connect_json(&(struct rlt_connect){.user = "u"});
+    cr_assert_null(json_object_get(root, "jwt"));
+    cr_assert_null(json_object_get(root, "nkey"));
+    cr_assert_null(json_object_get(root, "sig"));
+    json_decref(root);
+}
+
 Test(encode, connect_escapes_what_json_must)
 {
     static const char password[] = "\"\\/\b\r\n\t\x01\x1f\x7f \xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80";
@@ -204,7 +226,10 @@ Test(encode, connect_takes_valid_utf8_only)
 
 Test(encode, connect_that_does_not_fit_leaves_no_secret)
 {
-    struct rlt_connect connect = {.user = "u", .password = "correct horse battery staple"};
+    struct rlt_connect connect = {.user = "u",
+                                  .password = "correct horse battery staple",
+                                  .jwt = "eyJ0.e30.c2ln",
+                                  .sig = "zHsj"};
     char out[512];
     int len = rlt_encode_connect(&connect, out, sizeof out);
     cr_assert_gt(len, 0);
