@@ -173,8 +173,8 @@ static void append_operations(struct stream *stream, struct rlt_random *random)
         "MSG a 12345678 reply 3\r\nabc\r\n",
         "MSG a 9223372036854775807 0\r\n\r\n",
         "HMSG a 1 12 14\r\nNATS/1.0\r\n\r\nhi\r\n",
-        "HMSG subject.with.more.tokens 77 _INBOX.abcdefghijklmnopqrstuv.1 12 12\r\n"
-        "NATS/1.0\r\n\r\n\r\n",
+        ("HMSG subject.with.more.tokens 77 _INBOX.abcdefghijklmnopqrstuv.1 12 12\r\n"
+         "NATS/1.0\r\n\r\n\r\n"),
         "msg  a\t1   5 \r\nhello\r\n",
         "PING\r\n",
         "PONG \r\n",
