@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * What the figures depend on.
+ */
+#ifndef BENCH_MACHINE_H
+#define BENCH_MACHINE_H
+
+struct machine {
+    char cpu[128];
+    char kernel[256];
+    long cores; /* that this process may use */
+    const char *compiler;
+    const char *flags;
+    const char *roulette; /* versions */
+    const char *libnats;
+};
+
+void machine_describe(struct machine *machine);
+
+#endif

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * What one measured run of one peer gave, and medians of them.
+ */
+#ifndef BENCH_SAMPLE_H
+#define BENCH_SAMPLE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/** The client's process, in the measured window only. */
+struct sample {
+    uint64_t messages; /* published, or received */
+    uint64_t dropped;  /* not received, because the client dropped them */
+    double seconds;
+    double cpu_seconds; /* user and system */
+    uint64_t switches;  /* context switches, voluntary or not */
+};
+
+/** Figures of several rounds, in the order of the rounds. */
+#define SAMPLE_ROUNDS_MAX 64
+struct series {
+    size_t count;
+    double values[SAMPLE_ROUNDS_MAX];
+};
+
+double sample_rate(const struct sample *sample);
+double sample_cpu_ns(const struct sample *sample);
+
+/** 0 if there is nothing. */
+double series_median(const struct series *series);
+double series_min(const struct series *series);
+double series_max(const struct series *series);
+
+#endif

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * One measured run: a fresh server, and a fresh process for the client, so that its CPU time is
+ * its own and nothing is left of the run before.
+ */
+#ifndef BENCH_TRIAL_H
+#define BENCH_TRIAL_H
+
+#include <stdbool.h>
+
+#include "peer.h"
+#include "sample.h"
+#include "workload.h"
+
+struct trial {
+    struct sample sample;
+    double server_cpu_ns; /* of a null server, for each message, warm-up included; or 0 */
+};
+
+/**
+ * Run `messages` of a workload through a peer.
+ *
+ * Returns: whether it succeeded: in time, and with every byte that was published at the server.
+ *          If not, why was printed to stderr.
+ */
+bool trial_run(const struct peer *peer, const struct workload *workload, uint64_t messages,
+               struct trial *trial);
+
+#endif
