@@ -6,6 +6,7 @@
 
 #include "base/assert.h"
 #include "base/memory.h"
+#include "io/park.h"
 #include "lockfree/wire_queue.h"
 
 #define NO_LANE (-1)
@@ -183,7 +184,12 @@ int rlt_producer_lane(roulette_client *client, struct rlt_place place)
     if (rlt_likely(lane != NO_LANE)) {
         return lane;
     }
-    lane = rlt_wire_queue_acquire(queue_at(client, index));
+    struct rlt_wire_queue *queue = queue_at(client, index);
+    lane = rlt_wire_queue_acquire(queue);
+    if (lane == RLT_WIRE_LANES || lane == ROULETTE_ENOMEM) {
+        /* Others may wait for us to have made the shared lane. */
+        rlt_park_wake(&queue->shared.ready);
+    }
     if (lane >= 0) {
         producer->lanes[index] = (int8_t)lane;
     }

@@ -16,7 +16,8 @@
  *
  * Threads: any thread. Allocates at the first call for a place.
  * Returns: the lane's index (RLT_WIRE_LANES: the shared lane); ROULETTE_ENOMEM;
- *          ROULETTE_EAGAIN.
+ *          ROULETTE_EAGAIN (another thread is just making the shared lane: sleep while
+ *          queue->shared.ready is 1, and call again).
  */
 int rlt_producer_lane(roulette_client *client, struct rlt_place place);
 

@@ -96,6 +96,24 @@ static int put_waiting(roulette_client *client, struct rlt_wire_queue *queue, in
     }
 }
 
+/* This thread's lane; if another one is just making it, wait as for room. */
+static int take_lane(roulette_client *client, struct rlt_wire_queue *queue, struct rlt_place place,
+                     int timeout_ms)
+{
+    int lane = rlt_producer_lane(client, place);
+    if (rlt_likely(lane != ROULETTE_EAGAIN) || timeout_ms == 0) {
+        return lane;
+    }
+    uint64_t deadline_ns = rlt_clock_deadline(timeout_ms);
+    while (lane == ROULETTE_EAGAIN) {
+        if (!rlt_park_wait(&queue->shared.ready, 1, deadline_ns)) {
+            return ROULETTE_ETIMEDOUT;
+        }
+        lane = rlt_producer_lane(client, place);
+    }
+    return lane;
+}
+
 int rlt_publish(roulette_client *client, struct rlt_place place, const struct rlt_pub *pub,
                 int timeout_ms)
 {
@@ -106,7 +124,7 @@ int rlt_publish(roulette_client *client, struct rlt_place place, const struct rl
     if (rlt_unlikely(result < 0)) {
         return result;
     }
-    int lane = rlt_producer_lane(client, place);
+    int lane = take_lane(client, queue, place, timeout_ms);
     if (rlt_unlikely(lane < 0)) {
         return lane;
     }
