@@ -394,10 +394,12 @@ void rlt_connection_run(struct rlt_connection *connection, uint64_t now_ns)
         connection->sender.ping_due = true;
         break;
     case RLT_SESSION_CLOSE: {
-        /* The session has failed by itself: a deadline. Count it as fail() does. */
+        /* The session has failed by itself: a deadline. Count it as fail() and events do. */
         int error = connection->session.last_error;
+        bool was_ready = connection->session.established;
         rlt_counter_set(&cluster->metrics.last_error, (uint64_t)(int64_t)error);
         rlt_counter_add(&cluster->metrics.lost_by_ping, error == ROULETTE_ESTALE ? 1 : 0);
+        rlt_counter_add(&cluster->metrics.connected, was_ready ? (uint64_t)-1 : 0);
         close_transport(connection);
         break;
     }
