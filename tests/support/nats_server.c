@@ -238,11 +238,28 @@ uint16_t nats_server_monitor_port(const struct nats_server *server)
     return server->monitor_port;
 }
 
+/** Wait until all threads of the process stand still. Returns: whether they did in time. */
+static bool await_stop(struct nats_server *server, uint64_t deadline_ms)
+{
+    siginfo_t info = {0};
+    while (waitid(P_PID, (id_t)server->pid, &info, WSTOPPED | WNOHANG) == 0 && info.si_pid == 0) {
+        if (net_left_ms(deadline_ms) == 0) {
+            complain(server, "still running %d ms after SIGSTOP", STOP_MS);
+            return false;
+        }
+        (void)poll(NULL, 0, 1);
+    }
+    return info.si_pid == server->pid;
+}
+
 bool nats_server_kill(struct nats_server *server, int signal)
 {
     if (server->pid == 0 || kill(server->pid, signal) != 0) {
         complain(server, "signal %d: the process is not running", signal);
         return false;
+    }
+    if (signal == SIGSTOP) {
+        return await_stop(server, net_now_ms() + STOP_MS);
     }
     if (signal != SIGKILL && signal != SIGTERM && signal != SIGINT) {
         return true;

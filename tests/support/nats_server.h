@@ -30,9 +30,10 @@ uint16_t nats_server_port(const struct nats_server *server);
 uint16_t nats_server_monitor_port(const struct nats_server *server);
 
 /**
- * Send a signal. After SIGKILL, SIGTERM or SIGINT, wait until the process has ended.
+ * Send a signal. After SIGKILL, SIGTERM or SIGINT, wait until the process has ended, after
+ * SIGSTOP until it stands still.
  *
- * Returns: whether the signal was sent and, for these three, the process ended.
+ * Returns: whether the signal was sent and, for these four, what is waited for has happened.
  */
 bool nats_server_kill(struct nats_server *server, int signal);
 
