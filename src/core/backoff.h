@@ -13,7 +13,7 @@
 #include "core/config.h"
 
 /**
- * The wait after `failures` failures in a row. 0 (an established connection was lost):
+ * The wait after `failures` failures in a row. 0 (a connection that was stable was lost):
  * reconnect_interval/2 .. reconnect_interval; n: rand(1 .. min(base * 2^n, max)) ms.
  */
 static inline uint64_t rlt_backoff_ns(const struct rlt_config *config, struct rlt_random *random,

@@ -160,12 +160,11 @@ enum rlt_session_action rlt_session_on_closed(struct rlt_session *session, uint6
     bool stable = established && now_ns - session->ready_ns >= session->config->ping_interval_ns;
     if (stable) {
         session->failures = 0;
+    } else if (session->failures < UINT32_MAX) {
+        session->failures++;
     }
     session->deadline_ns =
         now_ns + rlt_backoff_ns(session->config, &session->random, session->failures);
-    if (session->failures < UINT32_MAX) {
-        session->failures++;
-    }
     if (!established && session->attempts < UINT32_MAX) {
         session->attempts++;
     }

@@ -17,8 +17,8 @@
  *    byte is life and forgives all outstanding pings. The connection is given up when the first
  *    unanswered ping is (max_ping_failure - 1) intervals and 1 s old; with what passed before
  *    that ping, a dead peer is found within interval * max_ping_failure + 1 s + jitter.
- *  - WAITING after the loss of an established connection: half of reconnect_interval plus up to
- *    the other half as jitter. After n failures in a row:
+ *  - WAITING after the loss of a connection that was up for a ping interval: half of
+ *    reconnect_interval plus up to the other half as jitter. After n failures in a row:
  *    rand(1 .. min(base_backoff * 2^n, max_backoff)) ms. A connection that was up for less than
  *    a ping interval counts as one more failure, so that a server that accepts and drops is not
  *    stormed. The first attempt of all is made at once.

@@ -1,0 +1,426 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The timer policy of core/session.h, sentence by sentence. Time is a number here.
+ */
+#include "core/session.h"
+
+#include <signal.h>
+
+#include "base/defs.h"
+#include "roulette.h"
+#include "support/test.h"
+
+#define SEEDS 200
+
+static const struct rlt_config config = {
+    .connection_timeout_ns = 5 * RLT_NS_PER_S,
+    .ping_interval_ns = 5 * RLT_NS_PER_S,
+    .reconnect_interval_ns = 100 * RLT_NS_PER_MS,
+    .base_backoff_ms = 10,
+    .max_backoff_ms = 5000,
+    .max_ping_failure = 2,
+    .max_retry = 10,
+};
+
+/* Any time but 0, so that a forgotten `now` shows. */
+#define START (1000 * RLT_NS_PER_S)
+
+/* ---- Steps -------------------------------------------------------------------------------- */
+
+static void open_at(struct rlt_session *session, uint64_t now_ns)
+{
+    cr_assert_eq(session->state, RLT_SESSION_WAITING);
+    cr_assert_eq(rlt_session_on_timer(session, now_ns), RLT_SESSION_OPEN);
+    cr_assert_eq(session->state, RLT_SESSION_OPENING);
+}
+
+static void become_ready(struct rlt_session *session, uint64_t now_ns)
+{
+    open_at(session, now_ns);
+    rlt_session_on_opened(session);
+    cr_assert_eq(rlt_session_on_info(session), RLT_SESSION_CONNECT);
+    cr_assert_eq(rlt_session_on_pong(session, now_ns), RLT_SESSION_BECOME);
+    cr_assert_eq(session->state, RLT_SESSION_READY);
+}
+
+static struct rlt_session started(uint64_t seed)
+{
+    struct rlt_session session;
+    rlt_session_init(&session, &config, seed);
+    rlt_session_start(&session, START);
+    return session;
+}
+
+static struct rlt_session ready(uint64_t seed)
+{
+    struct rlt_session session = started(seed);
+    become_ready(&session, START);
+    return session;
+}
+
+/* A session in `state`, as it gets there by itself. */
+static struct rlt_session in_state(enum rlt_session_state state)
+{
+    struct rlt_session session;
+    rlt_session_init(&session, &config, 1);
+    if (state >= RLT_SESSION_WAITING) {
+        rlt_session_start(&session, START);
+    }
+    if (state >= RLT_SESSION_OPENING) {
+        (void)rlt_session_on_timer(&session, START);
+    }
+    if (state >= RLT_SESSION_GREETING) {
+        rlt_session_on_opened(&session);
+    }
+    if (state >= RLT_SESSION_VERIFYING) {
+        (void)rlt_session_on_info(&session);
+    }
+    if (state >= RLT_SESSION_READY) {
+        (void)rlt_session_on_pong(&session, START);
+    }
+    if (state >= RLT_SESSION_CLOSING) {
+        (void)rlt_session_on_failure(&session, ROULETTE_EDISCONNECTED);
+    }
+    cr_assert_eq(session.state, state);
+    return session;
+}
+
+/* Fail the attempt that is due and return how long the session then waits. */
+static uint64_t wait_after_missed_attempt(struct rlt_session *session)
+{
+    uint64_t now_ns = rlt_session_deadline(session);
+    open_at(session, now_ns);
+    cr_assert_eq(rlt_session_on_failure(session, ROULETTE_ECONNECT), RLT_SESSION_CLOSE);
+    cr_assert_eq(rlt_session_on_closed(session, now_ns), RLT_SESSION_MISSED);
+    cr_assert_eq(session->state, RLT_SESSION_WAITING);
+    return rlt_session_deadline(session) - now_ns;
+}
+
+/* Connect when it is due, lose the connection `up_ns` later, and return how long it then waits. */
+static uint64_t wait_after_loss(struct rlt_session *session, uint64_t up_ns)
+{
+    uint64_t now_ns = rlt_session_deadline(session);
+    become_ready(session, now_ns);
+    now_ns += up_ns;
+    cr_assert_eq(rlt_session_on_failure(session, ROULETTE_EDISCONNECTED), RLT_SESSION_CLOSE);
+    cr_assert_eq(rlt_session_on_closed(session, now_ns), RLT_SESSION_LOST);
+    return rlt_session_deadline(session) - now_ns;
+}
+
+/* rand(1 .. min(base_backoff * 2^n, max_backoff)) ms. */
+static void assert_backoff(uint64_t wait_ns, uint32_t failures)
+{
+    uint64_t limit_ms =
+        failures < 16 ? rlt_min_u64(UINT64_C(10) << failures, config.max_backoff_ms) : 5000;
+    cr_assert_geq(wait_ns, RLT_NS_PER_MS, "failures %u", failures);
+    cr_assert_leq(wait_ns, limit_ms * RLT_NS_PER_MS, "failures %u", failures);
+}
+
+/* ---- Connecting --------------------------------------------------------------------------- */
+
+Test(session, first_attempt_is_made_at_once)
+{
+    struct rlt_session session = started(1);
+    cr_assert_eq(rlt_session_deadline(&session), START);
+    cr_assert_eq(rlt_session_on_timer(&session, START), RLT_SESSION_OPEN);
+}
+
+Test(session, idle_has_no_timer)
+{
+    struct rlt_session session;
+    rlt_session_init(&session, &config, 1);
+    cr_assert_eq(rlt_session_deadline(&session), RLT_NEVER);
+    cr_assert_eq(rlt_session_on_timer(&session, START), RLT_SESSION_NOTHING);
+}
+
+Test(session, opening_greeting_and_verifying_share_one_deadline)
+{
+    for (int state = RLT_SESSION_OPENING; state <= RLT_SESSION_VERIFYING; state++) {
+        struct rlt_session session = in_state((enum rlt_session_state)state);
+        uint64_t deadline_ns = START + config.connection_timeout_ns;
+        cr_assert_eq(rlt_session_deadline(&session), deadline_ns);
+        cr_assert_eq(rlt_session_on_timer(&session, deadline_ns - 1), RLT_SESSION_NOTHING);
+        cr_assert_eq(rlt_session_on_timer(&session, deadline_ns), RLT_SESSION_CLOSE);
+        cr_assert_eq(session.last_error, ROULETTE_ETIMEDOUT);
+        cr_assert_eq(rlt_session_on_closed(&session, deadline_ns), RLT_SESSION_MISSED);
+    }
+}
+
+Test(session, bytes_do_not_extend_the_handshake)
+{
+    for (int state = RLT_SESSION_GREETING; state <= RLT_SESSION_VERIFYING; state++) {
+        struct rlt_session session = in_state((enum rlt_session_state)state);
+        rlt_session_on_bytes(&session);
+        cr_assert_eq(rlt_session_deadline(&session), START + config.connection_timeout_ns);
+    }
+}
+
+Test(session, only_the_first_info_of_a_connection_connects)
+{
+    for (int state = RLT_SESSION_IDLE; state <= RLT_SESSION_CLOSING; state++) {
+        struct rlt_session session = in_state((enum rlt_session_state)state);
+        bool greeting = state == RLT_SESSION_GREETING;
+        cr_assert_eq(rlt_session_on_info(&session),
+                     greeting ? RLT_SESSION_CONNECT : RLT_SESSION_NOTHING, "state %d", state);
+        cr_assert_eq((int)session.state, greeting ? RLT_SESSION_VERIFYING : state);
+    }
+}
+
+Test(session, only_the_pong_behind_connect_makes_it_ready)
+{
+    for (int state = RLT_SESSION_IDLE; state <= RLT_SESSION_CLOSING; state++) {
+        struct rlt_session session = in_state((enum rlt_session_state)state);
+        bool verifying = state == RLT_SESSION_VERIFYING;
+        cr_assert_eq(rlt_session_on_pong(&session, START),
+                     verifying ? RLT_SESSION_BECOME : RLT_SESSION_NOTHING, "state %d", state);
+        cr_assert_eq((int)session.state, verifying ? RLT_SESSION_READY : state);
+    }
+}
+
+Test(session, open_that_completes_while_closing_is_ignored)
+{
+    struct rlt_session session = in_state(RLT_SESSION_OPENING);
+    cr_assert_eq(rlt_session_on_failure(&session, ROULETTE_ETIMEDOUT), RLT_SESSION_CLOSE);
+    rlt_session_on_opened(&session);
+    cr_assert_eq(session.state, RLT_SESSION_CLOSING);
+}
+
+/* ---- Pings -------------------------------------------------------------------------------- */
+
+Test(session, ping_is_due_after_the_interval_and_up_to_a_second_more)
+{
+    uint64_t least = UINT64_MAX;
+    uint64_t most = 0;
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        struct rlt_session session = ready(seed);
+        uint64_t wait_ns = rlt_session_deadline(&session) - START;
+        cr_assert_geq(wait_ns, config.ping_interval_ns);
+        cr_assert_leq(wait_ns, config.ping_interval_ns + RLT_NS_PER_S);
+        least = rlt_min_u64(least, wait_ns);
+        most = wait_ns > most ? wait_ns : most;
+    }
+    /* Jitter is there, and uses its range. */
+    cr_assert_gt(most - least, RLT_NS_PER_S / 2);
+}
+
+Test(session, ping_jitter_is_at_most_a_fifth_of_a_short_interval)
+{
+    struct rlt_config brisk = config;
+    brisk.ping_interval_ns = 10 * RLT_NS_PER_MS;
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        struct rlt_session session;
+        rlt_session_init(&session, &brisk, seed);
+        rlt_session_start(&session, START);
+        become_ready(&session, START);
+        uint64_t wait_ns = rlt_session_deadline(&session) - START;
+        cr_assert_geq(wait_ns, brisk.ping_interval_ns);
+        cr_assert_leq(wait_ns, brisk.ping_interval_ns + brisk.ping_interval_ns / 5);
+    }
+}
+
+Test(session, live_connection_wakes_once_per_ping_interval)
+{
+    struct rlt_session session = ready(7);
+    uint64_t now_ns = START;
+    for (int i = 0; i < 1000; i++) {
+        uint64_t deadline_ns = rlt_session_deadline(&session);
+        cr_assert_geq(deadline_ns, now_ns + config.ping_interval_ns);
+        cr_assert_eq(rlt_session_on_timer(&session, deadline_ns - 1), RLT_SESSION_NOTHING);
+        cr_assert_eq(rlt_session_on_timer(&session, deadline_ns), RLT_SESSION_PING);
+        cr_assert_eq(rlt_session_on_timer(&session, deadline_ns), RLT_SESSION_NOTHING);
+        rlt_session_on_bytes(&session);
+        now_ns = deadline_ns;
+    }
+}
+
+Test(session, bytes_forgive_all_unanswered_pings)
+{
+    struct rlt_session session = ready(3);
+    uint64_t first_ns = rlt_session_deadline(&session);
+    cr_assert_eq(rlt_session_on_timer(&session, first_ns), RLT_SESSION_PING);
+    uint64_t second_ns = rlt_session_deadline(&session);
+    cr_assert_eq(rlt_session_on_timer(&session, second_ns), RLT_SESSION_PING);
+    rlt_session_on_bytes(&session);
+    /* The first one would end it here. */
+    uint64_t gone_ns = first_ns + config.ping_interval_ns + RLT_NS_PER_S;
+    cr_assert_eq(rlt_session_on_timer(&session, gone_ns), RLT_SESSION_NOTHING);
+    /* Now the third is the first unanswered one. */
+    uint64_t third_ns = rlt_session_deadline(&session);
+    cr_assert_eq(rlt_session_on_timer(&session, third_ns), RLT_SESSION_PING);
+    uint64_t end_ns = third_ns + config.ping_interval_ns + RLT_NS_PER_S;
+    while (rlt_session_deadline(&session) < end_ns) {
+        cr_assert_eq(rlt_session_on_timer(&session, rlt_session_deadline(&session)),
+                     RLT_SESSION_PING);
+    }
+    cr_assert_eq(rlt_session_deadline(&session), end_ns);
+    cr_assert_eq(rlt_session_on_timer(&session, end_ns), RLT_SESSION_CLOSE);
+}
+
+Test(session, silent_peer_is_given_up_in_time_for_any_failure_limit)
+{
+    for (uint32_t limit = 1; limit <= 15; limit++) {
+        struct rlt_config strict = config;
+        strict.max_ping_failure = limit;
+        for (uint64_t seed = 0; seed < 20; seed++) {
+            struct rlt_session session;
+            rlt_session_init(&session, &strict, seed);
+            rlt_session_start(&session, START);
+            become_ready(&session, START);
+            uint32_t pings = 0;
+            uint64_t first_ping_ns = 0;
+            uint64_t now_ns;
+            enum rlt_session_action action;
+            do {
+                now_ns = rlt_session_deadline(&session);
+                action = rlt_session_on_timer(&session, now_ns);
+                first_ping_ns = pings == 0 ? now_ns : first_ping_ns;
+                pings += action == RLT_SESSION_PING ? 1 : 0;
+            } while (action == RLT_SESSION_PING);
+            cr_assert_eq(action, RLT_SESSION_CLOSE);
+            cr_assert_eq(session.last_error, ROULETTE_ESTALE);
+            uint64_t silent_ns = strict.ping_interval_ns * (limit - 1) + RLT_NS_PER_S;
+            cr_assert_eq(now_ns, first_ping_ns + silent_ns);
+            cr_assert_geq(pings, 1);
+            cr_assert_leq(pings, limit);
+            /* interval * max_ping_failure + 1 s + jitter. */
+            cr_assert_leq(now_ns - START,
+                          strict.ping_interval_ns * limit + RLT_NS_PER_S + RLT_NS_PER_S);
+        }
+    }
+}
+
+Test(session, late_timer_gives_up_instead_of_pinging)
+{
+    struct rlt_session session = ready(3);
+    cr_assert_eq(rlt_session_on_timer(&session, rlt_session_deadline(&session)), RLT_SESSION_PING);
+    cr_assert_eq(rlt_session_on_timer(&session, START + 3600 * RLT_NS_PER_S), RLT_SESSION_CLOSE);
+}
+
+/* ---- Waiting ------------------------------------------------------------------------------ */
+
+Test(session, stable_connection_is_followed_by_half_to_a_whole_reconnect_interval)
+{
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        struct rlt_session session = started(seed);
+        uint64_t wait_ns = wait_after_loss(&session, config.ping_interval_ns);
+        cr_assert_geq(wait_ns, config.reconnect_interval_ns / 2);
+        cr_assert_leq(wait_ns, config.reconnect_interval_ns);
+    }
+}
+
+Test(session, nth_failure_in_a_row_doubles_the_backoff_up_to_its_limit)
+{
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        struct rlt_session session = started(seed);
+        for (uint32_t failures = 1; failures <= 40; failures++) {
+            assert_backoff(wait_after_missed_attempt(&session), failures);
+            cr_assert_eq(session.attempts, failures);
+        }
+    }
+}
+
+Test(session, failures_behind_a_stable_connection_begin_at_one)
+{
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        struct rlt_session session = started(seed);
+        for (int i = 0; i < 20; i++) {
+            (void)wait_after_missed_attempt(&session);
+        }
+        (void)wait_after_loss(&session, config.ping_interval_ns);
+        cr_assert_eq(session.attempts, 0);
+        for (uint32_t failures = 1; failures <= 10; failures++) {
+            assert_backoff(wait_after_missed_attempt(&session), failures);
+        }
+    }
+}
+
+Test(session, connection_shorter_than_a_ping_interval_counts_as_a_failure)
+{
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        struct rlt_session session = started(seed);
+        for (uint32_t failures = 1; failures <= 12; failures++) {
+            assert_backoff(wait_after_loss(&session, config.ping_interval_ns - 1), failures);
+            /* It was reached: that is no failed attempt. */
+            cr_assert_eq(session.attempts, 0);
+        }
+    }
+}
+
+Test(session, server_that_accepts_and_drops_is_not_stormed)
+{
+    uint64_t waited_ns = 0;
+    struct rlt_session session = started(11);
+    for (int i = 0; i < 100; i++) {
+        waited_ns += wait_after_loss(&session, 0);
+    }
+    /* 100 connections at 5 s * 1/2 on the average, but for the first few. */
+    cr_assert_gt(waited_ns, 150 * RLT_NS_PER_S);
+}
+
+Test(session, waiting_ends_exactly_at_its_deadline)
+{
+    struct rlt_session session = started(1);
+    (void)wait_after_missed_attempt(&session);
+    uint64_t deadline_ns = rlt_session_deadline(&session);
+    cr_assert_eq(rlt_session_on_timer(&session, deadline_ns - 1), RLT_SESSION_NOTHING);
+    cr_assert_eq(rlt_session_on_timer(&session, deadline_ns), RLT_SESSION_OPEN);
+    cr_assert_eq(rlt_session_deadline(&session), deadline_ns + config.connection_timeout_ns);
+}
+
+/* ---- Closing and stopping ----------------------------------------------------------------- */
+
+Test(session, first_reason_of_a_failure_is_kept)
+{
+    struct rlt_session session = ready(1);
+    cr_assert_eq(rlt_session_on_failure(&session, ROULETTE_EPROTOCOL), RLT_SESSION_CLOSE);
+    cr_assert_eq(rlt_session_on_failure(&session, ROULETTE_EDISCONNECTED), RLT_SESSION_NOTHING);
+    cr_assert_eq(session.last_error, ROULETTE_EPROTOCOL);
+    cr_assert_eq(rlt_session_deadline(&session), RLT_NEVER);
+    cr_assert_eq(rlt_session_on_timer(&session, RLT_NEVER - 1), RLT_SESSION_NOTHING);
+}
+
+Test(session, loss_is_told_from_a_failed_attempt_in_every_state)
+{
+    for (int state = RLT_SESSION_OPENING; state <= RLT_SESSION_READY; state++) {
+        struct rlt_session session = in_state((enum rlt_session_state)state);
+        cr_assert_eq(rlt_session_on_failure(&session, ROULETTE_EDISCONNECTED), RLT_SESSION_CLOSE);
+        cr_assert_eq(rlt_session_on_closed(&session, START),
+                     state == RLT_SESSION_READY ? RLT_SESSION_LOST : RLT_SESSION_MISSED);
+        cr_assert_not(session.established);
+    }
+}
+
+Test(session, stop_is_at_once_when_nothing_is_open)
+{
+    for (int state = RLT_SESSION_IDLE; state <= RLT_SESSION_WAITING; state++) {
+        struct rlt_session session = in_state((enum rlt_session_state)state);
+        cr_assert_eq(rlt_session_stop(&session), RLT_SESSION_STOPPED);
+        cr_assert_eq(session.state, RLT_SESSION_IDLE);
+        cr_assert_eq(rlt_session_on_timer(&session, RLT_NEVER - 1), RLT_SESSION_NOTHING);
+    }
+}
+
+Test(session, stop_closes_what_is_open)
+{
+    for (int state = RLT_SESSION_OPENING; state <= RLT_SESSION_READY; state++) {
+        struct rlt_session session = in_state((enum rlt_session_state)state);
+        cr_assert_eq(rlt_session_stop(&session), RLT_SESSION_CLOSE);
+        cr_assert_eq(rlt_session_on_closed(&session, START), RLT_SESSION_STOPPED);
+        cr_assert_eq(session.state, RLT_SESSION_IDLE);
+        cr_assert_eq(rlt_session_deadline(&session), RLT_NEVER);
+    }
+}
+
+Test(session, stop_while_closing_waits_for_closed)
+{
+    struct rlt_session session = in_state(RLT_SESSION_CLOSING);
+    cr_assert_eq(rlt_session_stop(&session), RLT_SESSION_NOTHING);
+    cr_assert_eq(rlt_session_on_closed(&session, START), RLT_SESSION_STOPPED);
+    cr_assert_eq(session.state, RLT_SESSION_IDLE);
+}
+
+Test(session, failure_without_a_connection_is_a_bug, .signal = SIGABRT)
+{
+    struct rlt_session session = in_state(RLT_SESSION_WAITING);
+    (void)rlt_session_on_failure(&session, ROULETTE_EDISCONNECTED);
+}
