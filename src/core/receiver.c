@@ -24,8 +24,12 @@ void rlt_receiver_reset(struct rlt_receiver *receiver)
     if (receiver->next != NULL) {
         rlt_slab_settle(receiver->next);
     }
+    if (receiver->run != NULL) {
+        rlt_slab_settle(receiver->run);
+    }
     receiver->slab = NULL;
     receiver->next = NULL;
+    receiver->run = NULL;
     receiver->start = 0;
     receiver->end = 0;
     receiver->frame_len = 0;
@@ -100,10 +104,9 @@ static void prepare_rest(struct rlt_receiver *receiver)
 {
     size_t slab_capacity = receiver->pool->slab_bytes - sizeof(struct rlt_slab);
     if (receiver->frame_len > slab_capacity) {
-        /* rlt_receiver_next() made sure that there is one. */
-        struct rlt_slab *run = rlt_slab_acquire_run(receiver->pool, (size_t)receiver->frame_len);
-        RLT_ASSERT(run != NULL);
-        join(receiver, run);
+        RLT_ASSERT(receiver->run != NULL); /* rlt_receiver_next() took it */
+        join(receiver, receiver->run);
+        receiver->run = NULL;
         split(receiver);
         return;
     }
@@ -195,12 +198,11 @@ static bool can_hold(struct rlt_receiver *receiver, uint64_t frame_len)
     if (frame_len <= receiver->pool->slab_bytes - sizeof(struct rlt_slab)) {
         return true;
     }
-    /* Ask by taking it and giving it back: only this thread takes slabs, so it will be there. */
-    struct rlt_slab *run = rlt_slab_acquire_run(receiver->pool, (size_t)frame_len);
-    if (run != NULL) {
-        rlt_slab_settle(run);
+    /* Kept until the next receive: other connections of the cluster take slabs meanwhile. */
+    if (receiver->run == NULL) {
+        receiver->run = rlt_slab_acquire_run(receiver->pool, (size_t)frame_len);
     }
-    return run != NULL;
+    return receiver->run != NULL;
 }
 
 int rlt_receiver_next(struct rlt_receiver *receiver, struct rlt_frame *frame,

@@ -44,7 +44,8 @@ struct rlt_receiver {
     struct rlt_slab *next;
     size_t missing;
     size_t next_end;
-    uint64_t skip; /* bytes of an oversized frame still to come */
+    struct rlt_slab *run; /* taken for the cut frame, which is larger than a slab; or NULL */
+    uint64_t skip;        /* bytes of an oversized frame still to come */
 
     uint64_t joins;
     uint64_t joined_bytes;
