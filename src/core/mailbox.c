@@ -55,7 +55,8 @@ static void check_pinned(struct rlt_mailbox *mailbox, struct rlt_slab *slab, uin
 {
     uint32_t released = atomic_load_explicit(&mailbox->released[slab->index], memory_order_relaxed);
     uint64_t more = mailbox->issued[slab->index] == released ? slab->length : 0;
-    mailbox->slab = slab;
+    /* A run is looked at each time: its first slab may come back alone, or the other way round. */
+    mailbox->slab = slab->length == 1 ? slab : NULL;
     mailbox->checked_round = round;
     mailbox->over_pinned = pinned(mailbox) + more > mailbox->pinned_max;
     mailbox->lengths[slab->index] = slab->length;
@@ -63,8 +64,11 @@ static void check_pinned(struct rlt_mailbox *mailbox, struct rlt_slab *slab, uin
 
 void rlt_mailbox_drop(struct rlt_mailbox *mailbox)
 {
+    /* The count is visible at once, so what came before it must be: a consumer that found the
+     * ring empty would tell the drop before messages that it follows. */
+    rlt_delivery_ring_publish(&mailbox->ring);
     uint64_t dropped = atomic_load_explicit(&mailbox->dropped, memory_order_relaxed);
-    /* Release: a consumer that sees the count sees the ring as it was published before. */
+    /* Release: a consumer that sees the count sees the ring as it was published above. */
     atomic_store_explicit(&mailbox->dropped, dropped + 1, memory_order_release);
 }
 
@@ -86,7 +90,7 @@ enum rlt_push_result rlt_mailbox_push(struct rlt_mailbox *mailbox, struct rlt_me
                                       const struct rlt_frame *frame, struct rlt_slab *slab,
                                       uint64_t round)
 {
-    if (rlt_unlikely(slab != mailbox->slab ||
+    if (rlt_unlikely(slab != mailbox->slab || slab->length != 1 ||
                      (mailbox->over_pinned && mailbox->checked_round != round))) {
         check_pinned(mailbox, slab, round);
     }
@@ -142,8 +146,10 @@ static void owe(struct rlt_mailbox *mailbox, struct rlt_member *member, enum rlt
     if (notice == RLT_NOTICE_LOST || notice == RLT_NOTICE_RESTORED) {
         member->owed_restored_last = notice == RLT_NOTICE_RESTORED;
     }
-    if (notice != RLT_NOTICE_RESTORED) {
-        member->owed_error = error;
+    if (notice == RLT_NOTICE_LOST) {
+        member->lost_error = error;
+    } else if (notice == RLT_NOTICE_ENDED) {
+        member->ended_error = error;
     }
 }
 
@@ -184,7 +190,7 @@ static void pay(struct rlt_mailbox *mailbox)
         member->owed = 0;
         /* A pushed ENDED or REMOVED ends our ownership: nothing is read from the member then. */
         if (owed & RLT_NOTICE_LOST) {
-            push_notice(mailbox, member, RLT_NOTICE_LOST, member->owed_error);
+            push_notice(mailbox, member, RLT_NOTICE_LOST, member->lost_error);
         }
         if ((owed & RLT_NOTICE_RESTORED) && member->owed_restored_last) {
             push_notice(mailbox, member, RLT_NOTICE_RESTORED, 0);
@@ -192,7 +198,7 @@ static void pay(struct rlt_mailbox *mailbox)
         if (owed & RLT_NOTICE_REMOVED) {
             push_notice(mailbox, member, RLT_NOTICE_REMOVED, 0);
         } else if (owed & RLT_NOTICE_ENDED) {
-            push_notice(mailbox, member, RLT_NOTICE_ENDED, member->owed_error);
+            push_notice(mailbox, member, RLT_NOTICE_ENDED, member->ended_error);
         }
     }
 }

@@ -60,7 +60,8 @@ struct rlt_member {
     uint32_t owed;                         /* enum rlt_notice bits */
     bool owed_restored_last;               /* of LOST and RESTORED: which came last */
     bool finished;                         /* ENDED or REMOVED was pushed or is owed */
-    int owed_error;
+    int lost_error;                        /* of an owed LOST */
+    int ended_error;                       /* of an owed ENDED */
     struct rlt_member *owed_next;
 };
 
