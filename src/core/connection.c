@@ -431,7 +431,9 @@ static void on_sent(struct rlt_connection *connection, size_t count)
     struct rlt_cluster *cluster = connection->cluster;
     struct rlt_sender *sender = &connection->sender;
     uint32_t left = rlt_sender_on_sent(sender, count, wake_producers, connection);
-    if (left != 0 && connection->session.state != RLT_SESSION_CLOSING) {
+    if (left == 0) {
+        rlt_cluster_finish_fences(cluster, rlt_sender_take_early_pong(sender), 0);
+    } else if (connection->session.state != RLT_SESSION_CLOSING) {
         rlt_counter_add(&cluster->metrics.sends, 1);
         cluster->transport->ops->send(cluster->transport, connection->slot,
                                       sender->spans + sender->span_done, left);

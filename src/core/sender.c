@@ -8,9 +8,8 @@
 #include "proto/encode.h"
 #include "roulette.h"
 
-#define SHARED  RLT_WIRE_LANES
-#define NO_LANE (-1)
-/* A part that holds only frames that are given up: nothing of it is sent. */
+#define SHARED   RLT_WIRE_LANES
+#define NO_LANE  (-1)
 #define PING_LEN ((size_t)6)
 
 static char ping_line[] = "PING\r\n";
@@ -263,6 +262,7 @@ static void gather_ping(struct rlt_sender *sender)
         sender->fences_armed = NULL;
     }
     sender->ping_count++;
+    sender->ping_in_batch = true;
     sender->ping_due = false;
     add_span(sender, ping_line, PING_LEN, (struct rlt_sender_part){.lane = NO_LANE});
 }
@@ -291,9 +291,14 @@ bool rlt_sender_has_work(struct rlt_sender *sender, bool with_lanes)
     if (sender->control_len != 0 || sender->ping_due) {
         return true;
     }
-    bool fences = sender->fences_waiting != NULL || sender->fences_armed != NULL;
-    return with_lanes && ((fences && sender->ping_count < RLT_SENDER_PINGS) ||
-                          !rlt_wire_queue_is_empty(sender->queue));
+    if (!with_lanes) {
+        return false;
+    }
+    /* Armed fences may wait for a frame that its producer has not committed; it rings then. */
+    bool fences =
+        sender->fences_armed != NULL ? fences_reached(sender) : sender->fences_waiting != NULL;
+    return (fences && sender->ping_count < RLT_SENDER_PINGS) ||
+           !rlt_wire_queue_is_empty(sender->queue);
 }
 
 /* ---- What became of a batch --------------------------------------------------------------- */
@@ -322,6 +327,7 @@ static void forget_batch(struct rlt_sender *sender)
     sender->span_count = 0;
     sender->span_done = 0;
     sender->span_progress = 0;
+    sender->ping_in_batch = false;
 }
 
 uint32_t rlt_sender_on_sent(struct rlt_sender *sender, size_t count, rlt_sender_wake_fn *wake,
@@ -351,6 +357,10 @@ struct rlt_fence_link *rlt_sender_on_pong(struct rlt_sender *sender)
     if (sender->ping_count == 0) {
         return NULL;
     }
+    if (sender->ping_count == 1 && sender->ping_in_batch) {
+        sender->pong_early = true;
+        return NULL;
+    }
     struct rlt_ping_mark *ping = &sender->pings[sender->ping_first];
     sender->ping_first = (sender->ping_first + 1) % RLT_SENDER_PINGS;
     sender->ping_count--;
@@ -358,6 +368,15 @@ struct rlt_fence_link *rlt_sender_on_pong(struct rlt_sender *sender)
     rlt_counter_add(&sender->metrics->confirmed, ping->sent - sender->confirmed);
     sender->confirmed = ping->sent;
     return ping->fences;
+}
+
+struct rlt_fence_link *rlt_sender_take_early_pong(struct rlt_sender *sender)
+{
+    if (!sender->pong_early || sender->ping_in_batch) {
+        return NULL;
+    }
+    sender->pong_early = false;
+    return rlt_sender_on_pong(sender);
 }
 
 /* Part `index` was not completed: its whole frames are sent, the lane goes on behind them. */
@@ -409,9 +428,11 @@ struct rlt_fence_link *rlt_sender_on_lost(struct rlt_sender *sender, rlt_sender_
         rewind_part(sender, i, wake, context);
     }
     forget_batch(sender);
-    rlt_counter_add(&sender->metrics->in_doubt, sender->sent - sender->confirmed);
+    uint64_t in_doubt = sender->sent - sender->confirmed;
+    rlt_counter_add(&sender->metrics->in_doubt, in_doubt);
     sender->sent = 0;
     sender->confirmed = 0;
+    sender->pong_early = false;
     sender->control_len = 0;
     sender->ping_due = false;
 
@@ -421,8 +442,11 @@ struct rlt_fence_link *rlt_sender_on_lost(struct rlt_sender *sender, rlt_sender_
         end = append(end, sender->pings[sender->ping_first].fences);
         sender->ping_first = (sender->ping_first + 1) % RLT_SENDER_PINGS;
     }
-    append(end, sender->fences_armed);
+    end = append(end, sender->fences_armed);
     sender->fences_armed = NULL;
+    if (in_doubt != 0) {
+        append(end, rlt_sender_take_fences(sender));
+    }
     return failed;
 }
 

@@ -73,6 +73,8 @@ struct rlt_sender {
     struct rlt_ping_mark pings[RLT_SENDER_PINGS];
     uint32_t ping_first;
     uint32_t ping_count;
+    bool ping_in_batch;                    /* the last one's PING is in the batch in flight */
+    bool pong_early;                       /* and its PONG is here already */
     struct rlt_fence_link *fences_waiting; /* not looked at yet */
     struct rlt_fence_link **fences_waiting_end;
     struct rlt_fence_link *fences_armed; /* lanes have targets; ride on the next PING */
@@ -125,17 +127,23 @@ uint32_t rlt_sender_on_sent(struct rlt_sender *sender, size_t count, rlt_sender_
                             void *context);
 
 /**
- * A PONG arrived: what was sent before its PING is confirmed.
+ * A PONG arrived: what was sent before its PING is confirmed. If that PING is in the batch in
+ * flight (a receive may complete before the send that it answers, and a server may say anything),
+ * the PONG counts once the batch is done: see rlt_sender_take_early_pong().
  *
  * Returns: the fence links that have passed, as a list; NULL if there are none.
  */
 struct rlt_fence_link *rlt_sender_on_pong(struct rlt_sender *sender);
 
+/** When a batch is done: as rlt_sender_on_pong(), for a PONG that came before that. */
+struct rlt_fence_link *rlt_sender_take_early_pong(struct rlt_sender *sender);
+
 /**
  * The connection is gone, and no send is in progress any more. Messages move to in doubt, or
  * back into their lanes.
  *
- * Returns: the fence links that have failed, as a list: those that had begun.
+ * Returns: the fence links that have failed, as a list: those that had begun, and if messages
+ *          are in doubt those that wait behind them.
  */
 struct rlt_fence_link *rlt_sender_on_lost(struct rlt_sender *sender, rlt_sender_wake_fn *wake,
                                           void *context);

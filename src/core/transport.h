@@ -6,9 +6,10 @@
  * at the start.
  *
  * A transport has slots, one for each connection. Per slot at most one open, one receive and one
- * send are in progress; each ends in exactly one event. close() ends them early: their events
- * come first (with an error), RLT_IO_CLOSED comes last, and only then is memory that was handed
- * to the slot free again.
+ * send are in progress; a receive and a send end in exactly one event each, in either order: what
+ * a peer answers may arrive before the event of the send that it answers. close() ends them early:
+ * their events come first (with an error, or with what was done), that of an open may be missing,
+ * RLT_IO_CLOSED comes last, and only then is memory that was handed to the slot free again.
  */
 #ifndef RLT_CORE_TRANSPORT_H
 #define RLT_CORE_TRANSPORT_H
@@ -28,15 +29,15 @@ enum rlt_io_kind {
     RLT_IO_SECURED,  /* error 0: TLS from here on; otherwise ROULETTE_ETLS, _ENOTSUP (this
                         transport has no TLS), _EDISCONNECTED, _ENOMEM: nothing may be sent */
     RLT_IO_RECEIVED, /* error 0: `bytes` > 0 arrived; otherwise the stream is over */
-    RLT_IO_SENT,     /* error 0: `bytes` > 0 were taken; otherwise the stream is over */
+    RLT_IO_SENT,     /* error 0: `bytes` > 0 were taken; otherwise none, and the stream is over */
     RLT_IO_CLOSED,
 };
 
 struct rlt_io_event {
     uint32_t slot;
     enum rlt_io_kind kind;
-    int error; /* ROULETTE_ECLOSED: the peer closed; ROULETTE_ETLS: what it sent is not the TLS
-                  that was agreed on; ROULETTE_EDISCONNECTED: any other end */
+    int error; /* ROULETTE_ETLS: what the peer sent is not the TLS that was agreed on;
+                  ROULETTE_EDISCONNECTED: any other end, that by the peer included */
     size_t bytes;
 };
 
