@@ -271,7 +271,7 @@ static void stop(struct rlt_cluster *cluster)
         rlt_connection_stop(connection);
     }
     struct rlt_subscriptions *table = &cluster->subscriptions;
-    for (uint32_t i = 0; i < table->index_count && table->by_index != NULL; i++) {
+    for (uint32_t i = 0; i < table->index_count; i++) {
         struct rlt_subscription *subscription = table->by_index[i];
         if (subscription != NULL) {
             rlt_subscription_queue_remove(&cluster->connections[subscription->connection].pending,

@@ -78,7 +78,7 @@ static void lose_subscriptions(struct rlt_connection *connection, int error)
     struct rlt_cluster *cluster = connection->cluster;
     struct rlt_subscriptions *table = &cluster->subscriptions;
     bool permanent = cluster->config->restart == ROULETTE_RESTART_PERMANENT;
-    for (uint32_t i = 0; i < table->index_count && table->by_index != NULL; i++) {
+    for (uint32_t i = 0; i < table->index_count; i++) {
         struct rlt_subscription *subscription = table->by_index[i];
         if (subscription == NULL || subscription->connection != connection->slot ||
             !subscription->on_server) {

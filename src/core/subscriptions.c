@@ -16,8 +16,6 @@ int rlt_subscriptions_init(struct rlt_subscriptions *table)
     memset(table, 0, sizeof(*table));
     table->free_first = NO_INDEX;
     table->free_last = NO_INDEX;
-    /* Index 0 is not used: sid 0 is none of ours. */
-    table->index_count = 1;
     return rlt_topic_set_init(&table->by_topic);
 }
 
@@ -32,7 +30,7 @@ static void destroy(struct rlt_subscription *subscription)
 
 void rlt_subscriptions_fini(struct rlt_subscriptions *table)
 {
-    for (uint32_t i = 1; table->by_index != NULL && i < table->index_count; i++) {
+    for (uint32_t i = 0; i < table->index_count; i++) {
         if (table->by_index[i] != NULL) {
             destroy(table->by_index[i]);
         }
@@ -71,13 +69,15 @@ static int grow(struct rlt_subscriptions *table)
     memset(table->by_index + table->index_capacity, 0, added * sizeof(*table->by_index));
     memset(table->generations + table->index_capacity, 0, added * sizeof(*table->generations));
     table->index_capacity = capacity;
+    /* Index 0 is not used: sid 0 is none of ours. */
+    table->index_count = table->index_count != 0 ? table->index_count : 1;
     return 0;
 }
 
 /* A free index: an unused one while the array has room, so that short sids are reused late. */
 static int take_index(struct rlt_subscriptions *table, uint32_t *index)
 {
-    if (table->index_count == table->index_capacity || table->index_capacity == 0) {
+    if (table->index_count == table->index_capacity) {
         if (table->free_first != NO_INDEX) {
             *index = table->free_first;
             table->free_first = table->free_next[*index];

@@ -55,7 +55,7 @@ struct rlt_subscriptions {
     struct rlt_subscription **by_index;
     /* By index: the next generation, kept while the index is free. */
     uint32_t *generations;
-    uint32_t index_count;    /* indexes ever used */
+    uint32_t index_count;    /* indexes ever used; 0: no arrays yet */
     uint32_t index_capacity; /* of the arrays */
     /* Free indexes, first in first out, linked through the array: reuse comes late. */
     uint32_t *free_next;
