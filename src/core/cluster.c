@@ -166,7 +166,12 @@ void rlt_cluster_notify(struct rlt_cluster *cluster, struct rlt_subscription *su
 {
     struct rlt_member **members = rlt_subscription_members(subscription);
     for (uint32_t i = 0; i < subscription->member_count; i++) {
-        notify_member(cluster, members[i], notice, error);
+        struct rlt_member *member = members[i];
+        if (notice == RLT_NOTICE_RESTORED && !member->lost) {
+            continue; /* it came while the subscription was lost, and knows of no gap */
+        }
+        member->lost = notice == RLT_NOTICE_LOST;
+        notify_member(cluster, member, notice, error);
     }
 }
 

@@ -117,7 +117,7 @@ void rlt_cluster_deliver(struct rlt_cluster *cluster, const struct rlt_frame *fr
 /** A message was too large for receive memory. */
 void rlt_cluster_drop_oversized(struct rlt_cluster *cluster, const struct rlt_frame *frame);
 
-/** Tell all members of a subscription. */
+/** Tell all members of a subscription that it is LOST, or RESTORED to those who were told that. */
 void rlt_cluster_notify(struct rlt_cluster *cluster, struct rlt_subscription *subscription,
                         enum rlt_notice notice, int error);
 

@@ -87,7 +87,6 @@ static void lose_subscriptions(struct rlt_connection *connection, int error)
         subscription->on_server = false;
         rlt_counter_add(&cluster->metrics.subscriptions, (uint64_t)-1);
         if (permanent && subscription->member_count != 0) {
-            subscription->was_lost = true;
             rlt_cluster_notify(cluster, subscription, RLT_NOTICE_LOST, error);
             rlt_subscription_queue_push(&connection->pending, subscription);
         } else {
@@ -328,10 +327,7 @@ static bool write_subscriptions(struct rlt_connection *connection)
                                  subscription->sid);
             subscription->on_server = true;
             rlt_counter_add(&cluster->metrics.subscriptions, 1);
-            if (subscription->was_lost) {
-                subscription->was_lost = false;
-                rlt_cluster_notify(cluster, subscription, RLT_NOTICE_RESTORED, 0);
-            }
+            rlt_cluster_notify(cluster, subscription, RLT_NOTICE_RESTORED, 0);
         }
         rlt_sender_control_commit(&connection->sender, out);
     }

@@ -57,6 +57,7 @@ struct rlt_member {
     /* Event thread. */
     struct rlt_subscription *subscription; /* NULL: not in the table */
     uint32_t index;                        /* among the subscription's members */
+    bool lost;                             /* LOST was told, RESTORED was not */
     uint32_t owed;                         /* enum rlt_notice bits */
     bool owed_restored_last;               /* of LOST and RESTORED: which came last */
     bool finished;                         /* ENDED or REMOVED was pushed or is owed */

@@ -41,7 +41,6 @@ struct rlt_subscription {
     uint16_t connection;
     bool on_server; /* the SUB was written on the current connection */
     bool queued;
-    bool was_lost; /* members were told LOST, and shall be told RESTORED */
 };
 
 /** First in, first out; for one connection. */
