@@ -1,0 +1,516 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * The `roulette` program as its users meet it: outputs, exit codes and error texts.
+ */
+#include <signal.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "roulette.h"
+#include "support/condition.h"
+#include "support/fake_server.h"
+#include "support/fleet.h"
+#include "support/net.h"
+#include "support/process.h"
+#include "support/test.h"
+
+enum { ARGUMENTS_MAX = 16, SERVERS = 3, TOPICS = 300 };
+
+/* One run of the program, over. */
+struct outcome {
+    int code;
+    char *out;
+    size_t out_len;
+    char *err;
+};
+
+/* The arguments of a call, behind the program's name. The last one is NULL. */
+struct call {
+    const char *arguments[ARGUMENTS_MAX];
+};
+#define CALL(...) (&(const struct call){{__VA_ARGS__, NULL}})
+
+static void start(struct process *process, const struct call *call, const void *input, size_t len)
+{
+    const char *argv[ARGUMENTS_MAX + 1] = {RLT_COMMAND};
+    for (size_t i = 0; i < ARGUMENTS_MAX && call->arguments[i] != NULL; i++) {
+        argv[i + 1] = call->arguments[i];
+    }
+    process_start(process, argv, input, len);
+}
+
+static struct outcome finish(struct process *process)
+{
+    struct outcome outcome;
+    outcome.code = process_wait(process);
+    outcome.out = process_printed(process->out, &outcome.out_len);
+    outcome.err = process_printed(process->err, NULL);
+    process_end(process);
+    return outcome;
+}
+
+static struct outcome run_with(const struct call *call, const void *input, size_t len)
+{
+    struct process process;
+    start(&process, call, input, len);
+    return finish(&process);
+}
+
+static void forget(struct outcome *outcome)
+{
+    free(outcome->out);
+    free(outcome->err);
+}
+
+/* Run, and demand all that it prints and returns. */
+static void expect(const struct call *call, int code, const char *out, const char *err)
+{
+    struct outcome outcome = run_with(call, "", 0);
+    cr_assert_str_eq(outcome.err, err);
+    cr_assert_str_eq(outcome.out, out);
+    cr_assert_eq(outcome.code, code, "exit code %d", outcome.code);
+    forget(&outcome);
+}
+
+/* Run, and demand the exit code, and texts that standard error contains. */
+static void expect_failure(const struct call *call, int code, const char *first, const char *second)
+{
+    struct outcome outcome = run_with(call, "", 0);
+    cr_assert_eq(outcome.code, code, "exit code %d: %s", outcome.code, outcome.err);
+    cr_assert(strstr(outcome.err, first) != NULL, "%s", outcome.err);
+    cr_assert(strstr(outcome.err, second) != NULL, "%s", outcome.err);
+    cr_assert_eq(outcome.out_len, 0);
+    forget(&outcome);
+}
+
+/* ---- The command line --------------------------------------------------------------------- */
+
+Test(command, help_is_on_standard_output)
+{
+    const char *const names[] = {"pub", "sub", "ring"};
+    for (size_t i = 0; i < 3; i++) {
+        struct outcome outcome = run_with(CALL(names[i], "--help"), "", 0);
+        char usage[64];
+        (void)snprintf(usage, sizeof(usage), "usage: roulette %s [OPTION]... ", names[i]);
+        cr_assert_eq(outcome.code, 0);
+        cr_assert_eq(strncmp(outcome.out, usage, strlen(usage)), 0);
+        cr_assert(strstr(outcome.out, "\nExit code: 0 ") != NULL);
+        cr_assert_str_eq(outcome.err, "");
+        forget(&outcome);
+    }
+    struct outcome all = run_with(CALL("--help"), "", 0);
+    cr_assert_eq(all.code, 0);
+    cr_assert(strstr(all.out, "\n  pub ") != NULL && strstr(all.out, "\n  ring ") != NULL);
+    forget(&all);
+    struct outcome none = run_with(CALL(NULL), "", 0);
+    cr_assert_eq(none.code, 2);
+    cr_assert_eq(none.out_len, 0);
+    cr_assert_eq(strncmp(none.err, "usage: roulette COMMAND", 23), 0);
+    forget(&none);
+}
+
+Test(command, version_is_that_of_the_library)
+{
+    char text[64];
+    (void)snprintf(text, sizeof(text), "roulette %s\n", roulette_version());
+    expect(CALL("--version"), 0, text, "");
+}
+
+Test(command, a_wrong_command_line_is_one_line_that_says_what_to_change)
+{
+    (void)unsetenv("ROULETTE_SERVERS");
+    expect(CALL("publish"), 2, "",
+           "roulette: \"publish\" is not a command: give pub, sub or ring, or see roulette "
+           "--help\n");
+    expect(CALL("pub"), 2, "", "roulette pub: there is no topic; see roulette pub --help\n");
+    expect(CALL("pub", "a", "b", "c"), 2, "",
+           "roulette pub: \"c\" is one operand too many: put a payload with blanks in quotes\n");
+    expect(CALL("sub", "a"), 2, "",
+           "roulette sub: there are no servers: give --servers LIST, or set the environment "
+           "variable ROULETTE_SERVERS\n");
+    expect(CALL("pub", "a", "-5"), 2, "",
+           "roulette pub: there is no option -5; see roulette pub --help, and write \"--\" before "
+           "operands that begin with '-'\n");
+    expect(CALL("pub", "a", "--frobnicate"), 2, "",
+           "roulette pub: there is no option --frobnicate, or it is short for several; see "
+           "roulette pub --help, and write \"--\" before operands that begin with '-'\n");
+    expect(CALL("pub", "a", "--lines=yes"), 2, "", "roulette pub: --lines takes no value\n");
+    expect(CALL("pub", "a", "-s"), 2, "",
+           "roulette pub: --servers needs a value; see roulette pub --help\n");
+    expect(CALL("ring", "--pool", "3", "a"), 2, "",
+           "roulette ring: --pool is not an option of this command; see roulette ring --help\n");
+    expect(CALL("sub", "--pool", "17", "a"), 2, "",
+           "roulette sub: --pool is \"17\": give a number from 1 to 16\n");
+    expect(CALL("sub", "--timeout", "-1", "a"), 2, "",
+           "roulette sub: --timeout is \"-1\": give a number from 1 to 86400000\n");
+    expect(CALL("pub", "--count", "99999999999999999999", "a"), 2, "",
+           "roulette pub: --count is \"99999999999999999999\": give a number from 1 to "
+           "18446744073709551615\n");
+    expect(CALL("pub", "--ring", "md5", "a"), 2, "",
+           "roulette pub: --ring is \"md5\": give native or roulette\n");
+    expect(CALL("pub", "-s", "a", "--lines", "t", "p"), 2, "",
+           "roulette pub: --lines takes the payloads from standard input, each once: remove "
+           "PAYLOAD\n");
+}
+
+/* The texts are the library's, and tested there; here they must come through. */
+Test(command, bad_servers_and_topics_are_named)
+{
+    (void)setenv("ROULETTE_SERVERS", "127.0.0.1:1", 1);
+    expect_failure(CALL("pub", "-s", "a,,b", "t", "p"), 2,
+                   "roulette pub: servers, entry 2 \"\":", "write host:port");
+    expect_failure(CALL("sub", "-s", "a,A:4222", "t"), 2,
+                   "roulette sub: servers, entry 2 \"A:4222\":", "entry 1");
+    expect_failure(CALL("ring", "-s", "a:x", "t"), 2,
+                   "roulette ring: servers, entry 1 \"a:***\":", "the port is not a number");
+    expect_failure(CALL("pub", "a b", "p"), 2,
+                   "roulette pub: the topic cannot be published to:", "a blank or a control byte");
+    expect_failure(CALL("pub", "a.*", "p"), 2,
+                   "roulette pub: the topic cannot be published to:", "a wildcard");
+    expect_failure(CALL("pub", "--reply", "a..b", "a", "p"), 2,
+                   "roulette pub: --reply: the topic cannot be published to:", "an empty token");
+    expect_failure(CALL("sub", "a.>.b"), 2,
+                   "roulette sub: the topic cannot be subscribed to:", "that is not its last one");
+    expect(CALL("sub", "a", "a"), 2, "", "roulette sub: \"a\" is given twice: remove one\n");
+}
+
+Test(command, a_full_disk_behind_standard_output_is_a_failure)
+{
+    const char *const argv[] = {"/bin/sh", "-c", "\"$0\" --help >/dev/full", RLT_COMMAND, NULL};
+    struct process process;
+    process_start(&process, argv, "", 0);
+    struct outcome outcome = finish(&process);
+    cr_assert_eq(outcome.code, 1);
+    cr_assert_str_eq(outcome.err, "roulette: standard output: No space left on device\n");
+    forget(&outcome);
+}
+
+/* ---- ring --------------------------------------------------------------------------------- */
+
+/* The program's answers, and those of an open client, which needs no connection either. */
+static void compare_rings(enum roulette_ring ring, const char *name)
+{
+    static const char servers[] = "127.0.0.1:1,127.0.0.1:2,127.0.0.1:3,127.0.0.1:4,127.0.0.1:5";
+    struct roulette_options options;
+    roulette_client *client;
+    char input[TOPICS * 16];
+    char expected[TOPICS * 48];
+    size_t input_len = 0;
+    size_t expected_len = 0;
+    roulette_options_init(&options);
+    options.servers = servers;
+    options.ring = ring;
+    cr_assert_eq(roulette_open(&options, &client), 0);
+    for (int i = 0; i < TOPICS; i++) {
+        char topic[16];
+        (void)snprintf(topic, sizeof(topic), "room.%d", i);
+        int cluster = roulette_cluster_of(client, topic, ROULETTE_STRLEN);
+        input_len += (size_t)sprintf(input + input_len, "%s\n", topic);
+        expected_len += (size_t)sprintf(expected + expected_len, "%s\t%d\t%s\n", topic, cluster,
+                                        roulette_cluster_address(client, (size_t)cluster));
+    }
+    roulette_free(client);
+    struct outcome outcome =
+        run_with(CALL("ring", "--ring", name, "--servers", servers), input, input_len);
+    cr_assert_eq(outcome.code, 0);
+    cr_assert_str_eq(outcome.out, expected);
+    cr_assert_str_eq(outcome.err, "");
+    forget(&outcome);
+}
+
+Test(command, ring_answers_as_an_open_client_does)
+{
+    compare_rings(ROULETTE_RING_NATIVE, "native");
+    compare_rings(ROULETTE_RING_ROULETTE, "roulette");
+}
+
+Test(command, ring_connects_to_nothing_and_shows_no_credentials)
+{
+    uint16_t port;
+    int listening = net_listen(&port);
+    char servers[64];
+    char line[64];
+    cr_assert_geq(listening, 0);
+    (void)snprintf(servers, sizeof(servers), "nats://user:secret@127.0.0.1:%u", port);
+    (void)snprintf(line, sizeof(line), "room.1\t0\t127.0.0.1:%u\n", port);
+    (void)setenv("ROULETTE_SERVERS", servers, 1);
+    expect(CALL("ring", "room.1"), 0, line, "");
+    cr_assert_not(net_wait(listening, POLLIN, net_now_ms()), "somebody knocks");
+}
+
+Test(command, ring_shows_wildcards_on_all_clusters_and_goes_on_after_bad_topics)
+{
+    (void)setenv("ROULETTE_SERVERS", "a,b:1", 1);
+    expect(CALL("ring", "x.*"), 0, "x.*\t0\ta:4222\nx.*\t1\tb:1\n", "");
+    expect(CALL("ring", "x..y", ">"), 2, ">\t0\ta:4222\n>\t1\tb:1\n",
+           "roulette ring: a topic of 4 bytes is not valid: it has an empty token (two dots in a "
+           "row)\n");
+}
+
+/* ---- pub and sub -------------------------------------------------------------------------- */
+
+/* Start servers and point the environment at them. */
+static void use_fleet(struct fleet *fleet, size_t count)
+{
+    fleet_start(fleet, count);
+    (void)setenv("ROULETTE_SERVERS", fleet->list, 1);
+}
+
+static void listen_to(struct process *process, const struct call *call)
+{
+    start(process, call, "", 0);
+    process_await_error(process, "listening to ");
+}
+
+Test(command, sub_prints_what_pub_publishes)
+{
+    struct fleet fleet;
+    struct process sub;
+    use_fleet(&fleet, SERVERS);
+    listen_to(&sub, CALL("sub", "--count", "4", "room.1", "many.*"));
+    expect(CALL("pub", "room.1", "hello world"), 0, "", "");
+    expect(CALL("pub", "room.1", "--", "-5"), 0, "", "");
+    static const char odd[] = "tab\tline\n\\ esc\x1b del\x7f nul\0 \xc3\xbc";
+    struct outcome pub = run_with(CALL("pub", "room.1"), odd, sizeof(odd) - 1);
+    cr_assert_eq(pub.code, 0, "%s", pub.err);
+    forget(&pub);
+    expect(CALL("pub", "many.1", ""), 0, "", "");
+    struct outcome outcome = finish(&sub);
+    cr_assert_eq(outcome.code, 0);
+    /* In order per topic only. */
+    cr_assert(strstr(outcome.out, "room.1\thello world\nroom.1\t-5\n") != NULL, "%s", outcome.out);
+    cr_assert(
+        strstr(outcome.out, "room.1\ttab\\tline\\n\\\\ esc\\x1b del\\x7f nul\\x00 \xc3\xbc\n"),
+        "%s", outcome.out);
+    cr_assert(strstr(outcome.out, "many.1\t\n") != NULL, "%s", outcome.out);
+    cr_assert_str_eq(outcome.err, "roulette sub: listening to 2 topics\n");
+    forget(&outcome);
+    fleet_stop(&fleet);
+}
+
+Test(command, raw_payloads_arrive_unchanged)
+{
+    enum { LEN = 1000000 };
+    struct fleet fleet;
+    struct process sub;
+    uint8_t *payload = malloc(LEN);
+    cr_assert_not_null(payload);
+    for (size_t i = 0; i < LEN; i++) {
+        payload[i] = (uint8_t)(i * 2654435761U >> 24);
+    }
+    use_fleet(&fleet, SERVERS);
+    listen_to(&sub, CALL("sub", "--raw", "--count", "1", "room.1"));
+    struct outcome pub = run_with(CALL("pub", "room.1"), payload, LEN);
+    cr_assert_eq(pub.code, 0, "%s", pub.err);
+    forget(&pub);
+    struct outcome outcome = finish(&sub);
+    cr_assert_eq(outcome.code, 0);
+    cr_assert_eq(outcome.out_len, LEN);
+    cr_assert_arr_eq(outcome.out, payload, LEN);
+    forget(&outcome);
+    free(payload);
+    fleet_stop(&fleet);
+}
+
+Test(command, lines_are_messages_in_order_through_a_pool_and_the_other_ring)
+{
+    enum { LINES = 20000 };
+    struct fleet fleet;
+    struct process sub;
+    char *lines = malloc(LINES * 8);
+    char *expected = malloc(LINES * 16);
+    size_t len = 0;
+    size_t expected_len = 0;
+    cr_assert(lines != NULL && expected != NULL);
+    for (int i = 0; i < LINES; i++) {
+        len += (size_t)sprintf(lines + len, "%d\n", i);
+        expected_len += (size_t)sprintf(expected + expected_len, "room.1\t%d\n", i);
+    }
+    use_fleet(&fleet, SERVERS);
+    listen_to(&sub, CALL("sub", "--ring", "roulette", "--pool", "3", "--count", "20000", "room.1"));
+    struct outcome pub =
+        run_with(CALL("pub", "--ring", "roulette", "--pool", "3", "--lines", "room.1"), lines, len);
+    cr_assert_eq(pub.code, 0, "%s", pub.err);
+    forget(&pub);
+    struct outcome outcome = finish(&sub);
+    cr_assert_eq(outcome.code, 0);
+    cr_assert_str_eq(outcome.out, expected);
+    forget(&outcome);
+    free(lines);
+    free(expected);
+    fleet_stop(&fleet);
+}
+
+Test(command, pub_repeats_and_carries_a_reply_topic)
+{
+    struct fleet fleet;
+    use_fleet(&fleet, 1);
+    struct roulette_options options = fleet_options(&fleet);
+    roulette_client *client = fleet_open(&options);
+    roulette_subscriber *subscriber = fleet_subscriber(client, 0);
+    cr_assert_eq(roulette_subscribe(subscriber, "room.1", ROULETTE_STRLEN, NULL, NULL), 0);
+    cr_assert_eq(roulette_flush(client, EVENTUALLY_MS, NULL, 0), 0);
+    expect(CALL("pub", "--count", "3", "--reply", "inbox.7", "room.1", "x"), 0, "", "");
+    for (int i = 0; i < 3; i++) {
+        struct roulette_message message;
+        cr_assert_eq(roulette_receive(subscriber, &message, 1, EVENTUALLY_MS), 1);
+        cr_assert_eq(message.kind, ROULETTE_KIND_MESSAGE);
+        cr_assert_eq(message.reply_len, strlen("inbox.7"));
+        cr_assert_arr_eq(message.reply, "inbox.7", message.reply_len);
+        roulette_release(subscriber, &message, 1);
+    }
+    roulette_subscriber_close(subscriber);
+    fleet_close(client);
+    fleet_stop(&fleet);
+}
+
+Test(command, sub_ends_cleanly_at_a_signal)
+{
+    const int signals[] = {SIGINT, SIGTERM};
+    struct fleet fleet;
+    use_fleet(&fleet, 1);
+    for (size_t i = 0; i < 2; i++) {
+        struct process sub;
+        listen_to(&sub, CALL("sub", "room.1"));
+        expect(CALL("pub", "room.1", "x"), 0, "", "");
+        size_t len = 0;
+        EVENTUALLY((free(process_printed(sub.out, &len)), len != 0));
+        process_signal(&sub, signals[i]);
+        struct outcome outcome = finish(&sub);
+        cr_assert_eq(outcome.code, 0);
+        cr_assert_str_eq(outcome.out, "room.1\tx\n");
+        cr_assert_str_eq(outcome.err, "roulette sub: listening to 1 topic\n");
+        forget(&outcome);
+    }
+    fleet_stop(&fleet);
+}
+
+/* ---- Time and failure --------------------------------------------------------------------- */
+
+Test(command, sub_ends_at_its_timeout)
+{
+    struct fleet fleet;
+    use_fleet(&fleet, 1);
+    expect(CALL("sub", "--timeout", "1000", "room.1"), 0, "",
+           "roulette sub: listening to 1 topic\n");
+    expect(CALL("sub", "--timeout", "1000", "--count", "2", "room.1"), 1, "",
+           "roulette sub: listening to 1 topic\n"
+           "roulette sub: 0 of 2 messages came in 1000 ms: raise --timeout, or see whether anybody "
+           "publishes\n");
+    fleet_stop(&fleet);
+}
+
+Test(command, a_cluster_that_is_away_is_named)
+{
+    const char *const names[] = {"pub", "sub"};
+    char address[32];
+    (void)snprintf(address, sizeof(address), "127.0.0.1:%u", net_free_port());
+    for (size_t i = 0; i < 2; i++) {
+        char text[256];
+        (void)snprintf(text, sizeof(text),
+                       "roulette %s: cluster 0 (%s) is not connected after 300 ms: the connection "
+                       "could not be opened; start it, correct --servers, or raise --timeout\n",
+                       names[i], address);
+        expect(CALL(names[i], "-s", address, "--timeout", "300", "a"), 1, "", text);
+    }
+}
+
+/* Publish one message to a server that plays `script`, then reads nothing. */
+static void expect_ledger(struct fake_script script, const char *reason, const char *ledger)
+{
+    const struct fake_script scripts[] = {script, FAKE_SCRIPT(FAKE_STALL())};
+    struct fake_server *server = fake_server_start(scripts, 2);
+    cr_assert_not_null(server);
+    char address[32];
+    char text[512];
+    (void)snprintf(address, sizeof(address), "127.0.0.1:%u", fake_server_port(server));
+    (void)snprintf(text, sizeof(text), "roulette pub: cluster 0 (%s) %s\ncluster 0 (%s): %s\n",
+                   address, reason, address, ledger);
+    expect(CALL("pub", "-s", address, "--timeout", "700", "room.1", "x"), 1, "", text);
+    fake_server_stop(server);
+}
+
+Test(command, what_is_not_confirmed_is_accounted_for)
+{
+    expect_ledger((struct fake_script)FAKE_SCRIPT(
+                      FAKE_SEND("INFO {\"max_payload\":1048576}\r\n"), FAKE_EXPECT("PING\r\n"),
+                      FAKE_SEND("PONG\r\n"), FAKE_EXPECT("PUB room.1 1\r\nx\r\n"), FAKE_CLOSE()),
+                  "was lost before it confirmed 1 of 1 messages: publish again if duplicates do no "
+                  "harm",
+                  "accepted 1, confirmed 0, in doubt 1, failed 0, discarded 0");
+    expect_ledger((struct fake_script)FAKE_SCRIPT(FAKE_SEND("INFO {\"max_payload\":1048576}\r\n"),
+                                                  FAKE_EXPECT("PING\r\n"), FAKE_SEND("PONG\r\n")),
+                  "did not confirm 1 of 1 messages in 700 ms: raise --timeout",
+                  "accepted 1, confirmed 0, in doubt 1, failed 0, discarded 0");
+}
+
+Test(command, a_cluster_that_is_away_and_not_needed_does_not_matter)
+{
+    struct fleet fleet;
+    char servers[sizeof(fleet.list) + 32];
+    char topic[32] = "";
+    fleet_start(&fleet, 1);
+    (void)snprintf(servers, sizeof(servers), "%s,127.0.0.1:%u", fleet.list, net_free_port());
+    struct roulette_options options = fleet_options(&fleet);
+    roulette_client *client;
+    options.servers = servers;
+    cr_assert_eq(roulette_open(&options, &client), 0);
+    (void)fleet_topic(client, 0, "room", 0, topic, sizeof(topic));
+    roulette_free(client);
+    expect(CALL("pub", "-s", servers, topic, "x"), 0, "", "");
+    fleet_stop(&fleet);
+}
+
+Test(command, a_payload_that_the_server_does_not_take_is_refused)
+{
+    enum { LEN = 3000000 };
+    struct fleet fleet;
+    char *payload = calloc(1, LEN);
+    cr_assert_not_null(payload);
+    use_fleet(&fleet, 1);
+    struct outcome outcome = run_with(CALL("pub", "room.1"), payload, LEN);
+    cr_assert_eq(outcome.code, 1);
+    cr_assert_str_eq(outcome.err, "roulette pub: the payload has 3000000 bytes, the server takes "
+                                  "1048576: split it\n");
+    forget(&outcome);
+    free(payload);
+    fleet_stop(&fleet);
+}
+
+Test(command, sub_tells_of_a_lost_connection_and_goes_on)
+{
+    struct fleet fleet;
+    struct process sub;
+    use_fleet(&fleet, 1);
+    listen_to(&sub, CALL("sub", "--count", "1", "room.1"));
+    cr_assert(nats_server_kill(fleet.servers[0], SIGKILL));
+    process_await_error(&sub, "roulette sub: lost room.1 on cluster 0 (127.0.0.1:");
+    cr_assert(nats_server_restart(fleet.servers[0]));
+    process_await_error(&sub, "roulette sub: restored room.1 on cluster 0 (127.0.0.1:");
+    expect(CALL("pub", "room.1", "again"), 0, "", "");
+    struct outcome outcome = finish(&sub);
+    cr_assert_eq(outcome.code, 0);
+    cr_assert_str_eq(outcome.out, "room.1\tagain\n");
+    forget(&outcome);
+    fleet_stop(&fleet);
+}
+
+Test(command, a_temporary_subscription_ends_with_its_connection)
+{
+    struct fleet fleet;
+    struct process sub;
+    use_fleet(&fleet, 1);
+    listen_to(&sub, CALL("sub", "--temporary", "room.1"));
+    cr_assert(nats_server_kill(fleet.servers[0], SIGKILL));
+    struct outcome outcome = finish(&sub);
+    cr_assert_eq(outcome.code, 1);
+    cr_assert(strstr(outcome.err, "roulette sub: ended room.1 on cluster 0 (127.0.0.1:") != NULL,
+              "%s", outcome.err);
+    cr_assert(strstr(outcome.err, "roulette sub: all subscriptions have ended\n") != NULL, "%s",
+              outcome.err);
+    forget(&outcome);
+    fleet_stop(&fleet);
+}

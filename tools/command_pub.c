@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * roulette pub: publish, and wait until the server has said that it has everything.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "command.h"
+#include "connect.h"
+#include "input.h"
+
+static const char help[] =
+    "usage: roulette pub [OPTION]... TOPIC [PAYLOAD]\n"
+    "\n"
+    "Publish PAYLOAD to TOPIC and wait until the cluster that carries the topic has confirmed\n"
+    "it. Without PAYLOAD, all of standard input is the payload.\n"
+    "\n"
+    "      --lines         each line of standard input is a message, without its line end\n"
+    "      --count N       publish the message N times; 1\n"
+    "      --reply TOPIC   the topic that receivers are asked to answer to\n"
+    "      --timeout MS    how long to wait for the connection, for room in a full queue, and\n"
+    "                      for the confirmation, each; 5000\n" ARGUMENTS_HELP_CLIENT "\n"
+    "Write \"--\" before operands that begin with '-'.\n"
+    "\n"
+    "Exit code: 0 if all messages were confirmed (the server has them; it says nothing of\n"
+    "receivers); 1 if not, then stderr also tells the state of the messages of each cluster;\n"
+    "2 for a wrong command line, topic or list of servers, then nothing was published.\n";
+
+enum {
+    TIMEOUT_MS = 5000,
+    /* How long one flush waits before something else is looked at. */
+    SLICE_FIRST_MS = 5,
+    SLICE_MAX_MS = 500,
+};
+
+struct publication {
+    const struct command *command;
+    const struct arguments *arguments;
+    roulette_client *client;
+    size_t cluster_count;
+    struct roulette_ledger *ledgers; /* one for each cluster */
+    roulette_topic *topic;
+    int timeout_ms;
+};
+
+/* ---- Connecting --------------------------------------------------------------------------- */
+
+/*
+ * Flush for a short time, longer each time. roulette_flush() waits for all clusters, also for one
+ * that is away and carries nothing of ours: so it is given a little time, and then the caller
+ * looks whether what it waits for is there. Returns whether there is time left.
+ */
+static bool flush_slice(struct publication *publication, uint64_t deadline_ms, int *slice_ms)
+{
+    int left_ms = connect_left_ms(deadline_ms);
+    (void)roulette_flush(publication->client, left_ms < *slice_ms ? left_ms : *slice_ms,
+                         publication->ledgers, publication->cluster_count);
+    *slice_ms = *slice_ms * 2 < SLICE_MAX_MS ? *slice_ms * 2 : SLICE_MAX_MS;
+    return left_ms > 0;
+}
+
+static void complain_away(const struct publication *publication, size_t cluster)
+{
+    command_complain(publication->command,
+                     "cluster %zu (%s) is not connected after %d ms: %s; start it, correct "
+                     "--servers, or raise --timeout",
+                     cluster, roulette_cluster_address(publication->client, cluster),
+                     publication->timeout_ms, connect_reason(publication->client, cluster));
+}
+
+/* Wait for the cluster that carries the topic: from its INFO the library knows how large a
+ * payload may be, so that one that is too large is refused here and not by the server. */
+static int await_connected(struct publication *publication)
+{
+    uint64_t deadline_ms = connect_now_ms() + (uint64_t)publication->timeout_ms;
+    int slice_ms = SLICE_FIRST_MS;
+    size_t cluster = (size_t)roulette_topic_cluster(publication->topic);
+    while (!connect_is_connected(publication->client, cluster, publication->arguments->pool_size)) {
+        if (!flush_slice(publication, deadline_ms, &slice_ms)) {
+            complain_away(publication, cluster);
+            return COMMAND_FAILED;
+        }
+    }
+    return 0;
+}
+
+/* ---- Publishing --------------------------------------------------------------------------- */
+
+/* An input_line_fn. */
+static int publish(void *context, const char *payload, size_t len)
+{
+    const struct publication *publication = context;
+    const struct arguments *arguments = publication->arguments;
+    int result = arguments->reply != NULL
+                     ? roulette_publish_reply(publication->client, arguments->operands[0],
+                                              ROULETTE_STRLEN, arguments->reply, ROULETTE_STRLEN,
+                                              payload, len, publication->timeout_ms)
+                     : roulette_topic_publish_wait(publication->topic, payload, len,
+                                                   publication->timeout_ms);
+    if (result == 0) {
+        return 0;
+    }
+    if (result == ROULETTE_ETIMEDOUT) {
+        size_t cluster = (size_t)roulette_topic_cluster(publication->topic);
+        command_complain(publication->command,
+                         "the queue of cluster %zu (%s) was full for %d ms: raise --timeout, or "
+                         "see why the cluster is slow or away",
+                         cluster, roulette_cluster_address(publication->client, cluster),
+                         publication->timeout_ms);
+    } else {
+        command_complain(publication->command, "%s", roulette_last_error());
+    }
+    return connect_exit_code(result);
+}
+
+static int publish_all(struct publication *publication, const char *payload, size_t len)
+{
+    const struct arguments *arguments = publication->arguments;
+    if (arguments->lines) {
+        return input_each_line(publication->command, publish, publication);
+    }
+    uint64_t count = arguments->count != 0 ? arguments->count : 1;
+    for (uint64_t i = 0; i < count; i++) {
+        int result = publish(publication, payload, len);
+        if (result != 0) {
+            return result;
+        }
+    }
+    return 0;
+}
+
+/* ---- Confirmation ------------------------------------------------------------------------- */
+
+/* Messages that are in none of the final states. */
+static uint64_t on_the_way(const struct roulette_ledger *ledger)
+{
+    return ledger->accepted - ledger->confirmed - ledger->in_doubt - ledger->failed -
+           ledger->discarded;
+}
+
+static bool is_settled(const struct publication *publication)
+{
+    for (size_t i = 0; i < publication->cluster_count; i++) {
+        if (on_the_way(&publication->ledgers[i]) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Wait until each message is in a final state, or --timeout is over. */
+static void await_settled(struct publication *publication)
+{
+    uint64_t deadline_ms = connect_now_ms() + (uint64_t)publication->timeout_ms;
+    int slice_ms = SLICE_FIRST_MS;
+    bool in_time = true;
+    do {
+        in_time = flush_slice(publication, deadline_ms, &slice_ms);
+    } while (in_time && !is_settled(publication));
+}
+
+/* Why messages of a cluster are not confirmed, and what to do; the client is still open. */
+static void explain(const struct publication *publication, size_t cluster)
+{
+    const struct roulette_ledger *ledger = &publication->ledgers[cluster];
+    const char *address = roulette_cluster_address(publication->client, cluster);
+    uint64_t missing = ledger->accepted - ledger->confirmed;
+    if (ledger->failed != 0) {
+        /* Attempts do not run out here, so this is the only reason left. */
+        command_complain(publication->command,
+                         "cluster %zu (%s) does not take messages this large: split the payload, "
+                         "or raise the server's max_payload",
+                         cluster, address);
+    } else if (ledger->in_doubt != 0) {
+        command_complain(publication->command,
+                         "cluster %zu (%s) was lost before it confirmed %" PRIu64 " of %" PRIu64
+                         " messages: publish again if duplicates do no harm",
+                         cluster, address, missing, ledger->accepted);
+    } else if (connect_is_connected(publication->client, cluster,
+                                    publication->arguments->pool_size)) {
+        command_complain(publication->command,
+                         "cluster %zu (%s) did not confirm %" PRIu64 " of %" PRIu64
+                         " messages in %d ms: raise --timeout",
+                         cluster, address, missing, ledger->accepted, publication->timeout_ms);
+    } else {
+        complain_away(publication, cluster);
+    }
+}
+
+/* Returns whether all messages are confirmed; if not, says why. */
+static bool check_confirmed(const struct publication *publication)
+{
+    bool confirmed = true;
+    for (size_t i = 0; i < publication->cluster_count; i++) {
+        const struct roulette_ledger *ledger = &publication->ledgers[i];
+        if (ledger->accepted != ledger->confirmed) {
+            explain(publication, i);
+            confirmed = false;
+        }
+    }
+    return confirmed;
+}
+
+static void print_ledgers(const struct publication *publication)
+{
+    for (size_t i = 0; i < publication->cluster_count; i++) {
+        const struct roulette_ledger *ledger = &publication->ledgers[i];
+        if (ledger->accepted != 0) {
+            (void)fprintf(stderr,
+                          "cluster %zu (%s): accepted %" PRIu64 ", confirmed %" PRIu64
+                          ", in doubt %" PRIu64 ", failed %" PRIu64 ", discarded %" PRIu64 "\n",
+                          i, roulette_cluster_address(publication->client, i), ledger->accepted,
+                          ledger->confirmed, ledger->in_doubt, ledger->failed, ledger->discarded);
+        }
+    }
+}
+
+/* ---- The command -------------------------------------------------------------------------- */
+
+/* Publish with an open client, and close it. */
+static int publish_and_confirm(struct publication *publication, const char *payload, size_t len)
+{
+    int result = await_connected(publication);
+    if (result != 0) {
+        return result;
+    }
+    result = publish_all(publication, payload, len);
+    /* What was accepted before an error is confirmed all the same. */
+    await_settled(publication);
+    bool confirmed = check_confirmed(publication);
+    /* The wait is over: what is not confirmed moves to its final state. */
+    (void)roulette_close(publication->client, 0, publication->ledgers, publication->cluster_count);
+    if (!confirmed || publication->arguments->verbosity > 0) {
+        print_ledgers(publication);
+    }
+    return result == 0 && !confirmed ? COMMAND_FAILED : result;
+}
+
+/* Check a topic or reply, and keep it. */
+static int create_topic(const struct publication *publication, const char *prefix, const char *text,
+                        roulette_topic **topic)
+{
+    int result = roulette_topic_create(publication->client, text, ROULETTE_STRLEN, topic);
+    if (result < 0) {
+        command_complain(publication->command, "%s%s", prefix, roulette_last_error());
+        return connect_exit_code(result);
+    }
+    return 0;
+}
+
+static int create_topics(struct publication *publication)
+{
+    const struct arguments *arguments = publication->arguments;
+    if (arguments->reply != NULL) {
+        roulette_topic *reply;
+        int result = create_topic(publication, "--reply: ", arguments->reply, &reply);
+        if (result != 0) {
+            return result;
+        }
+        roulette_topic_free(reply);
+    }
+    return create_topic(publication, "", arguments->operands[0], &publication->topic);
+}
+
+/* A message must fit into half of one of the queue's 16 lanes, with its PUB line. */
+static size_t queue_bytes_for(size_t payload_len, size_t queue_bytes)
+{
+    while (queue_bytes / 16 / 2 < payload_len + 4096) {
+        queue_bytes *= 2;
+    }
+    return queue_bytes;
+}
+
+static int open_and_publish(struct publication *publication, const char *payload, size_t len)
+{
+    struct roulette_options options = connect_options(publication->arguments);
+    options.name = "roulette pub";
+    options.max_retry = UINT32_MAX; /* only --timeout ends the wait */
+    options.queue_bytes = queue_bytes_for(len, options.queue_bytes);
+    int result = connect_open(publication->command, &options, &publication->client);
+    if (result != 0) {
+        return result;
+    }
+    publication->cluster_count = (size_t)roulette_cluster_count(publication->client);
+    publication->ledgers = calloc(publication->cluster_count, sizeof(*publication->ledgers));
+    if (publication->ledgers == NULL) {
+        command_complain(publication->command, "%s", roulette_error_text(ROULETTE_ENOMEM));
+        result = COMMAND_FAILED;
+    }
+    result = result == 0 ? create_topics(publication) : result;
+    result = result == 0 ? publish_and_confirm(publication, payload, len) : result;
+    roulette_topic_free(publication->topic);
+    roulette_free(publication->client);
+    free(publication->ledgers);
+    return result;
+}
+
+static int run(const struct command *command, const struct arguments *arguments)
+{
+    struct publication publication = {
+        .command = command,
+        .arguments = arguments,
+        .timeout_ms = arguments->timeout_ms >= 0 ? arguments->timeout_ms : TIMEOUT_MS,
+    };
+    bool has_payload = arguments->operand_count == 2;
+    if (arguments->lines && (has_payload || arguments->count != 0)) {
+        command_complain(command,
+                         "--lines takes the payloads from standard input, each once: "
+                         "remove %s",
+                         has_payload ? "PAYLOAD" : "--count");
+        return COMMAND_USAGE;
+    }
+    if (arguments->lines) {
+        return open_and_publish(&publication, "", 0);
+    }
+    if (has_payload) {
+        return open_and_publish(&publication, arguments->operands[1],
+                                strlen(arguments->operands[1]));
+    }
+    char *payload;
+    size_t len;
+    int result = input_read_all(command, &payload, &len);
+    if (result == 0) {
+        result = open_and_publish(&publication, payload, len);
+        free(payload);
+    }
+    return result;
+}
+
+const struct command command_pub = {
+    .name = "pub",
+    .summary = "publish messages and wait for their confirmation",
+    .help = help,
+    .options = ARGUMENT_SERVERS | ARGUMENT_RING | ARGUMENT_POOL | ARGUMENT_TIMEOUT |
+               ARGUMENT_VERBOSE | ARGUMENT_HELP | ARGUMENT_COUNT | ARGUMENT_LINES | ARGUMENT_REPLY,
+    .operands_min = 1,
+    .operands_max = 2,
+    .run = run,
+};

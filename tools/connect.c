@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+#include "connect.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <time.h>
+
+/* Called by event threads, one line at a time; stdio locks the stream. */
+static void log_line(void *context, enum roulette_log_level level, const char *text)
+{
+    static const char *const names[] = {"error", "warning", "info", "debug"};
+    (void)context;
+    (void)fprintf(stderr, "roulette: %s: %s\n", names[level], text);
+}
+
+struct roulette_options connect_options(const struct arguments *arguments)
+{
+    struct roulette_options options;
+    roulette_options_init(&options);
+    options.servers = arguments->servers;
+    options.ring = arguments->ring;
+    options.pool_size = arguments->pool_size;
+    if (arguments->verbosity > 0) {
+        options.log = log_line;
+        options.log_level = arguments->verbosity > 1 ? ROULETTE_LOG_DEBUG : ROULETTE_LOG_INFO;
+    }
+    return options;
+}
+
+int connect_open(const struct command *command, const struct roulette_options *options,
+                 roulette_client **client)
+{
+    int result = roulette_open(options, client);
+    if (result < 0) {
+        command_complain(command, "%s", roulette_last_error());
+        return connect_exit_code(result);
+    }
+    return 0;
+}
+
+int connect_exit_code(int error)
+{
+    switch (error) {
+    case ROULETTE_EINVAL:
+    case ROULETTE_ETOPIC:
+    case ROULETTE_EWILDCARD:
+    case ROULETTE_ESERVERS:
+    case ROULETTE_EEXIST:
+        return COMMAND_USAGE;
+    default:
+        return COMMAND_FAILED;
+    }
+}
+
+bool connect_is_connected(const roulette_client *client, size_t cluster, uint32_t pool_size)
+{
+    struct roulette_stats stats;
+    return roulette_stats_get(client, cluster, &stats) == 0 && stats.connected == pool_size;
+}
+
+const char *connect_reason(const roulette_client *client, size_t cluster)
+{
+    struct roulette_stats stats;
+    if (roulette_stats_get(client, cluster, &stats) < 0) {
+        return roulette_last_error();
+    }
+    return stats.last_error != 0 ? roulette_error_text(stats.last_error)
+                                 : "the first attempt is not over";
+}
+
+uint64_t connect_now_ms(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+int connect_left_ms(uint64_t deadline_ms)
+{
+    uint64_t now_ms = connect_now_ms();
+    uint64_t left_ms = deadline_ms > now_ms ? deadline_ms - now_ms : 0;
+    return left_ms < INT_MAX ? (int)left_ms : INT_MAX;
+}
