@@ -20,6 +20,7 @@ int rlt_sender_init(struct rlt_sender *sender, struct rlt_wire_queue *queue,
     memset(sender, 0, sizeof(*sender));
     sender->queue = queue;
     sender->metrics = metrics;
+    sender->payload_max = UINT32_MAX;
     sender->fences_waiting_end = &sender->fences_waiting;
     sender->control[0] = rlt_memory_alloc_aligned(RLT_CACHE_LINE, RLT_CONTROL_BYTES);
     sender->control[1] = rlt_memory_alloc_aligned(RLT_CACHE_LINE, RLT_CONTROL_BYTES);
@@ -111,17 +112,6 @@ static void add_span(struct rlt_sender *sender, const void *bytes, size_t len,
 void rlt_sender_set_payload_max(struct rlt_sender *sender, uint32_t payload_max)
 {
     sender->payload_max = payload_max != 0 ? payload_max : UINT32_MAX;
-    sender->check_frames = true;
-    for (int lane = 0; lane < RLT_WIRE_LANES; lane++) {
-        sender->check_until[lane] = rlt_lane_tail(own_lane(sender, lane)).position;
-    }
-    sender->check_until[SHARED] = rlt_shared_lane_tail_slot(&sender->queue->shared);
-}
-
-static bool must_check(const struct rlt_sender *sender, int lane, struct rlt_lane_mark start)
-{
-    uint64_t reached = lane == SHARED ? start.count : start.position;
-    return sender->check_frames && reached < sender->check_until[lane];
 }
 
 /*
@@ -155,7 +145,9 @@ static size_t gather_lane(struct rlt_sender *sender, int lane, size_t limit)
     if (!peek(sender, lane, limit, &chunk)) {
         return 0;
     }
-    bool given_up = must_check(sender, lane, chunk.start) && check_chunk(sender, &chunk);
+    /* A chunk that is not larger than the limit has no frame that is. A publisher may have read an
+     * older limit than the server's last INFO, however late it commits: so look, each time. */
+    bool given_up = chunk.len > sender->payload_max && check_chunk(sender, &chunk);
     move_cursor(sender, lane, chunk.end);
     add_span(sender, chunk.bytes, given_up ? 0 : chunk.len,
              (struct rlt_sender_part){lane, chunk.start, chunk.end});

@@ -79,10 +79,9 @@ struct rlt_sender {
     struct rlt_fence_link **fences_waiting_end;
     struct rlt_fence_link *fences_armed; /* lanes have targets; ride on the next PING */
 
-    /* Frames committed before this INFO are checked against its max_payload once more. */
+    /* Of the server's last INFO. Frames that are larger are given up, not sent: they would end the
+     * connection for all. */
     uint32_t payload_max;
-    bool check_frames;
-    uint64_t check_until[RLT_WIRE_LANES + 1]; /* position, for the shared lane slot */
 };
 
 /** Returns: 0 or ROULETTE_ENOMEM. */

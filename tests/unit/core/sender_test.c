@@ -836,6 +836,24 @@ WireTest(queued_frames_above_a_lowered_max_payload_fail_and_the_others_go)
     assert_ledger(6, 0, 8);
 }
 
+/* A publisher may read the limit before an INFO and commit behind it. */
+WireTest(frame_committed_behind_the_info_that_forbids_it_fails)
+{
+    rlt_sender_set_payload_max(&wire.sender, 100);
+    publish(0, 8);
+    publish(0, 101);
+    publish(0, 9);
+    wire.sender.ping_due = true;
+    drain();
+    (void)rlt_sender_on_pong(&wire.sender);
+    while (rlt_sender_has_work(&wire.sender, true)) {
+        drain();
+    }
+    parse_stream(&wire.stream);
+    cr_assert_eq(wire.stream.message_count, 2);
+    cr_assert_eq(rlt_counter_get(&wire.metrics.failed), 1);
+}
+
 WireTest(batch_of_failed_frames_alone_has_no_bytes)
 {
     publish(0, 101);
