@@ -11,8 +11,8 @@
  * the ring is the position modulo the capacity. The tail is one 64-bit word that holds the low
  * 34 bits of the position and the low 30 bits of the message count, so that the consumer always
  * reads a pair that belongs together: the publish ledger is exact because of it. Both are
- * widened against the last values the consumer knows; that is unambiguous because less than
- * 2^30 bytes, hence messages, are ever between the two.
+ * widened against the last values the consumer knows; that is unambiguous because at most 2^30
+ * bytes, hence fewer messages (a frame of one byte is not known to NATS), are between the two.
  *
  * Producers:  one at a time; wait-free. Handing a lane to another thread needs an
  *             acquire/release pair outside (wire_queue.h has it).
@@ -64,8 +64,9 @@ struct rlt_lane {
      * after it acquired a tail that is not its own position. */
     uint8_t *bytes;
     size_t capacity;
-    /* Packed mark of the first frame that starts in each block. Relaxed: published by the tail;
-     * a value that is newer than the tail the consumer knows lies beyond it and is ignored. */
+    /* Packed mark of the first frame that starts in each block; where none starts, of the next
+     * frame, which lies in another block. Relaxed: published by the tail; a value that is newer
+     * than the tail the consumer knows lies beyond it and is ignored. */
     _Atomic(uint64_t) *checkpoints;
 
     /* Written by the producer. */
@@ -142,6 +143,12 @@ static inline uint8_t *rlt_lane_claim(struct rlt_lane *lane, size_t len)
     return lane->bytes + (gap != 0 ? 0 : offset);
 }
 
+/**
+ * The first frame that starts in its block, at `start`, is being committed: write the checkpoint,
+ * and where the last lap ended if this is a new one. Part of rlt_lane_commit().
+ */
+void rlt_lane_enter_block(struct rlt_lane *lane, uint64_t start, uint64_t count);
+
 /** Make the claimed frame of `len` bytes visible. Threads: the producer. */
 static inline void rlt_lane_commit(struct rlt_lane *lane, size_t len)
 {
@@ -149,17 +156,11 @@ static inline void rlt_lane_commit(struct rlt_lane *lane, size_t len)
     uint64_t count = atomic_load_explicit(&lane->accepted, memory_order_relaxed);
     uint64_t start = lane->position + lane->gap;
     if (rlt_unlikely((start >> RLT_LANE_BLOCK_BITS) != lane->block_seen)) {
-        lane->block_seen = start >> RLT_LANE_BLOCK_BITS;
-        if ((start & (lane->capacity - 1)) == 0) {
-            lane->lap_end = (struct rlt_lane_mark){lane->position, count};
-        }
-        size_t block = (size_t)(lane->block_seen & ((lane->capacity >> RLT_LANE_BLOCK_BITS) - 1));
-        atomic_store_explicit(&lane->checkpoints[block], rlt_lane_pack(start, count),
-                              memory_order_relaxed);
+        rlt_lane_enter_block(lane, start, count);
     }
     lane->position = start + len;
     atomic_store_explicit(&lane->accepted, count + 1, memory_order_relaxed);
-    /* Release: publishes the frame's bytes, the lap's end and the checkpoint. */
+    /* Release: publishes the frame's bytes, the lap's end and the checkpoints. */
     atomic_store_explicit(&lane->tail, rlt_lane_pack(lane->position, count + 1),
                           memory_order_release);
 }
@@ -207,9 +208,11 @@ uint64_t rlt_lane_discard(struct rlt_lane *lane);
 /** Committed and unreleased bytes. Threads: any thread; a moment's value. */
 static inline uint64_t rlt_lane_queued_bytes(const struct rlt_lane *lane)
 {
-    /* Relaxed: for statistics. The head first: it never overtakes a tail read later. */
-    uint64_t head = atomic_load_explicit(&lane->head, memory_order_relaxed);
-    uint64_t tail = atomic_load_explicit(&lane->tail, memory_order_relaxed);
+    /* Acquire: the consumer released the head after it had acquired a tail at or behind it, so the
+     * tail read next is not older than the head, and the difference never negative. */
+    uint64_t head = atomic_load_explicit(&lane->head, memory_order_acquire);
+    /* Acquire: partner of the release in commit. Where it is not the head, the lane has memory. */
+    uint64_t tail = atomic_load_explicit(&lane->tail, memory_order_acquire);
     return (tail - head) & RLT_LANE_POSITION_MASK;
 }
 

@@ -74,19 +74,20 @@ static uint64_t widen(uint64_t low, uint64_t base, uint64_t mask)
 bool rlt_shared_lane_claim(struct rlt_shared_lane *lane, size_t len, struct rlt_shared_claim *claim)
 {
     RLT_DASSERT(len > 0 && len <= lane->capacity / 2);
-    /* Relaxed: the word only orders claims among themselves; bytes are guarded by the head. */
-    uint64_t claimed = atomic_load_explicit(&lane->claimed, memory_order_relaxed);
+    /* Acquire: partner of the release in the CAS. Whoever made this claim knew a head at most one
+     * capacity behind it; we must not read an older one, or a lane with room would seem full. */
+    uint64_t claimed = atomic_load_explicit(&lane->claimed, memory_order_acquire);
     for (;;) {
         /* Acquire: the consumer's reads of released bytes come before our writes. The head is
          * at most one capacity behind any claim, so widening against it is unambiguous; a head
-         * read newer than `claimed` makes the CAS fail, because claims moved too. */
+         * read newer than `claimed` seems to be far behind it, and claims have moved too. */
         uint64_t head = atomic_load_explicit(&lane->head_position, memory_order_acquire);
         uint64_t head_slot = atomic_load_explicit(&lane->head_slot, memory_order_acquire);
         uint64_t position = widen(claimed & POSITION_MASK, head, POSITION_MASK);
         uint64_t slot = widen(claimed >> POSITION_BITS, head_slot, SLOT_MASK);
         size_t gap = gap_before(lane, position, len);
         if (position + gap + len - head > lane->capacity || slot - head_slot >= lane->slot_count) {
-            uint64_t again = atomic_load_explicit(&lane->claimed, memory_order_relaxed);
+            uint64_t again = atomic_load_explicit(&lane->claimed, memory_order_acquire);
             if (again == claimed) {
                 return false;
             }
@@ -96,7 +97,7 @@ bool rlt_shared_lane_claim(struct rlt_shared_lane *lane, size_t len, struct rlt_
         uint64_t next_position = (position + gap + len) & POSITION_MASK;
         uint64_t next = (((slot + 1) & SLOT_MASK) << POSITION_BITS) | next_position;
         if (atomic_compare_exchange_weak_explicit(&lane->claimed, &claimed, next,
-                                                  memory_order_relaxed, memory_order_relaxed)) {
+                                                  memory_order_acq_rel, memory_order_acquire)) {
             claim->bytes = lane->bytes + ((position + gap) & (lane->capacity - 1));
             claim->slot = slot;
             return true;
@@ -186,9 +187,11 @@ uint64_t rlt_shared_lane_discard(struct rlt_shared_lane *lane)
 
 uint64_t rlt_shared_lane_queued_bytes(const struct rlt_shared_lane *lane)
 {
-    /* Relaxed: for statistics. The head first: it never overtakes a claim read later. */
-    uint64_t head = atomic_load_explicit(&lane->head_position, memory_order_relaxed);
-    uint64_t claimed = atomic_load_explicit(&lane->claimed, memory_order_relaxed);
+    /* Acquire: the consumer released the head after it had acquired the frames before it, so the
+     * claims read next are not older than the head, and the difference never negative. */
+    uint64_t head = atomic_load_explicit(&lane->head_position, memory_order_acquire);
+    /* Acquire: partner of the CAS in claim. Where it is not the head, the lane has memory. */
+    uint64_t claimed = atomic_load_explicit(&lane->claimed, memory_order_acquire);
     return (claimed - head) & POSITION_MASK;
 }
 

@@ -43,7 +43,7 @@ struct rlt_shared_lane {
     /* 0: no memory, 1: one thread allocates, 2: ready (release, partner: acquire in claimers). */
     _Atomic(uint32_t) ready;
 
-    /* Written by the producers. */
+    /* Written by the producers. Claimed: acquire and release in claim, partner: itself. */
     alignas(RLT_CACHE_LINE) _Atomic(uint64_t) claimed; /* slot << 40 | position */
     _Atomic(uint64_t) accepted;                        /* committed messages; for statistics */
 
