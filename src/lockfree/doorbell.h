@@ -56,8 +56,11 @@ static inline bool rlt_doorbell_ring(struct rlt_doorbell *doorbell, uint32_t int
     if ((atomic_load_explicit(&doorbell->armed, memory_order_relaxed) & interest) == 0) {
         return false;
     }
-    /* Relaxed: what the sleeper reads next it acquires through the queues themselves. */
-    return (atomic_exchange_explicit(&doorbell->armed, 0, memory_order_relaxed) & interest) != 0;
+    /* Since the load the sleeper may have armed itself again for other interests only. We take that
+     * announcement away from their ringers all the same, so we must wake for them; the sleeper then
+     * finds nothing and arms itself anew. Relaxed: what the sleeper reads next it acquires through
+     * the queues themselves. */
+    return atomic_exchange_explicit(&doorbell->armed, 0, memory_order_relaxed) != 0;
 }
 
 #endif
