@@ -66,6 +66,7 @@ static void fail(struct rlt_connection *connection, int error)
     }
     if (was_ready) {
         bool by_server = error == ROULETTE_EDISCONNECTED;
+        rlt_counter_add(&metrics->connected, (uint64_t)-1);
         rlt_counter_add(&metrics->lost_by_server, by_server ? 1 : 0);
         rlt_counter_add(&metrics->lost_by_ping, error == ROULETTE_ESTALE ? 1 : 0);
     }
@@ -390,7 +391,7 @@ void rlt_connection_run(struct rlt_connection *connection, uint64_t now_ns)
         connection->sender.ping_due = true;
         break;
     case RLT_SESSION_CLOSE: {
-        /* The session has failed by itself: a deadline. Count it as fail() and events do. */
+        /* The session has failed by itself: a deadline. Count it as fail() does. */
         int error = connection->session.last_error;
         bool was_ready = connection->session.established;
         rlt_counter_set(&cluster->metrics.last_error, (uint64_t)(int64_t)error);
@@ -439,7 +440,6 @@ static void on_sent(struct rlt_connection *connection, size_t count)
 void rlt_connection_on_event(struct rlt_connection *connection, const struct rlt_io_event *event,
                              uint64_t now_ns)
 {
-    bool was_ready = connection->session.state == RLT_SESSION_READY;
     switch (event->kind) {
     case RLT_IO_OPENED:
         if (event->error == 0) {
@@ -468,9 +468,6 @@ void rlt_connection_on_event(struct rlt_connection *connection, const struct rlt
     case RLT_IO_CLOSED:
         on_closed(connection, now_ns);
         break;
-    }
-    if (was_ready && connection->session.state != RLT_SESSION_READY) {
-        rlt_counter_add(&connection->cluster->metrics.connected, (uint64_t)-1);
     }
 }
 
