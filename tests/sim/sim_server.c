@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: MIT */
+#include "sim/sim_server.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define SLAB_BYTES 131072
+/* Messages are sent while less than this waits to be received. */
+#define BACKLOG_MAX ((size_t)64 * 1024)
+
+/* ---- Writing ------------------------------------------------------------------------------ */
+
+static void put(struct sim_server *server, const void *bytes, size_t len)
+{
+    if (server->out_start + server->out_len + len > SIM_OUT_MAX) {
+        memmove(server->out, server->out + server->out_start, server->out_len);
+        server->out_start = 0;
+    }
+    SIM_CHECK(server->sim, server->out_len + len <= SIM_OUT_MAX);
+    memcpy(server->out + server->out_start + server->out_len, bytes, len);
+    server->out_len += len;
+    server->out_total += len;
+}
+
+static void say(struct sim_server *server, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void say(struct sim_server *server, const char *format, ...)
+{
+    char line[512];
+    va_list arguments;
+    va_start(arguments, format);
+    int len = vsnprintf(line, sizeof(line), format, arguments);
+    va_end(arguments);
+    SIM_CHECK(server->sim, len > 0 && (size_t)len < sizeof(line));
+    put(server, line, (size_t)len);
+}
+
+/* Note that the client acts on what was written last. */
+static void record(struct sim_server *server, struct sim_record what)
+{
+    what.end = server->out_total;
+    SIM_CHECK(server->sim, server->record_count < SIM_RECORDS_MAX);
+    uint32_t index = (server->record_first + server->record_count) % SIM_RECORDS_MAX;
+    server->records[index] = what;
+    server->record_count++;
+}
+
+static void say_info(struct sim_server *server)
+{
+    uint32_t told = server->sim->max_payload;
+    say(server, "INFO {\"server_id\":\"sim\",\"max_payload\":%u,\"headers\":true} \r\n", told);
+    server->max_payload = told != 0 ? told : UINT32_MAX;
+    if (server->max_payload > server->max_payload_most) {
+        server->max_payload_most = server->max_payload;
+    }
+    server->greeted = true;
+}
+
+void sim_server_begin(struct sim_server *server)
+{
+    server->greeted = false;
+    server->has_connect = false;
+    server->ended = false;
+    server->lied = false;
+    server->published = 0;
+    server->pongs = 0;
+    server->max_payload_most = 0;
+    server->sub_count = 0;
+    memset(server->denied, 0, sizeof(server->denied));
+    server->in_len = 0;
+    server->out_start = 0;
+    server->out_len = 0;
+    server->out_total = 0;
+    server->record_first = 0;
+    server->record_count = 0;
+    if (sim_chance(server->sim, server->sim->faults.bad_greeting)) {
+        static const char *const lines[] = {"PING\r\n", "HTTP/1.1 400 Bad Request\r\n", "+OK\r\n",
+                                            "INFO nonsense\r\n", "INFO {\"a\":\r\n"};
+        say(server, "%s", lines[sim_below(server->sim, 5)]);
+        record(server, (struct sim_record){.kind = SIM_RECORD_FATAL});
+        server->ended = true;
+        return;
+    }
+    say_info(server);
+}
+
+/* ---- Messages ----------------------------------------------------------------------------- */
+
+static size_t random_body_len(struct sim *sim)
+{
+    if (sim_chance(sim, sim->faults.large)) {
+        return SIM_NUMBER_LEN + (size_t)sim_below(sim, 3 * SLAB_BYTES);
+    }
+    size_t most = sim_below(sim, 20) == 0 ? 20000 : 100;
+    return SIM_NUMBER_LEN + (size_t)sim_below(sim, most);
+}
+
+/* A third of the messages has a reply, a fifth has headers. */
+void sim_server_send(struct sim_server *server, const struct sim_sub *sub)
+{
+    static const char header[] = "NATS/1.0\r\nK: v\r\n\r\n";
+    static uint8_t body[SIM_NUMBER_LEN + 3 * SLAB_BYTES];
+    uint32_t number = (*server->next_number)++;
+    size_t len = random_body_len(server->sim);
+    if (server->out_len > BACKLOG_MAX || server->record_count == SIM_RECORDS_MAX) {
+        return; /* as a server that drops for a slow consumer */
+    }
+    char reply[32] = "";
+    if (number % 3 == 0) {
+        (void)snprintf(reply, sizeof(reply), "r.%u ", number);
+    }
+    size_t header_len = number % 5 == 0 ? sizeof(header) - 1 : 0;
+    if (header_len != 0) {
+        say(server, "HMSG t.%u %" PRIu64 " %s%zu %zu\r\n", sub->topic, sub->sid, reply, header_len,
+            header_len + len);
+        put(server, header, header_len);
+    } else {
+        say(server, "MSG t.%u %" PRIu64 " %s%zu\r\n", sub->topic, sub->sid, reply, len);
+    }
+    sim_fill(body, len, number);
+    put(server, body, len);
+    put(server, "\r\n", 2);
+    record(server, (struct sim_record){
+                       .kind = SIM_RECORD_MESSAGE,
+                       .sid = sub->sid,
+                       .topic = sub->topic,
+                       .number = number,
+                   });
+}
+
+/* ---- Reading ------------------------------------------------------------------------------ */
+
+static struct sim_sub *find_sub(struct sim_server *server, uint64_t sid)
+{
+    for (uint32_t i = 0; i < server->sub_count; i++) {
+        if (server->subs[i].sid == sid) {
+            return &server->subs[i];
+        }
+    }
+    return NULL;
+}
+
+/* The client ends its subscription to the topic when it reads this. */
+static void deny(struct sim_server *server, uint32_t topic)
+{
+    say(server, "-ERR 'Permissions Violation for Subscription to \"t.%u\"'\r\n", topic);
+    record(server, (struct sim_record){.kind = SIM_RECORD_SUB_ERROR, .topic = topic});
+    server->denied[topic] = true;
+}
+
+static void on_sub(struct sim_server *server, uint32_t topic, uint64_t sid)
+{
+    SIM_CHECK(server->sim, topic < SIM_TOPICS);
+    SIM_CHECK(server->sim, find_sub(server, sid) == NULL, "SUB with a sid in use");
+    for (uint32_t i = 0; i < server->sub_count; i++) {
+        SIM_CHECK(server->sim, server->subs[i].topic != topic, "a second SUB for t.%u", topic);
+    }
+    if (server->denied[topic]) {
+        deny(server, topic);
+    } else {
+        server->subs[server->sub_count++] = (struct sim_sub){sid, topic};
+    }
+}
+
+static void on_unsub(struct sim_server *server, uint64_t sid)
+{
+    struct sim_sub *sub = find_sub(server, sid);
+    /* Unknown: a permissions violation crossed it. */
+    if (sub != NULL) {
+        *sub = server->subs[--server->sub_count];
+    }
+}
+
+/* Read a decimal number without leading zeros at `*text`, and move behind it. */
+static bool read_number(const char **text, uint64_t *number)
+{
+    const char *start = *text;
+    uint64_t value = 0;
+    while (**text >= '0' && **text <= '9') {
+        value = value * 10 + (uint64_t)(*(*text)++ - '0');
+    }
+    *number = value;
+    return *text != start && *text - start <= 18 && (*start != '0' || *text == start + 1);
+}
+
+/* "t.N", and one blank behind it. */
+static bool read_topic(const char **text, uint64_t *topic)
+{
+    if (strncmp(*text, "t.", 2) != 0) {
+        return false;
+    }
+    *text += 2;
+    return read_number(text, topic) && *(*text)++ == ' ';
+}
+
+/* Returns how many bytes of `left` behind the line belong to it; SIZE_MAX: not all are there. */
+static size_t on_pub(struct sim_server *server, uint32_t topic, size_t payload_len,
+                     const uint8_t *payload, size_t left)
+{
+    struct sim *sim = server->sim;
+    SIM_CHECK(sim, topic < SIM_TOPICS);
+    if (payload_len > server->max_payload) {
+        /* It may have been on its way when a smaller limit was told. */
+        SIM_CHECK(sim, payload_len <= server->max_payload_most);
+        say(server, "-ERR 'Maximum Payload Violation'\r\n");
+        record(server, (struct sim_record){.kind = SIM_RECORD_FATAL});
+        server->ended = true;
+        return 0;
+    }
+    if (left < payload_len + 2) {
+        return SIZE_MAX;
+    }
+    SIM_CHECK(sim, memcmp(payload + payload_len, "\r\n", 2) == 0, "no CR LF behind a payload");
+    server->published++;
+    server->on_publish(server->context, server->slot, topic, payload, payload_len);
+    for (uint32_t i = 0; i < server->sub_count; i++) {
+        if (server->subs[i].topic == topic) {
+            sim_server_send(server, &server->subs[i]);
+        }
+    }
+    return payload_len + 2;
+}
+
+/* One line, NUL-terminated without its CR LF, and what is behind it. As on_pub(). */
+static size_t on_line(struct sim_server *server, const char *line, const uint8_t *behind,
+                      size_t left)
+{
+    struct sim *sim = server->sim;
+    uint64_t topic = 0;
+    uint64_t number = 0;
+    if (strncmp(line, "CONNECT {", 9) == 0) {
+        SIM_CHECK(sim, server->greeted && !server->has_connect, "CONNECT out of place");
+        SIM_CHECK(sim, line[strlen(line) - 1] == '}');
+        server->has_connect = true;
+        return 0;
+    }
+    SIM_CHECK(sim, server->has_connect, "before CONNECT: %.40s", line);
+    const char *rest = line + 4;
+    if (strncmp(line, "PUB ", 4) == 0 && read_topic(&rest, &topic) && read_number(&rest, &number) &&
+        *rest == '\0') {
+        return on_pub(server, (uint32_t)topic, (size_t)number, behind, left);
+    }
+    rest = line + 4;
+    if (strncmp(line, "SUB ", 4) == 0 && read_topic(&rest, &topic) && read_number(&rest, &number) &&
+        *rest == '\0') {
+        on_sub(server, (uint32_t)topic, number);
+        return 0;
+    }
+    rest = line + 6;
+    if (strncmp(line, "UNSUB ", 6) == 0 && read_number(&rest, &number) && *rest == '\0') {
+        on_unsub(server, number);
+        return 0;
+    }
+    if (strcmp(line, "PING") == 0) {
+        say(server, "PONG\r\n");
+        return 0;
+    }
+    SIM_CHECK(sim, strcmp(line, "PONG") == 0, "not protocol: %.40s", line);
+    server->pongs++;
+    return 0;
+}
+
+void sim_server_take(struct sim_server *server, const uint8_t *bytes, size_t len)
+{
+    if (server->ended) {
+        return;
+    }
+    SIM_CHECK(server->sim, server->in_len + len <= SIM_IN_MAX);
+    memcpy(server->in + server->in_len, bytes, len);
+    server->in_len += len;
+    size_t start = 0;
+    while (!server->ended && start < server->in_len) {
+        uint8_t *line = server->in + start;
+        uint8_t *end = memchr(line, '\n', server->in_len - start);
+        if (end == NULL) {
+            SIM_CHECK(server->sim, server->in_len - start < 4200, "a line without an end");
+            break;
+        }
+        SIM_CHECK(server->sim, end > line && end[-1] == '\r', "a line without CR");
+        char text[4200];
+        size_t line_len = (size_t)(end - line) + 1;
+        SIM_CHECK(server->sim, line_len < sizeof(text));
+        memcpy(text, line, line_len - 2);
+        text[line_len - 2] = '\0';
+        SIM_CHECK(server->sim, strlen(text) == line_len - 2, "NUL in a line");
+        size_t left = server->in_len - start - line_len;
+        size_t more = on_line(server, text, end + 1, left);
+        if (more == SIZE_MAX) {
+            break;
+        }
+        start += line_len + more;
+    }
+    server->in_len -= start;
+    memmove(server->in, server->in + start, server->in_len);
+}
+
+void sim_server_received(struct sim_server *server, uint8_t *out, size_t len)
+{
+    memcpy(out, server->out + server->out_start, len);
+    server->out_start += len;
+    server->out_len -= len;
+}
+
+/* ---- Of its own accord -------------------------------------------------------------------- */
+
+static void say_error(struct sim_server *server)
+{
+    static const char *const harmless[] = {"Permissions Violation for Publish to \"t.1\"",
+                                           "Invalid Publish Subject", "Something Never Heard Of",
+                                           "Invalid Subject"};
+    static const char *const fatal[] = {"Stale Connection",
+                                        "Authorization Violation",
+                                        "User Authentication Expired",
+                                        "Authentication Timeout",
+                                        "Maximum Connections Exceeded",
+                                        "Unknown Protocol Operation",
+                                        "Maximum Control Line Exceeded",
+                                        "Maximum Payload Violation"};
+    struct sim *sim = server->sim;
+    uint64_t choice = sim_below(sim, 3);
+    if (choice == 0) {
+        say(server, "-ERR '%s'\r\n", harmless[sim_below(sim, 4)]);
+    } else if (choice == 1 && server->sub_count != 0) {
+        uint64_t index = sim_below(sim, server->sub_count);
+        deny(server, server->subs[index].topic);
+        server->subs[index] = server->subs[--server->sub_count];
+    } else {
+        say(server, "-ERR '%s'\r\n", fatal[sim_below(sim, 8)]);
+        record(server, (struct sim_record){.kind = SIM_RECORD_FATAL});
+        server->ended = true;
+    }
+}
+
+static void say_garbage(struct sim_server *server)
+{
+    static const char *const lines[] = {"WHAT\r\n",
+                                        "MSG t.1 1\r\n",
+                                        "MSG t.1 1 4294967301\r\n",
+                                        "MSG t.1 x 1\r\na\r\n",
+                                        "MSG t.1 1 2\r\nabX",
+                                        "PING 1\r\n",
+                                        "\r\n",
+                                        "+OK\n",
+                                        "HMSG t.1 1 9 4\r\n",
+                                        "-ERR\r\n"};
+    say(server, "%s", lines[sim_below(server->sim, 10)]);
+    record(server, (struct sim_record){.kind = SIM_RECORD_FATAL});
+    server->ended = true;
+}
+
+void sim_server_act(struct sim_server *server)
+{
+    struct sim *sim = server->sim;
+    const struct sim_faults *faults = &sim->faults;
+    if (server->ended || !server->has_connect || server->out_len > SIM_OUT_MAX / 4 ||
+        server->record_count > SIM_RECORDS_MAX / 2) {
+        return;
+    }
+    for (uint64_t i = sim_below(sim, 4); i != 0 && server->sub_count != 0; i--) {
+        sim_server_send(server, &server->subs[sim_below(sim, server->sub_count)]);
+    }
+    if (sim_chance(sim, faults->stray)) {
+        static const uint64_t sids[] = {0, 1000, UINT64_C(1) << 24, INT64_MAX};
+        struct sim_sub stray = {sids[sim_below(sim, 4)], 0};
+        sim_server_send(server, &stray);
+    }
+    if (sim_chance(sim, faults->ping)) {
+        for (uint64_t i = sim_below(sim, 20); i != 0; i--) {
+            say(server, "PING\r\n");
+        }
+    }
+    if (sim_chance(sim, faults->pong)) {
+        say(server, "PONG\r\n");
+        server->lied = true;
+    }
+    if (sim_chance(sim, faults->info)) {
+        say_info(server);
+    }
+    if (sim_chance(sim, faults->error)) {
+        say_error(server);
+    } else if (sim_chance(sim, faults->garbage)) {
+        say_garbage(server);
+    }
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * A NATS server as one connection sees it: a strict parser of what clients send (anything that a
+ * client of ours does not write fails the test), subscriptions, and a stream of answers. It keeps
+ * a record of each message that it sent, so that what arrives can be judged.
+ */
+#ifndef RLT_TESTS_SIM_SIM_SERVER_H
+#define RLT_TESTS_SIM_SIM_SERVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "sim/sim.h"
+
+#define SIM_RECORDS_MAX 4096
+#define SIM_IN_MAX      ((size_t)192 * 1024)
+#define SIM_OUT_MAX     ((size_t)1024 * 1024)
+
+enum sim_record_kind {
+    SIM_RECORD_MESSAGE,
+    SIM_RECORD_SUB_ERROR, /* the client ends a subscription here */
+    SIM_RECORD_FATAL,     /* the client gives the connection up here */
+};
+
+/** Something in the server's stream that the client acts on. */
+struct sim_record {
+    enum sim_record_kind kind;
+    uint64_t end; /* offset behind it in the stream */
+    uint64_t sid;
+    uint32_t topic;
+    uint32_t number; /* of the message */
+};
+
+struct sim_sub {
+    uint64_t sid;
+    uint32_t topic;
+};
+
+struct sim_server {
+    struct sim *sim;
+    uint32_t slot;
+    void (*on_publish)(void *context, uint32_t slot, uint32_t topic, const uint8_t *payload,
+                       size_t len);
+    void *context;
+    uint32_t *next_number; /* of the messages that servers send */
+
+    bool greeted; /* INFO was sent */
+    bool has_connect;
+    bool ended;                /* it closes when its stream is read */
+    bool lied;                 /* it sent a PONG that proves nothing */
+    uint32_t max_payload;      /* told last */
+    uint32_t max_payload_most; /* ever told on this connection */
+    uint64_t published;        /* PUBs processed */
+    uint32_t pongs;            /* PONGs of the client */
+
+    struct sim_sub subs[SIM_TOPICS];
+    uint32_t sub_count;
+    bool denied[SIM_TOPICS]; /* no permission to subscribe */
+
+    uint8_t *in; /* not parsed yet */
+    size_t in_len;
+    uint8_t *out; /* not received by the client yet */
+    size_t out_start;
+    size_t out_len;
+    uint64_t out_total; /* bytes ever written */
+
+    struct sim_record records[SIM_RECORDS_MAX];
+    uint32_t record_first;
+    uint32_t record_count;
+};
+
+/** Begin a connection: write INFO, or something else. The buffers are kept from the last one. */
+void sim_server_begin(struct sim_server *server);
+
+/** Process bytes from the client. */
+void sim_server_take(struct sim_server *server, const uint8_t *bytes, size_t len);
+
+/** Do something of its own accord: messages to subscribers, and faults. */
+void sim_server_act(struct sim_server *server);
+
+/** Send a message to a subscription. */
+void sim_server_send(struct sim_server *server, const struct sim_sub *sub);
+
+/** The client received `len` bytes. */
+void sim_server_received(struct sim_server *server, uint8_t *out, size_t len);
+
+#endif

@@ -1,0 +1,493 @@
+/* SPDX-License-Identifier: MIT */
+#include "sim/sim_subscribers.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/ring.h"
+
+void sim_subscribers_create(struct sim_subscribers *self)
+{
+    memset(self, 0, sizeof(*self));
+    for (uint32_t i = 0; i < SIM_SUBSCRIBERS_MAX; i++) {
+        self->subscribers[i].expected = malloc(SIM_EXPECTED_MAX * sizeof(struct sim_expected));
+        self->subscribers[i].held = malloc(SIM_HELD_MAX * sizeof(struct sim_held));
+    }
+}
+
+void sim_subscribers_destroy(struct sim_subscribers *self)
+{
+    for (uint32_t i = 0; i < SIM_SUBSCRIBERS_MAX; i++) {
+        free(self->subscribers[i].expected);
+        free(self->subscribers[i].held);
+    }
+}
+
+static void begin_one(struct sim_subscribers *self, uint32_t index)
+{
+    struct sim_subscriber *subscriber = &self->subscribers[index];
+    const struct rlt_config *config = self->cluster->config;
+    struct sim_expected *expected = subscriber->expected;
+    struct sim_held *held = subscriber->held;
+    memset(subscriber, 0, sizeof(*subscriber));
+    subscriber->expected = expected;
+    subscriber->held = held;
+    subscriber->hold = (uint32_t)sim_below(self->sim, 1001);
+    struct rlt_mailbox_options options = {
+        .ring_slots = UINT64_C(8) << sim_below(self->sim, 5),
+        .slab_bytes = config->slab_bytes,
+        .slab_indexes = config->slab_count,
+        .pinned_max = 1 + sim_below(self->sim, config->slab_count),
+        .doorbell = &subscriber->doorbell,
+        .descriptor = (int)index,
+    };
+    SIM_CHECK(self->sim, rlt_mailbox_init(&subscriber->mailbox, &options) == 0);
+}
+
+void sim_subscribers_begin(struct sim_subscribers *self, struct sim *sim,
+                           struct rlt_cluster *cluster, struct sim_transport *transport)
+{
+    self->sim = sim;
+    self->cluster = cluster;
+    self->transport = transport;
+    self->woke = false;
+    self->messages = 0;
+    self->deliveries = 0;
+    self->unknown = 0;
+    memset(self->oversized_noted, 0, sizeof(self->oversized_noted));
+    self->count = 1 + (uint32_t)sim_below(sim, SIM_SUBSCRIBERS_MAX);
+    for (uint32_t i = 0; i < self->count; i++) {
+        begin_one(self, i);
+    }
+}
+
+/* ---- Subscribing -------------------------------------------------------------------------- */
+
+static void submit(struct sim_subscribers *self, struct rlt_command *command)
+{
+    self->woke |= rlt_cluster_submit(self->cluster, command);
+}
+
+static void subscribe(struct sim_subscribers *self, struct sim_subscriber *subscriber,
+                      uint32_t topic)
+{
+    struct sim_handle *handle = calloc(1, sizeof(*handle));
+    int len = snprintf(handle->text, sizeof(handle->text), "t.%u", topic);
+    handle->topic = topic;
+    handle->member = (struct rlt_member){
+        .subscribe = {.kind = RLT_COMMAND_SUBSCRIBE},
+        .unsubscribe = {.kind = RLT_COMMAND_UNSUBSCRIBE},
+        .mailbox = &subscriber->mailbox,
+        .key = {handle->text, (size_t)len, rlt_ring_hash(handle->text, (size_t)len)},
+        .connection = topic % self->cluster->config->pool_size,
+        .handle = handle,
+    };
+    subscriber->handles[topic] = handle;
+    submit(self, &handle->member.subscribe);
+}
+
+static void unsubscribe(struct sim_subscribers *self, struct sim_subscriber *subscriber,
+                        uint32_t topic)
+{
+    struct sim_handle *handle = subscriber->handles[topic];
+    subscriber->handles[topic] = NULL;
+    handle->leaving = true;
+    handle->next = subscriber->leaving;
+    subscriber->leaving = handle;
+    submit(self, &handle->member.unsubscribe);
+}
+
+/* ---- Receiving ---------------------------------------------------------------------------- */
+
+static void release(struct sim_subscriber *subscriber, const struct sim_held *held)
+{
+    struct rlt_slab *slab = rlt_slab_of(held->base, subscriber->mailbox.slab_bytes);
+    rlt_mailbox_note_released(&subscriber->mailbox, slab->index, 1);
+    rlt_slab_release(slab, 1);
+}
+
+static void release_some(struct sim_subscribers *self, struct sim_subscriber *subscriber,
+                         uint64_t count)
+{
+    for (; count != 0 && subscriber->held_count != 0; count--) {
+        uint64_t index = sim_below(self->sim, subscriber->held_count);
+        struct sim_held held = subscriber->held[index];
+        subscriber->held[index] = subscriber->held[--subscriber->held_count];
+        /* Nobody wrote over it while it was held. */
+        SIM_CHECK(self->sim, sim_read(self->sim, held.body, held.len) == held.number);
+        release(subscriber, &held);
+    }
+}
+
+/* Messages up to the expected one that were not received were told as dropped before. */
+static void take_message(struct sim_subscribers *self, struct sim_subscriber *subscriber,
+                         const struct rlt_delivery *delivery)
+{
+    struct sim *sim = self->sim;
+    struct rlt_member *member = delivery->target;
+    struct sim_handle *handle = member->handle;
+    const uint8_t *body = delivery->base + delivery->body_offset + delivery->header_len;
+    uint32_t len = delivery->body_len - delivery->header_len;
+    uint32_t number = sim_read(sim, body, len);
+    SIM_CHECK(sim, delivery->topic_len == member->key.len &&
+                       memcmp(delivery->base, member->key.topic, member->key.len) == 0);
+    SIM_CHECK(sim, (delivery->reply_offset != 0) == (number % 3 == 0));
+    SIM_CHECK(sim, (delivery->header_len != 0) == (number % 5 == 0));
+    SIM_CHECK(sim, handle->last_notice == 0 || handle->last_notice == 'R',
+              "a message behind notice %c", handle->last_notice);
+    for (;;) {
+        SIM_CHECK(sim, subscriber->expected_seen < subscriber->expected_count,
+                  "message %u must not come", number);
+        struct sim_expected *expected = &subscriber->expected[subscriber->expected_seen++];
+        if (expected->member == member && expected->number == number) {
+            break;
+        }
+        subscriber->skipped++;
+    }
+    SIM_CHECK(sim, subscriber->skipped == subscriber->told,
+              "%lu dropped before message %u, %lu told", subscriber->skipped, number,
+              subscriber->told);
+    subscriber->received++;
+    sim_trace(sim, 0x600 + number);
+    struct sim_held held = {body, delivery->base, len, number};
+    if (sim_chance(sim, subscriber->hold) && subscriber->held_count < SIM_HELD_MAX) {
+        subscriber->held[subscriber->held_count++] = held;
+    } else {
+        release(subscriber, &held);
+    }
+}
+
+static void take_drops(struct sim_subscribers *self, struct sim_subscriber *subscriber,
+                       uint64_t count)
+{
+    subscriber->told += count;
+    sim_trace(self->sim, 0x700 + count);
+    SIM_CHECK(self->sim, subscriber->told + subscriber->received <= subscriber->expected_count);
+}
+
+static void forget(struct sim_subscriber *subscriber, struct sim_handle *handle)
+{
+    if (handle->leaving) {
+        struct sim_handle **link = &subscriber->leaving;
+        while (*link != handle) {
+            link = &(*link)->next;
+        }
+        *link = handle->next;
+    } else {
+        subscriber->handles[handle->topic] = NULL;
+    }
+    free(handle);
+}
+
+static void take_notice(struct sim_subscribers *self, struct sim_subscriber *subscriber,
+                        const struct rlt_delivery *delivery)
+{
+    struct sim *sim = self->sim;
+    struct rlt_member *member = delivery->target;
+    struct sim_handle *handle = member->handle;
+    char before = handle->last_notice;
+    sim_trace(sim, 0x800 + delivery->notice.kind);
+    SIM_CHECK(sim, before != 'X' && (before != 'E' || delivery->notice.kind == RLT_NOTICE_REMOVED));
+    switch (delivery->notice.kind) {
+    case RLT_NOTICE_LOST:
+        SIM_CHECK(sim, self->cluster->config->restart == ROULETTE_RESTART_PERMANENT);
+        SIM_CHECK(sim, delivery->notice.error < 0);
+        handle->last_notice = 'L';
+        break;
+    case RLT_NOTICE_RESTORED:
+        SIM_CHECK(sim, before == 'L');
+        handle->last_notice = 'R';
+        break;
+    case RLT_NOTICE_ENDED:
+        SIM_CHECK(sim, delivery->notice.error < 0);
+        handle->last_notice = 'E';
+        /* If it is leaving, REMOVED follows. */
+        if (!handle->leaving) {
+            forget(subscriber, handle);
+        }
+        break;
+    default:
+        SIM_CHECK(sim, delivery->notice.kind == RLT_NOTICE_REMOVED && handle->leaving);
+        forget(subscriber, handle);
+        break;
+    }
+}
+
+static void take(struct sim_subscribers *self, struct sim_subscriber *subscriber, uint64_t count)
+{
+    struct rlt_mailbox *mailbox = &subscriber->mailbox;
+    uint64_t start = rlt_delivery_ring_head(&mailbox->ring);
+    uint64_t position = start;
+    for (; count != 0; count--) {
+        const struct rlt_delivery *delivery = rlt_delivery_ring_peek(&mailbox->ring, position);
+        if (delivery == NULL) {
+            uint64_t dropped = rlt_mailbox_take_dropped(mailbox, position);
+            take_drops(self, subscriber, dropped);
+            break;
+        }
+        position++;
+        if (delivery->base != NULL) {
+            take_message(self, subscriber, delivery);
+        } else if (delivery->notice.kind != RLT_NOTICE_DROPPED) {
+            take_notice(self, subscriber, delivery);
+        } else if ((int64_t)(delivery->notice.count - mailbox->dropped_seen) > 0) {
+            take_drops(self, subscriber, delivery->notice.count - mailbox->dropped_seen);
+            mailbox->dropped_seen = delivery->notice.count;
+        }
+    }
+    if (position != start) {
+        rlt_delivery_ring_advance(&mailbox->ring, position);
+        if (rlt_mailbox_must_retry(mailbox)) {
+            submit(self, &mailbox->retry);
+        }
+    }
+}
+
+static bool has_some(struct sim_subscriber *subscriber)
+{
+    struct rlt_mailbox *mailbox = &subscriber->mailbox;
+    uint64_t head = rlt_delivery_ring_head(&mailbox->ring);
+    return rlt_delivery_ring_peek(&mailbox->ring, head) != NULL ||
+           atomic_load_explicit(&mailbox->dropped, memory_order_acquire) != mailbox->dropped_seen;
+}
+
+/* Receive, and sleep if there is nothing. */
+static void receive(struct sim_subscribers *self, struct sim_subscriber *subscriber, uint64_t count)
+{
+    if (subscriber->asleep) {
+        return;
+    }
+    take(self, subscriber, count);
+    rlt_doorbell_arm(&subscriber->doorbell, 1);
+    subscriber->asleep = !has_some(subscriber);
+    if (!subscriber->asleep) {
+        rlt_doorbell_disarm(&subscriber->doorbell);
+    }
+}
+
+void sim_subscribers_step(struct sim_subscribers *self)
+{
+    struct sim *sim = self->sim;
+    struct sim_subscriber *subscriber = &self->subscribers[sim_below(sim, self->count)];
+    uint32_t topic = (uint32_t)sim_below(sim, SIM_TOPICS);
+    switch (sim_below(sim, 8)) {
+    case 0:
+        if (subscriber->handles[topic] == NULL) {
+            subscribe(self, subscriber, topic);
+        } else if (sim_below(sim, 3) == 0) {
+            unsubscribe(self, subscriber, topic);
+        }
+        break;
+    case 1:
+    case 2:
+        release_some(self, subscriber, sim_below(sim, 30));
+        break;
+    default:
+        receive(self, subscriber, sim_below(sim, 40));
+        break;
+    }
+}
+
+void sim_subscribers_drain(struct sim_subscribers *self)
+{
+    for (uint32_t i = 0; i < self->count; i++) {
+        receive(self, &self->subscribers[i], UINT64_MAX);
+        release_some(self, &self->subscribers[i], UINT64_MAX);
+    }
+}
+
+void sim_subscribers_on_signal(struct sim_subscribers *self, int descriptor)
+{
+    SIM_CHECK(self->sim, descriptor >= 0 && (uint32_t)descriptor < self->count);
+    SIM_CHECK(self->sim, self->subscribers[descriptor].asleep, "a signal for one that is awake");
+    self->subscribers[descriptor].asleep = false;
+}
+
+/* ---- What must come ----------------------------------------------------------------------- */
+
+static struct sim_subscriber *subscriber_of(struct rlt_mailbox *mailbox)
+{
+    return (struct sim_subscriber *)(void *)((char *)mailbox -
+                                             offsetof(struct sim_subscriber, mailbox));
+}
+
+/* A message of a server's stream reaches the client now. */
+static void expect(struct sim_subscribers *self, const struct sim_record *record, bool is_over)
+{
+    struct rlt_subscription *subscription =
+        rlt_subscriptions_find(&self->cluster->subscriptions, record->sid);
+    self->messages++;
+    if (subscription == NULL || subscription->member_count == 0 || is_over) {
+        self->unknown++;
+        return;
+    }
+    struct rlt_member **members = rlt_subscription_members(subscription);
+    for (uint32_t i = 0; i < subscription->member_count; i++) {
+        struct sim_handle *handle = members[i]->handle;
+        struct sim_subscriber *subscriber = subscriber_of(members[i]->mailbox);
+        SIM_CHECK(self->sim, handle->topic == record->topic, "sid %lu is of t.%u, not t.%u",
+                  record->sid, handle->topic, record->topic);
+        SIM_CHECK(self->sim, subscriber->expected_count < SIM_EXPECTED_MAX);
+        subscriber->expected[subscriber->expected_count++] =
+            (struct sim_expected){members[i], record->number};
+        self->deliveries++;
+    }
+}
+
+static bool is_over_in_this_event(const uint64_t *over, uint32_t count, uint64_t sid)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (over[i] == sid) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The sid of the live subscription that a permissions violation ends; 0: none. */
+static uint64_t denied_sid(struct sim_subscribers *self, uint32_t slot, uint32_t topic)
+{
+    char text[8];
+    int len = snprintf(text, sizeof(text), "t.%u", topic);
+    struct rlt_subscription *subscription = rlt_subscriptions_find_topic(
+        &self->cluster->subscriptions, text, (size_t)len, rlt_ring_hash(text, (size_t)len));
+    return subscription != NULL && subscription->connection == slot && subscription->on_server
+               ? subscription->sid
+               : 0;
+}
+
+static bool is_reading(const struct rlt_connection *connection)
+{
+    enum rlt_session_state state = connection->session.state;
+    return state == RLT_SESSION_GREETING || state == RLT_SESSION_VERIFYING ||
+           state == RLT_SESSION_READY;
+}
+
+void sim_subscribers_before_event(struct sim_subscribers *self, const struct rlt_io_event *event)
+{
+    struct sim_slot *slot = &self->transport->slots[event->slot];
+    struct sim_server *server = &slot->server;
+    if (event->kind == RLT_IO_CLOSED) {
+        self->oversized_noted[event->slot] = false;
+    }
+    if (event->kind != RLT_IO_RECEIVED || event->error != 0 ||
+        !is_reading(&self->cluster->connections[event->slot])) {
+        return;
+    }
+    uint64_t over[16];
+    uint32_t over_count = 0;
+    while (server->record_count != 0) {
+        struct sim_record *record = &server->records[server->record_first];
+        if (record->end > slot->received || record->kind == SIM_RECORD_FATAL) {
+            return;
+        }
+        if (record->kind == SIM_RECORD_SUB_ERROR) {
+            uint64_t sid = denied_sid(self, event->slot, record->topic);
+            if (sid != 0 && over_count < 16) {
+                over[over_count++] = sid;
+            }
+        } else if (self->oversized_noted[event->slot]) {
+            self->oversized_noted[event->slot] = false;
+        } else {
+            expect(self, record, is_over_in_this_event(over, over_count, record->sid));
+        }
+        server->record_first = (server->record_first + 1) % SIM_RECORDS_MAX;
+        server->record_count--;
+    }
+}
+
+/* A message that is too large is dropped when its line is there. */
+static void note_oversized(struct sim_subscribers *self, uint32_t slot)
+{
+    struct sim_server *server = &self->transport->slots[slot].server;
+    const struct rlt_connection *connection = &self->cluster->connections[slot];
+    if (connection->receiver.skip != 0 && !self->oversized_noted[slot] &&
+        server->record_count != 0 &&
+        server->records[server->record_first].kind == SIM_RECORD_MESSAGE) {
+        expect(self, &server->records[server->record_first], false);
+        self->oversized_noted[slot] = true;
+    }
+}
+
+void sim_subscribers_after_event(struct sim_subscribers *self, const struct rlt_io_event *event)
+{
+    const struct rlt_metrics *metrics = &self->cluster->metrics;
+    if (event->kind == RLT_IO_RECEIVED && event->error == 0) {
+        note_oversized(self, event->slot);
+    }
+    uint64_t dropped = rlt_counter_get(&metrics->dropped_ring_full) +
+                       rlt_counter_get(&metrics->dropped_pinned) +
+                       rlt_counter_get(&metrics->dropped_oversized);
+    uint64_t delivered = rlt_counter_get(&metrics->delivered_messages);
+    SIM_CHECK(self->sim, rlt_counter_get(&metrics->received_messages) == self->messages,
+              "%lu received, %lu must be", rlt_counter_get(&metrics->received_messages),
+              self->messages);
+    SIM_CHECK(self->sim, rlt_counter_get(&metrics->unknown_sid) == self->unknown);
+    SIM_CHECK(self->sim, delivered + dropped == self->deliveries,
+              "%lu delivered and %lu dropped, %lu must be", delivered, dropped, self->deliveries);
+}
+
+/* ---- At the end --------------------------------------------------------------------------- */
+
+bool sim_subscribers_are_settled(struct sim_subscribers *self)
+{
+    for (uint32_t i = 0; i < self->count; i++) {
+        struct sim_subscriber *subscriber = &self->subscribers[i];
+        if (subscriber->received + subscriber->told != subscriber->expected_count ||
+            subscriber->leaving != NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool sim_subscribers_agree(struct sim_subscribers *self)
+{
+    for (uint32_t topic = 0; topic < SIM_TOPICS; topic++) {
+        bool wanted = false;
+        for (uint32_t i = 0; i < self->count; i++) {
+            wanted = wanted || self->subscribers[i].handles[topic] != NULL;
+        }
+        uint32_t found = 0;
+        for (uint32_t slot = 0; slot < self->cluster->config->pool_size; slot++) {
+            const struct sim_server *server = &self->transport->slots[slot].server;
+            for (uint32_t i = 0; i < server->sub_count; i++) {
+                found += server->subs[i].topic == topic ? 1 : 0;
+            }
+        }
+        if (found != (wanted ? 1 : 0)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void end_one(struct sim_subscribers *self, struct sim_subscriber *subscriber)
+{
+    /* What the event thread pushed before it ended is there. */
+    subscriber->asleep = false;
+    take(self, subscriber, UINT64_MAX);
+    SIM_CHECK(self->sim, subscriber->received + subscriber->told == subscriber->expected_count,
+              "%lu received and %lu told, %u must be", subscriber->received, subscriber->told,
+              subscriber->expected_count);
+    release_some(self, subscriber, UINT64_MAX);
+}
+
+void sim_subscribers_end(struct sim_subscribers *self)
+{
+    for (uint32_t i = 0; i < self->count; i++) {
+        struct sim_subscriber *subscriber = &self->subscribers[i];
+        end_one(self, subscriber);
+        /* Their last notice is owed to a full ring, or their command came after the stop. */
+        for (uint32_t topic = 0; topic < SIM_TOPICS; topic++) {
+            free(subscriber->handles[topic]);
+        }
+        while (subscriber->leaving != NULL) {
+            struct sim_handle *handle = subscriber->leaving;
+            subscriber->leaving = handle->next;
+            free(handle);
+        }
+        rlt_mailbox_fini(&subscriber->mailbox);
+    }
+}

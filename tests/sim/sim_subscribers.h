@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * The subscribing threads of the simulation, and what they are told. They do what
+ * api/subscriber.c and api/receive.c do. For each mailbox there is a list of what must come.
+ */
+#ifndef RLT_TESTS_SIM_SIM_SUBSCRIBERS_H
+#define RLT_TESTS_SIM_SIM_SUBSCRIBERS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/cluster.h"
+#include "sim/sim.h"
+#include "sim/sim_transport.h"
+
+#define SIM_SUBSCRIBERS_MAX 3
+#define SIM_EXPECTED_MAX    65536
+#define SIM_HELD_MAX        4096
+
+/** A subscription of one subscriber; a new one each time. */
+struct sim_handle {
+    struct rlt_member member; /* the cluster's, until its last notice is received */
+    uint32_t topic;
+    bool leaving;
+    char last_notice;
+    char text[8];
+    struct sim_handle *next; /* that is leaving */
+};
+
+/** A message that must come next, or be told as dropped. */
+struct sim_expected {
+    struct rlt_member *member;
+    uint32_t number;
+};
+
+struct sim_held {
+    const uint8_t *body;
+    const uint8_t *base;
+    uint32_t len;
+    uint32_t number;
+};
+
+struct sim_subscriber {
+    struct rlt_mailbox mailbox;
+    struct rlt_doorbell doorbell;
+    bool asleep;
+    struct sim_handle *handles[SIM_TOPICS]; /* live ones */
+    struct sim_handle *leaving;             /* those that wait for REMOVED */
+    struct sim_expected *expected;
+    uint32_t expected_count;
+    uint32_t expected_seen; /* received or told as dropped */
+    uint64_t received;
+    uint64_t told;
+    uint64_t skipped; /* dropped, as the gaps between received ones say */
+    struct sim_held *held;
+    uint32_t held_count;
+    uint32_t hold; /* per 1000 messages */
+};
+
+struct sim_subscribers {
+    struct sim *sim;
+    struct rlt_cluster *cluster;
+    struct sim_transport *transport;
+    uint32_t count;
+    bool woke;
+    struct sim_subscriber subscribers[SIM_SUBSCRIBERS_MAX];
+    /* Of all: what the metrics must say. */
+    uint64_t messages;
+    uint64_t deliveries;
+    uint64_t unknown;
+    bool oversized_noted[SIM_SLOTS_MAX];
+};
+
+/** Allocate lists once; they serve all seeds. */
+void sim_subscribers_create(struct sim_subscribers *self);
+void sim_subscribers_destroy(struct sim_subscribers *self);
+
+void sim_subscribers_begin(struct sim_subscribers *self, struct sim *sim,
+                           struct rlt_cluster *cluster, struct sim_transport *transport);
+
+/** Some subscriber takes a step: subscribes, unsubscribes, receives, releases. */
+void sim_subscribers_step(struct sim_subscribers *self);
+
+/** All receive and release what is there. */
+void sim_subscribers_drain(struct sim_subscribers *self);
+
+/** Before the cluster gets `event`: note what must be delivered because of it. */
+void sim_subscribers_before_event(struct sim_subscribers *self, const struct rlt_io_event *event);
+
+/** Afterwards: check the metrics. */
+void sim_subscribers_after_event(struct sim_subscribers *self, const struct rlt_io_event *event);
+
+/** The descriptor of subscriber `descriptor` was signalled. */
+void sim_subscribers_on_signal(struct sim_subscribers *self, int descriptor);
+
+/** Everything that must come has come, or was told as dropped; no handle hangs. */
+bool sim_subscribers_are_settled(struct sim_subscribers *self);
+
+/** The servers have exactly the subscriptions that there are members for. */
+bool sim_subscribers_agree(struct sim_subscribers *self);
+
+/** The cluster is stopped: check what is left, and free it. */
+void sim_subscribers_end(struct sim_subscribers *self);
+
+#endif
