@@ -329,6 +329,13 @@ static void execute_all(struct rlt_cluster *cluster)
 
 void rlt_cluster_run(struct rlt_cluster *cluster, uint64_t now_ns)
 {
+    /* In this order: see rlt_sender_look(). */
+    for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
+        struct rlt_sender *sender = &cluster->connections[i].sender;
+        if (!rlt_sender_is_busy(sender)) {
+            rlt_sender_look(sender);
+        }
+    }
     execute_all(cluster);
     for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
         rlt_connection_run(&cluster->connections[i], now_ns);

@@ -49,9 +49,9 @@ static struct rlt_lane *own_lane(struct rlt_sender *sender, int lane)
 static bool peek(struct rlt_sender *sender, int lane, size_t limit, struct rlt_lane_chunk *chunk)
 {
     if (lane == SHARED) {
-        return rlt_shared_lane_peek(&sender->queue->shared, limit, chunk);
+        return rlt_shared_lane_peek_until(&sender->queue->shared, sender->seen_slot, limit, chunk);
     }
-    return rlt_lane_peek(own_lane(sender, lane), limit, chunk);
+    return rlt_lane_peek_until(own_lane(sender, lane), sender->seen[lane], limit, chunk);
 }
 
 static void move_cursor(struct rlt_sender *sender, int lane, struct rlt_lane_mark mark)
@@ -154,9 +154,23 @@ static size_t gather_lane(struct rlt_sender *sender, int lane, size_t limit)
     return chunk.len;
 }
 
+void rlt_sender_look(struct rlt_sender *sender)
+{
+    sender->looked = true;
+    sender->seen_lanes = rlt_wire_queue_used(sender->queue);
+    for (uint32_t i = 0; i < sender->seen_lanes; i++) {
+        sender->seen[i] = rlt_lane_tail(own_lane(sender, (int)i));
+    }
+    sender->seen_slot = rlt_shared_lane_tail_slot(&sender->queue->shared);
+}
+
 static void gather_lanes(struct rlt_sender *sender)
 {
-    uint32_t lanes = rlt_wire_queue_used(sender->queue);
+    if (!sender->looked) {
+        rlt_sender_look(sender);
+    }
+    sender->looked = false;
+    uint32_t lanes = sender->seen_lanes;
     bool has_shared = !rlt_shared_lane_is_empty(&sender->queue->shared);
     uint32_t turns = lanes + (has_shared ? 1 : 0);
     size_t budget = RLT_SENDER_BATCH_BYTES;

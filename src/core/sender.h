@@ -65,6 +65,12 @@ struct rlt_sender {
     size_t span_progress; /* bytes taken of the next one */
     uint32_t lane_turn;   /* which lane is first in the next batch */
 
+    /* What rlt_sender_look() saw; valid while `looked`. */
+    bool looked;
+    uint32_t seen_lanes;
+    struct rlt_lane_mark seen[RLT_WIRE_LANES];
+    uint64_t seen_slot; /* of the shared lane */
+
     /* Messages on this connection. */
     uint64_t sent;
     uint64_t confirmed;
@@ -100,7 +106,15 @@ void rlt_sender_set_payload_max(struct rlt_sender *sender, uint32_t payload_max)
 void rlt_sender_add_fence(struct rlt_sender *sender, struct rlt_fence_link *link);
 
 /**
- * Make the next batch, unless one is in flight. `with_lanes`: published messages may go too.
+ * Note what is in the lanes now: the next batch takes no more. A thread that gives a command and
+ * then publishes relies on it: the event thread looks first, then carries out commands, then makes
+ * the batch, so no message overtakes a subscription that its own thread made before.
+ */
+void rlt_sender_look(struct rlt_sender *sender);
+
+/**
+ * Make the next batch, unless one is in flight. Takes what rlt_sender_look() saw, or what is there
+ * if that was not called since the last batch. `with_lanes`: published messages may go too.
  *
  * Returns: the number of spans in sender->spans to send; 0 if there is nothing to send or a batch
  *          is in flight.

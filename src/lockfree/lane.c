@@ -102,8 +102,13 @@ static struct rlt_lane_mark cut(struct rlt_lane *lane, size_t limit, struct rlt_
 
 bool rlt_lane_peek(struct rlt_lane *lane, size_t limit, struct rlt_lane_chunk *chunk)
 {
-    struct rlt_lane_mark end = rlt_lane_tail(lane);
-    if (end.position == lane->cursor.position) {
+    return rlt_lane_peek_until(lane, rlt_lane_tail(lane), limit, chunk);
+}
+
+bool rlt_lane_peek_until(struct rlt_lane *lane, struct rlt_lane_mark end, size_t limit,
+                         struct rlt_lane_chunk *chunk)
+{
+    if (end.position <= lane->cursor.position) {
         return false;
     }
     uint64_t lap_size = lane->capacity;

@@ -189,6 +189,10 @@ static inline bool rlt_lane_is_empty(struct rlt_lane *lane)
  */
 bool rlt_lane_peek(struct rlt_lane *lane, size_t limit, struct rlt_lane_chunk *chunk);
 
+/** As rlt_lane_peek(), but not behind `end`, an earlier rlt_lane_tail(). Threads: the consumer. */
+bool rlt_lane_peek_until(struct rlt_lane *lane, struct rlt_lane_mark end, size_t limit,
+                         struct rlt_lane_chunk *chunk);
+
 /** Move the cursor behind a peeked chunk, or back to the start of an unreleased one. */
 static inline void rlt_lane_advance(struct rlt_lane *lane, struct rlt_lane_mark mark)
 {

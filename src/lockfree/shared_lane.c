@@ -117,8 +117,9 @@ void rlt_shared_lane_commit(struct rlt_shared_lane *lane, const struct rlt_share
 
 uint64_t rlt_shared_lane_tail_slot(struct rlt_shared_lane *lane)
 {
-    /* Relaxed: what a flusher published before is visible through the command queue. */
-    uint64_t claimed = atomic_load_explicit(&lane->claimed, memory_order_relaxed);
+    /* Acquire: partner of the release in claim: what a claimer did before its claim, such as
+     * giving a command, is visible. */
+    uint64_t claimed = atomic_load_explicit(&lane->claimed, memory_order_acquire);
     return widen(claimed >> POSITION_BITS, lane->cursor.count, SLOT_MASK);
 }
 
@@ -141,13 +142,19 @@ bool rlt_shared_lane_is_empty(struct rlt_shared_lane *lane)
 
 bool rlt_shared_lane_peek(struct rlt_shared_lane *lane, size_t limit, struct rlt_lane_chunk *chunk)
 {
-    if (rlt_shared_lane_is_empty(lane)) {
+    return rlt_shared_lane_peek_until(lane, UINT64_MAX, limit, chunk);
+}
+
+bool rlt_shared_lane_peek_until(struct rlt_shared_lane *lane, uint64_t slot_end, size_t limit,
+                                struct rlt_lane_chunk *chunk)
+{
+    if (lane->cursor.count >= slot_end || rlt_shared_lane_is_empty(lane)) {
         return false;
     }
     size_t first_len = committed_len(lane, lane->cursor.count);
     lane->cursor.position += gap_before(lane, lane->cursor.position, first_len);
     struct rlt_lane_mark end = {lane->cursor.position + first_len, lane->cursor.count + 1};
-    for (;;) {
+    while (end.count < slot_end) {
         size_t len = committed_len(lane, end.count);
         bool fits = len != 0 && end.position + len - lane->cursor.position <= limit;
         /* Offset 0 is behind the end of the ring: not contiguous with what came before. */

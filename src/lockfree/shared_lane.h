@@ -99,6 +99,10 @@ bool rlt_shared_lane_is_empty(struct rlt_shared_lane *lane);
 /** As rlt_lane_peek(), cut at any frame. Threads: the consumer. */
 bool rlt_shared_lane_peek(struct rlt_shared_lane *lane, size_t limit, struct rlt_lane_chunk *chunk);
 
+/** As rlt_shared_lane_peek(), but only slots before `slot_end`. Threads: the consumer. */
+bool rlt_shared_lane_peek_until(struct rlt_shared_lane *lane, uint64_t slot_end, size_t limit,
+                                struct rlt_lane_chunk *chunk);
+
 /** Move the cursor behind a peeked chunk, or back to an unreleased frame. Threads: consumer. */
 static inline void rlt_shared_lane_advance(struct rlt_shared_lane *lane, struct rlt_lane_mark mark)
 {
