@@ -341,6 +341,7 @@ void rlt_cluster_run(struct rlt_cluster *cluster, uint64_t now_ns)
         rlt_connection_run(&cluster->connections[i], now_ns);
     }
     publish_dirty(cluster);
+    rlt_slab_pool_collect(&cluster->slabs);
     rlt_counter_set(&cluster->metrics.slabs_in_use, rlt_slab_pool_in_use(&cluster->slabs));
 }
 

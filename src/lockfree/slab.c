@@ -92,8 +92,11 @@ void rlt_slab_pool_fini(struct rlt_slab_pool *pool)
     }
 }
 
-static void collect(struct rlt_slab_pool *pool)
+void rlt_slab_pool_collect(struct rlt_slab_pool *pool)
 {
+    if (rlt_stack_is_empty(&pool->returned)) {
+        return;
+    }
     struct rlt_stack_node *node = rlt_stack_take(&pool->returned);
     while (node != NULL) {
         struct rlt_slab *slab = rlt_container_of(node, struct rlt_slab, returned);
@@ -104,7 +107,7 @@ static void collect(struct rlt_slab_pool *pool)
 
 struct rlt_slab *rlt_slab_acquire(struct rlt_slab_pool *pool)
 {
-    collect(pool);
+    rlt_slab_pool_collect(pool);
     for (uint32_t word = 0; word * 64 < pool->slab_count; word++) {
         if (pool->free_bits[word] != 0) {
             uint32_t index = word * 64 + (uint32_t)__builtin_ctzll(pool->free_bits[word]);
@@ -118,7 +121,7 @@ struct rlt_slab *rlt_slab_acquire(struct rlt_slab_pool *pool)
 struct rlt_slab *rlt_slab_acquire_run(struct rlt_slab_pool *pool, size_t bytes)
 {
     RLT_ASSERT(bytes <= rlt_slab_run_max(pool));
-    collect(pool);
+    rlt_slab_pool_collect(pool);
     size_t total = bytes + sizeof(struct rlt_slab);
     uint32_t length = (uint32_t)((total + pool->slab_bytes - 1) / pool->slab_bytes);
     uint32_t found = 0;

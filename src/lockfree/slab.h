@@ -117,6 +117,9 @@ void rlt_slab_rewind(struct rlt_slab *slab);
 /** Release `count` references. Threads: any thread. */
 void rlt_slab_release(struct rlt_slab *slab, int64_t count);
 
+/** Take back the slabs that consumers have returned. Acquiring does it too. */
+void rlt_slab_pool_collect(struct rlt_slab_pool *pool);
+
 /** Slabs that are in use now, returned ones that the event thread has not seen included. */
 static inline uint32_t rlt_slab_pool_in_use(const struct rlt_slab_pool *pool)
 {
