@@ -27,7 +27,7 @@ static struct rlt_handle *find_handle(const struct roulette_subscriber *subscrib
         return NULL;
     }
     const struct rlt_handle_slot *slot = &subscriber->slots[index];
-    bool live = slot->handle != NULL && slot->generation == value >> INDEX_BITS;
+    bool live = slot->handle != NULL && slot->serial == value >> INDEX_BITS;
     return live && !slot->handle->over ? slot->handle : NULL;
 }
 
@@ -50,7 +50,16 @@ static int grow_slots(struct roulette_subscriber *subscriber)
     return 0;
 }
 
-/* Put a handle into a slot; its index and generation are its public name. */
+/* 40 bits: a million subscriptions a second for 12 days. */
+static uint64_t next_serial(void)
+{
+    static _Atomic(uint64_t) last;
+    /* Relaxed: only uniqueness counts. */
+    uint64_t serial = atomic_fetch_add_explicit(&last, 1, memory_order_relaxed);
+    return serial & (UINT64_MAX >> INDEX_BITS);
+}
+
+/* Put a handle into a slot; its index and serial number are its public name. */
 static int add_handle(struct roulette_subscriber *subscriber, struct rlt_handle *handle)
 {
     if (subscriber->slot_free == subscriber->slot_count) {
@@ -67,7 +76,8 @@ static int add_handle(struct roulette_subscriber *subscriber, struct rlt_handle 
     struct rlt_handle_slot *slot = &subscriber->slots[handle->index];
     subscriber->slot_free = slot->free_next;
     slot->handle = handle;
-    uint64_t name = ((uint64_t)slot->generation << INDEX_BITS) | (handle->index + 1);
+    slot->serial = next_serial();
+    uint64_t name = (slot->serial << INDEX_BITS) | (handle->index + 1);
     handle->name = (roulette_subscription *)(uintptr_t)name;
     subscriber->handle_count++;
     return 0;
@@ -78,7 +88,6 @@ static void free_handle(struct rlt_handle *handle)
     struct roulette_subscriber *subscriber = handle->subscriber;
     struct rlt_handle_slot *slot = &subscriber->slots[handle->index];
     slot->handle = NULL;
-    slot->generation++;
     slot->free_next = subscriber->slot_free;
     subscriber->slot_free = handle->index;
     subscriber->handle_count--;

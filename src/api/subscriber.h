@@ -17,8 +17,8 @@
 
 /**
  * One subscription of one subscriber, with a member on each cluster it needs. The public handle
- * is not its address but its index and the index's generation, so that a handle that is over is
- * recognised.
+ * is not its address but its index and a serial number of its own in the process, so that a
+ * handle that is over, or another subscriber's, is recognised.
  *
  * Owner: the subscriber's owner thread, except the members (core/mailbox.h).
  */
@@ -38,7 +38,7 @@ struct rlt_handle {
 
 struct rlt_handle_slot {
     struct rlt_handle *handle; /* NULL: free */
-    uint32_t generation;
+    uint64_t serial;           /* of `handle` */
     uint32_t free_next;
 };
 
