@@ -495,8 +495,9 @@ int roulette_subscriber_fd(const roulette_subscriber *subscriber);
  * subscribed on every cluster. Any number of subscribers of one topic in a client cost the
  * server one subscription and the network one copy.
  *
- * Returns before the server knows: a message that the same thread publishes afterwards arrives,
- * for one that others publish, roulette_flush() first.
+ * Returns before the server knows: a message that the same thread publishes afterwards arrives;
+ * for one that others publish, and for a wildcard with a pool_size above 1, whose messages may
+ * take another connection than the subscription, roulette_flush() first.
  *
  * `user_data` comes back in each message. `subscription` may be NULL.
  *
