@@ -28,10 +28,11 @@ enum {
     PAYLOAD_MAX = 1024,
     RING_SLOTS = 32768,
     /* Accepted and not received at most: fewer than a ring holds even if one subscriber gets all
-     * of them, and in bytes less than pinned_bytes and than the 64 MiB at which a server cuts a
-     * slow consumer. */
-    WINDOW = 24576,
-    CREDITS = 256, /* taken at once by a publisher */
+     * of them. They are 9 MB; a server cuts a slow consumer at 64 MiB. Where one subscriber sleeps
+     * and the others go on, each of its messages pins a slab with those of all four, so 50 MB. */
+    WINDOW = 16384,
+    SLAB_COUNT = 512, /* half of them, 64 MiB, is what a subscriber may pin */
+    CREDITS = 256,    /* taken at once by a publisher */
     BATCH = 256,
     QUEUE_BYTES_MIN = 16 * 65536,
     SLAB_BYTES_MIN = 131072,
@@ -343,12 +344,13 @@ Test(delivery, all_that_is_accepted_arrives_in_order_and_unchanged)
     struct fleet fleet;
     fleet_start(&fleet, SERVERS);
     struct roulette_options options = fleet_options(&fleet);
+    options.slab_count = SLAB_COUNT;
     const char *messages = getenv("RLT_MESSAGES");
     run_exam(&options, messages != NULL ? strtoull(messages, NULL, 10) : SCALED(10000000, 300000));
     fleet_stop(&fleet);
 }
 
-/* Queues that are full all the time, slabs that are cut often, topics on several connections. */
+/* Queues that are full all the time, small slabs, topics on several connections. */
 Test(delivery, so_it_does_with_little_memory_and_a_pool)
 {
     struct fleet fleet;
@@ -358,7 +360,7 @@ Test(delivery, so_it_does_with_little_memory_and_a_pool)
     options.pool_size = 3;
     options.queue_bytes = QUEUE_BYTES_MIN;
     options.slab_bytes = SLAB_BYTES_MIN;
-    options.slab_count = 512;
+    options.slab_count = 1024;
     run_exam(&options, SCALED(500000, 100000));
     fleet_stop(&fleet);
 }
