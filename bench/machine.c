@@ -5,6 +5,7 @@
 #include <roulette.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
 
@@ -34,6 +35,8 @@ void machine_describe(struct machine *machine)
     (void)snprintf(machine->kernel, sizeof(machine->kernel), "%s %s %s", name.sysname, name.release,
                    name.machine);
     machine->cores = sched_getaffinity(0, sizeof(cores), &cores) == 0 ? CPU_COUNT(&cores) : 0;
+    machine->load = 0;
+    (void)getloadavg(&machine->load, 1);
     machine->compiler = BENCH_COMPILER;
     machine->flags = BENCH_FLAGS;
     machine->roulette = roulette_version();

@@ -8,7 +8,8 @@
 struct machine {
     char cpu[128];
     char kernel[256];
-    long cores; /* that this process may use */
+    long cores;  /* that this process may use */
+    double load; /* average of the last minute: others that are busy disturb the figures */
     const char *compiler;
     const char *flags;
     const char *roulette; /* versions */

@@ -104,6 +104,7 @@ static void measure_publish(const struct peer *peer, void *client, uint32_t thre
     peer->flush(client);
     fill(sample, start, look());
     sample->messages = crew.messages * crew.threads;
+    sample->published_in_all = (crew.warm_up + crew.messages) * crew.threads;
     for (uint32_t i = 0; i < crew.threads; i++) {
         (void)pthread_join(crew.ids[i], NULL);
     }

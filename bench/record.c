@@ -35,10 +35,11 @@ struct record *record_open(const char *path, const struct machine *machine)
     struct tm parts;
     (void)strftime(now, sizeof(now), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&seconds, &parts));
     write_line(record,
-               json_pack("{s:s, s:s, s:s, s:I, s:s, s:s, s:s, s:s, s:s}", "type", "machine", "time",
-                         now, "cpu", machine->cpu, "cores", (json_int_t)machine->cores, "kernel",
-                         machine->kernel, "compiler", machine->compiler, "flags", machine->flags,
-                         "roulette", machine->roulette, "libnats", machine->libnats));
+               json_pack("{s:s, s:s, s:s, s:I, s:f, s:s, s:s, s:s, s:s, s:s}", "type", "machine",
+                         "time", now, "cpu", machine->cpu, "cores", (json_int_t)machine->cores,
+                         "load", machine->load, "kernel", machine->kernel, "compiler",
+                         machine->compiler, "flags", machine->flags, "roulette", machine->roulette,
+                         "libnats", machine->libnats));
     return record;
 }
 

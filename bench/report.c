@@ -5,7 +5,8 @@
 
 void report_head(const struct machine *machine, uint32_t rounds, double seconds)
 {
-    printf("machine   %s, %ld cores\n", machine->cpu, machine->cores);
+    printf("machine   %s, %ld cores, load %.1f before\n", machine->cpu, machine->cores,
+           machine->load);
     printf("kernel    %s\n", machine->kernel);
     printf("compiler  %s, %s\n", machine->compiler, machine->flags);
     printf("versions  roulette %s, libnats %s\n", machine->roulette, machine->libnats);

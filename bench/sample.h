@@ -10,8 +10,9 @@
 
 /** The client's process, in the measured window only. */
 struct sample {
-    uint64_t messages; /* published, or received */
-    uint64_t dropped;  /* not received, because the client dropped them */
+    uint64_t messages;         /* published, or received */
+    uint64_t published_in_all; /* warm-up included; WORKLOAD_PUBLISH only */
+    uint64_t dropped;          /* not received, because the client dropped them */
     double seconds;
     double cpu_seconds; /* user and system */
     uint64_t switches;  /* context switches, voluntary or not */

@@ -17,8 +17,8 @@
 #include "support/net.h"
 
 #define TRIAL_MS 60000
-/* Bytes of CONNECT, PING and SUB lines at most. */
-#define HANDSHAKE_BYTES 4096
+/* Bytes of CONNECT and PING lines at most. */
+#define HANDSHAKE_BYTES 1024
 
 /* The sample, if the process ended well and in time. */
 static bool collect(pid_t pid, int from_child, struct sample *sample)
@@ -63,15 +63,18 @@ static bool run_client(const struct peer *peer, const struct workload *workload,
     return good;
 }
 
-/* Whether the null server saw as many bytes as the client says to have published. */
-static bool is_complete(const struct workload *workload, uint64_t messages,
-                        const struct server_account *account)
+/* Whether the null server tells of the connection, and saw as many bytes as were published. */
+static bool is_complete(struct bench_server *server, const struct workload *workload,
+                        const struct sample *sample, struct server_account *account)
 {
-    if (workload->kind != WORKLOAD_PUBLISH) {
-        return true;
+    if (!server_account(server, account)) {
+        fprintf(stderr, "bench: the null server did not see the connection end\n");
+        return false;
     }
-    uint64_t bytes = messages * workload_publish_frame_len(PEER_TOPIC, workload->payload_len);
-    if (account->received_bytes >= bytes && account->received_bytes < bytes + HANDSHAKE_BYTES) {
+    uint64_t frame_len = workload_publish_frame_len(PEER_TOPIC, workload->payload_len);
+    uint64_t bytes = sample->published_in_all * frame_len;
+    if (workload->kind != WORKLOAD_PUBLISH ||
+        (account->received_bytes >= bytes && account->received_bytes < bytes + HANDSHAKE_BYTES)) {
         return true;
     }
     fprintf(stderr, "bench: the server received %" PRIu64 " bytes, %" PRIu64 " were published\n",
@@ -83,16 +86,13 @@ bool trial_run(const struct peer *peer, const struct workload *workload, uint64_
                struct trial *trial)
 {
     memset(trial, 0, sizeof(*trial));
-    /* Threads take equal shares. */
-    uint32_t threads = workload->threads != 0 ? workload->threads : 1;
-    uint64_t total = messages / threads * threads;
-    uint64_t all = total + measure_warm_up(total) / threads * threads;
-    struct bench_server *server = server_start(workload, messages + measure_warm_up(messages));
+    uint64_t all = messages + measure_warm_up(messages);
+    struct bench_server *server = server_start(workload, all);
     bool good = run_client(peer, workload, server_port(server), messages, &trial->sample);
-    struct server_account account;
-    if (good && server_account(server, &account)) {
-        good = is_complete(workload, all, &account);
-        trial->server_cpu_ns = (double)account.cpu_ns / (double)all;
+    if (good && workload->server == SERVER_NULL) {
+        struct server_account account;
+        good = is_complete(server, workload, &trial->sample, &account);
+        trial->server_cpu_ns = good ? (double)account.cpu_ns / (double)all : 0;
     }
     server_stop(server);
     return good;

@@ -14,7 +14,7 @@
 
 struct trial {
     struct sample sample;
-    double server_cpu_ns; /* of a null server, for each message, warm-up included; or 0 */
+    double server_cpu_ns; /* of a null server, for each message with the warm-up; or 0 */
 };
 
 /**
