@@ -266,6 +266,8 @@ static void release_unreleased(struct roulette_subscriber *subscriber)
             uint32_t released =
                 atomic_load_explicit(&mailbox->released[slab], memory_order_relaxed);
             uint32_t held = mailbox->issued[slab] - released;
+            /* More released than received: a struct was copied and both were released. */
+            RLT_ASSERT(held <= INT32_MAX);
             if (held != 0) {
                 rlt_slab_release(rlt_slab_at(pool, slab), held);
             }

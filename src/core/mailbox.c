@@ -45,6 +45,8 @@ static uint64_t pinned(const struct rlt_mailbox *mailbox)
     uint64_t slabs = 0;
     for (uint32_t i = 0; i < mailbox->slab_indexes; i++) {
         uint32_t released = atomic_load_explicit(&mailbox->released[i], memory_order_relaxed);
+        /* The user released a message twice, through a copy of its struct. */
+        RLT_ASSERT(mailbox->issued[i] - released <= INT32_MAX);
         slabs += mailbox->issued[i] != released ? mailbox->lengths[i] : 0;
     }
     return slabs;
