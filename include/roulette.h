@@ -101,7 +101,9 @@ const char *roulette_version(void);
     X(ESYSTEM, -21, "the operating system refused a resource")                         \
     X(ENOTSUP, -22, "this is not supported by the server or this build")               \
     X(EBUSY, -23, "too many requests of this kind are in progress")                    \
-    X(ETLS, -24, "the TLS handshake failed or was refused")
+    X(ETLS, -24, "the TLS handshake failed or was refused")                            \
+    X(EROLE, -25, "the client's role does not allow this")                             \
+    X(EFORKED, -26, "the client belongs to the parent process")
 
 enum roulette_error {
 #define ROULETTE_ERROR_ENUM(name, value, text) ROULETTE_##name = (value),
@@ -167,6 +169,22 @@ enum roulette_restart {
     ROULETTE_RESTART_PERMANENT = 1,
 };
 
+/** What a client is for. */
+enum roulette_role {
+    ROULETTE_ROLE_BOTH = 0,
+    ROULETTE_ROLE_PUBLISHER = 1,  /**< subscribing is ROULETTE_EROLE */
+    ROULETTE_ROLE_SUBSCRIBER = 2, /**< publishing is ROULETTE_EROLE */
+};
+
+/** What becomes of messages that were sent and not confirmed when a connection is lost. */
+enum roulette_guarantee {
+    /** They are in doubt: never sent again, so the server gets no message twice. */
+    ROULETTE_AT_MOST_ONCE = 0,
+    /** They stay in the queue until a PONG covers them and are sent again: none is lost on the
+     *  way to the server, some may arrive twice. */
+    ROULETTE_AT_LEAST_ONCE = 1,
+};
+
 enum roulette_log_level {
     ROULETTE_LOG_ERROR = 0,
     ROULETTE_LOG_WARNING = 1,
@@ -190,8 +208,8 @@ struct roulette_options {
 
     /**
      * Required. A comma-separated list, one entry for each cluster: `host`, `host:port`,
-     * `[v6]:port`, `nats://user:password@host:port` or `nats://token@host:port`. Port 4222 if
-     * none is given. The order counts: it is the clusters' numbering.
+     * `[v6]:port`, `nats://user:password@host:port` or `nats://token@host:port`; `tls://` for TLS.
+     * Port 4222 if none is given. The order counts: it is the clusters' numbering.
      */
     const char *servers;
     enum roulette_ring ring; /**< native */
@@ -229,6 +247,27 @@ struct roulette_options {
     roulette_log_fn *log; /**< NULL: silent */
     void *log_context;
     enum roulette_log_level log_level; /**< ROULETTE_LOG_WARNING */
+
+    enum roulette_role role;           /**< both */
+    enum roulette_guarantee guarantee; /**< at most once */
+
+    /**
+     * TLS (1.2 or newer) on every cluster; a server written as `tls://` has it anyway. With TLS
+     * nothing is ever sent in clear, whatever a server says. 0
+     */
+    uint8_t tls;
+    uint8_t tls_verify; /**< check the certificate and its host name; 1. 0 is logged: insecure */
+    uint8_t tls_handshake_first; /**< before INFO, as servers from 2.10.4 on can be set up; 0 */
+    const char *tls_ca_file;     /**< PEM; NULL: tls_ca_path, or the system's CAs */
+    const char *tls_ca_path;     /**< a folder made by `openssl rehash`; NULL */
+    const char *tls_cert_file;   /**< PEM: our certificate, then its chain; NULL */
+    const char *tls_key_file;    /**< PEM, not encrypted; goes with tls_cert_file; NULL */
+    const char *tls_server_name; /**< that the certificate must have; NULL: the server's host */
+
+    /** A ".creds" file (JWT and seed), read anew for each connection; NULL */
+    const char *credentials_file;
+    /** The seed of a user's nkey ("SU…"); NULL. Not together with credentials_file. */
+    const char *nkey_seed;
 };
 
 /**
@@ -300,6 +339,7 @@ struct roulette_stats {
     uint32_t connected;          /**< connections that are established now */
     int32_t last_error;          /**< why the last connection ended or attempt failed; 0: none */
     const char *backend;         /**< "io_uring" */
+    uint64_t suppressed;         /**< second copies dropped while moving off a lame duck */
 };
 
 /* ---- Client ------------------------------------------------------------------------------- */
@@ -377,7 +417,8 @@ int roulette_flush(roulette_client *client, int timeout_ms, struct roulette_ledg
  *          first publish. Not from a signal handler.
  * Returns: 0; ROULETTE_EAGAIN (the queue is full: wait, or use roulette_publish_wait());
  *          ROULETTE_ETOPIC, ROULETTE_EWILDCARD, ROULETTE_EPAYLOAD, ROULETTE_EINVAL (correct the
- *          call); ROULETTE_ECLOSED; ROULETTE_ENOMEM.
+ *          call); ROULETTE_EUNREACHABLE (max_retry attempts have failed; it goes on trying);
+ *          ROULETTE_EROLE; ROULETTE_ECLOSED; ROULETTE_ENOMEM.
  */
 int roulette_publish(roulette_client *client, const char *topic, size_t topic_len,
                      const void *payload, size_t payload_len);
@@ -474,6 +515,18 @@ int roulette_subscriber_open(roulette_client *client,
                              roulette_subscriber **subscriber);
 
 /**
+ * End all subscriptions of a subscriber without losing what is on its way: the servers are told
+ * first, what they had sent by then arrives, and behind it a ROULETTE_KIND_ENDED (error 0) for
+ * each subscription.
+ *
+ * Threads: the owner thread. Waits for the servers, at most `timeout_ms`. What arrives meanwhile
+ *          waits in the subscriber's rings, up to their bound.
+ * Returns: 0; ROULETTE_ETIMEDOUT, ROULETTE_EDISCONNECTED (messages on their way may be missing);
+ *          ROULETTE_ECLOSED, ROULETTE_EINVAL, ROULETTE_ENOMEM. The subscriptions end in any case.
+ */
+int roulette_subscriber_drain(roulette_subscriber *subscriber, int timeout_ms);
+
+/**
  * End all subscriptions of a subscriber and the subscriber. Entries received and not released
  * become invalid: release them first. NULL is allowed.
  *
@@ -505,10 +558,48 @@ int roulette_subscriber_fd(const roulette_subscriber *subscriber);
  *            receive that follows ROULETTE_KIND_ENDED, or with the subscriber.
  * Threads:   the owner thread. Allocates; does not block.
  * Returns:   0; ROULETTE_EEXIST (already subscribed; `*subscription` is set to the existing
- *            handle); ROULETTE_ETOPIC, ROULETTE_EINVAL, ROULETTE_ECLOSED, ROULETTE_ENOMEM.
+ *            handle); ROULETTE_ETOPIC, ROULETTE_EINVAL, ROULETTE_ECLOSED, ROULETTE_EROLE,
+ *            ROULETTE_ENOMEM.
  */
 int roulette_subscribe(roulette_subscriber *subscriber, const char *topic, size_t topic_len,
                        void *user_data, roulette_subscription **subscription);
+
+/** How to subscribe. Fill with roulette_subscription_options_init(). Grows only at the end. */
+struct roulette_subscription_options {
+    size_t size;
+    void *user_data; /**< comes back in each message */
+    /**
+     * NULL, or the name of a queue group: of all its members, wherever they are, one receives
+     * each message. With a wildcard, the group exists on every cluster; still one member
+     * receives each message.
+     */
+    const char *queue_group;
+    /** 0, or after how many messages the subscription ends (with ROULETTE_KIND_ENDED, error 0).
+     *  Counted by the client, over all clusters and reconnects. */
+    uint64_t max_messages;
+    /** Not 0: return when the servers know of it, at the latest after this time; negative: no
+     *  deadline. 0: return at once. */
+    int timeout_ms;
+};
+
+void roulette_subscription_options_init_sized(struct roulette_subscription_options *options,
+                                              size_t size);
+#define roulette_subscription_options_init(options)     \
+    roulette_subscription_options_init_sized((options), \
+                                             sizeof(struct roulette_subscription_options))
+
+/**
+ * As roulette_subscribe(), with options.
+ *
+ * Threads: the owner thread. Allocates; blocks only if options->timeout_ms is not 0.
+ * Returns: as roulette_subscribe() (the same topic in another queue group is another
+ *          subscription), and when waiting ROULETTE_ETIMEDOUT, ROULETTE_EDISCONNECTED,
+ *          ROULETTE_EPERMISSION or ROULETTE_ESERVER (refused by the server). When it fails,
+ *          nothing stays subscribed.
+ */
+int roulette_subscribe_with(roulette_subscriber *subscriber, const char *topic, size_t topic_len,
+                            const struct roulette_subscription_options *options,
+                            roulette_subscription **subscription);
 
 /**
  * End a subscription by its handle. Nothing of it is received afterwards.
@@ -518,7 +609,10 @@ int roulette_subscribe(roulette_subscriber *subscriber, const char *topic, size_
  */
 int roulette_unsubscribe(roulette_subscriber *subscriber, roulette_subscription *subscription);
 
-/** End a subscription by its topic. As roulette_unsubscribe(). */
+/**
+ * End a subscription by its topic. As roulette_unsubscribe(). A subscription in a queue group is
+ * ended by its handle.
+ */
 int roulette_unsubscribe_topic(roulette_subscriber *subscriber, const char *topic,
                                size_t topic_len);
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "api/options.h"
-#include "api/producer.h"
+#include "api/registry.h"
 #include "api/subscriber.h"
 #include "base/assert.h"
 #include "base/error.h"
@@ -60,7 +60,7 @@ static void await_stopped(roulette_client *client)
 {
     uint32_t state;
     /* Acquire: what the event threads wrote. */
-    while ((state = atomic_load_explicit(&client->state, memory_order_acquire)) !=
+    while ((state = atomic_load_explicit(&client->state, memory_order_acquire)) <
            RLT_CLIENT_STOPPED) {
         (void)rlt_park_wait(&client->state, state, RLT_NEVER);
     }
@@ -74,11 +74,14 @@ void rlt_client_acquire(roulette_client *client)
 
 static void destroy(roulette_client *client)
 {
-    rlt_producer_unregister(client);
+    rlt_registry_remove(client);
     for (size_t i = 0; i < client->cluster_count; i++) {
         rlt_shard_fini(&client->shards[i]);
     }
     rlt_ring_destroy(client->ring);
+    rlt_tls_context_destroy(client->tls);
+    rlt_signer_fini(&client->signer);
+    rlt_memory_free(client->credentials_file);
     rlt_addresses_free(client->addresses, client->cluster_count);
     rlt_memory_free(client->texts);
     (void)pthread_mutex_destroy(&client->subscribers_lock);
@@ -95,6 +98,20 @@ void rlt_client_release(roulette_client *client)
     }
 }
 
+static void stop_shards(roulette_client *client)
+{
+    for (size_t i = 0; i < client->cluster_count; i++) {
+        rlt_shard_stop(&client->shards[i]);
+    }
+    for (size_t i = 0; i < client->cluster_count; i++) {
+        rlt_shard_join(&client->shards[i]);
+    }
+    /* Release: publishes what the event threads wrote. */
+    atomic_store_explicit(&client->state, RLT_CLIENT_STOPPED, memory_order_release);
+    rlt_park_wake(&client->state);
+    rlt_subscribers_wake(client);
+}
+
 /* ---- Open --------------------------------------------------------------------------------- */
 
 static uint64_t next_id(void)
@@ -104,12 +121,39 @@ static uint64_t next_id(void)
     return atomic_fetch_add_explicit(&last, 1, memory_order_relaxed) + 1;
 }
 
+/* A dead path is given up when unanswered pings would be, whichever notices first. */
+static uint32_t user_timeout_ms(const struct rlt_config *config)
+{
+    uint64_t ms = config->ping_interval_ns / RLT_NS_PER_MS * config->max_ping_failure + 1000;
+    return (uint32_t)rlt_min_u64(ms, UINT32_MAX);
+}
+
+static int explain_start(int result, size_t index)
+{
+    if (result == ROULETTE_ENOTSUP) {
+        return rlt_error_set(result,
+                             "io_uring is not available (Linux 5.11 or newer is needed, and "
+                             "neither kernel.io_uring_disabled nor a container's seccomp "
+                             "profile may forbid it)");
+    }
+    return rlt_error_set(result,
+                         "the event thread of cluster %zu could not be started: %s (raise the "
+                         "limits of descriptors, threads or locked memory)",
+                         index, roulette_error_text(result));
+}
+
 static int start_shards(roulette_client *client, bool tcp_nodelay)
 {
     struct rlt_random random = {rlt_entropy_seed()};
+    struct rlt_shard_options options = {
+        .socket = {.tcp_nodelay = tcp_nodelay, .user_timeout_ms = user_timeout_ms(&client->config)},
+    };
     for (size_t i = 0; i < client->cluster_count; i++) {
+        bool tls = client->config.tls || client->addresses[i].tls;
+        options.tls = tls ? client->tls : NULL;
+        options.seed = rlt_random_next(&random);
         int result = rlt_shard_start(&client->shards[i], &client->config, &client->addresses[i],
-                                     (uint32_t)i, tcp_nodelay, rlt_random_next(&random));
+                                     (uint32_t)i, &options);
         if (result == 0) {
             continue;
         }
@@ -117,16 +161,7 @@ static int start_shards(roulette_client *client, bool tcp_nodelay)
             rlt_shard_stop(&client->shards[j]);
             rlt_shard_join(&client->shards[j]);
         }
-        if (result == ROULETTE_ENOTSUP) {
-            return rlt_error_set(result,
-                                 "io_uring is not available (Linux 5.11 or newer is needed, and "
-                                 "neither kernel.io_uring_disabled nor a container's seccomp "
-                                 "profile may forbid it)");
-        }
-        return rlt_error_set(result,
-                             "the event thread of cluster %zu could not be started: %s (raise the "
-                             "limits of descriptors, threads or locked memory)",
-                             i, roulette_error_text(result));
+        return explain_start(result, i);
     }
     return 0;
 }
@@ -146,25 +181,91 @@ static roulette_client *allocate(size_t count)
     return client;
 }
 
-int roulette_open(const struct roulette_options *options, roulette_client **created)
+/* What proves who we are, if the options say so. */
+static int set_up_signer(roulette_client *client, const struct roulette_options *options)
 {
-    if (options == NULL || created == NULL) {
-        return rlt_error_set(ROULETTE_EINVAL, "options or client is NULL");
+    if (options->credentials_file == NULL && options->nkey_seed == NULL) {
+        return 0;
     }
-    struct rlt_config config;
-    char *texts;
-    int result = rlt_options_check(options, &config, &texts);
+    int result = rlt_signer_init(&client->signer, client->credentials_file, options->nkey_seed);
+    if (result == 0) {
+        client->config.authenticator = &client->signer.authenticator;
+    }
+    return result;
+}
+
+/* The TLS context, if any cluster is spoken to by TLS. */
+static int set_up_tls(roulette_client *client, const struct roulette_options *options)
+{
+    bool needed = options->tls != 0;
+    for (size_t i = 0; i < client->cluster_count; i++) {
+        needed = needed || client->addresses[i].tls;
+    }
+    if (!needed) {
+        return 0;
+    }
+    struct rlt_tls_options tls = {
+        .ca_file = options->tls_ca_file,
+        .ca_path = options->tls_ca_path,
+        .cert_file = options->tls_cert_file,
+        .key_file = options->tls_key_file,
+        .server_name = options->tls_server_name,
+        .verify = options->tls_verify != 0,
+    };
+    if (!tls.verify) {
+        rlt_log(&client->config.log, ROULETTE_LOG_WARNING,
+                "options.tls_verify is 0: anybody may pose as a server");
+    }
+    return rlt_tls_context_create(&tls, &client->tls);
+}
+
+/* Fill in an allocated client and start it. */
+static int set_up(roulette_client *client, const struct roulette_options *options)
+{
+    if (options->credentials_file != NULL) {
+        size_t len = strlen(options->credentials_file);
+        client->credentials_file = rlt_memory_copy_text(options->credentials_file, len);
+        if (client->credentials_file == NULL) {
+            return rlt_error_set_plain(ROULETTE_ENOMEM);
+        }
+    }
+    int result = set_up_signer(client, options);
+    if (result == 0) {
+        result = set_up_tls(client, options);
+    }
     if (result < 0) {
         return result;
     }
-    if (options->servers == NULL) {
-        rlt_memory_free(texts);
-        return rlt_error_set(ROULETTE_ESERVERS,
-                             "options.servers is NULL: give a list such as \"host1,host2:4222\"");
+    result = rlt_ring_create(options->ring, (uint32_t)client->cluster_count, &client->ring);
+    if (result < 0) {
+        return rlt_error_set_plain(result);
+    }
+    result = start_shards(client, options->tcp_nodelay != 0);
+    if (result == 0 && rlt_registry_add(client) < 0) {
+        stop_shards(client);
+        result = rlt_error_set_plain(ROULETTE_ENOMEM);
+    }
+    return result;
+}
+
+int roulette_open(const struct roulette_options *given, roulette_client **created)
+{
+    if (given == NULL || created == NULL) {
+        return rlt_error_set(ROULETTE_EINVAL, "options or client is NULL");
+    }
+    struct roulette_options options;
+    struct rlt_config config;
+    char *texts = NULL;
+    int result = rlt_options_complete(given, &options);
+    if (result == 0) {
+        result = rlt_options_check(&options, &config, &texts);
+    }
+    if (result < 0) {
+        return result;
     }
     struct rlt_address *addresses;
     size_t count;
-    result = rlt_addresses_parse(options->servers, &addresses, &count);
+    result = rlt_addresses_parse(options.servers, &addresses, &count);
     if (result < 0) {
         rlt_memory_free(texts);
         return result;
@@ -178,14 +279,11 @@ int roulette_open(const struct roulette_options *options, roulette_client **crea
     client->config = config;
     client->texts = texts;
     client->addresses = addresses;
-    result = rlt_ring_create(options->ring, (uint32_t)count, &client->ring);
-    result =
-        result < 0 ? rlt_error_set_plain(result) : start_shards(client, options->tcp_nodelay != 0);
+    result = set_up(client, &options);
     if (result < 0) {
         rlt_client_release(client);
         return result;
     }
-    rlt_producer_register(client);
     *created = client;
     return 0;
 }
@@ -220,11 +318,14 @@ static int await_fence(struct rlt_fence *fence, int timeout_ms)
     return 0;
 }
 
-static struct rlt_fence *submit_fence(roulette_client *client, enum rlt_command_kind kind)
+static struct rlt_fence *submit_fence(roulette_client *client, int cluster,
+                                      enum rlt_command_kind kind)
 {
-    struct rlt_fence *fence = rlt_fence_create((uint32_t)client->cluster_count, kind);
-    for (size_t i = 0; fence != NULL && i < client->cluster_count; i++) {
-        rlt_shard_submit(&client->shards[i], &fence->parts[i].command);
+    size_t first = cluster == RLT_ALL_CLUSTERS ? 0 : (size_t)cluster;
+    size_t count = cluster == RLT_ALL_CLUSTERS ? client->cluster_count : 1;
+    struct rlt_fence *fence = rlt_fence_create((uint32_t)count, kind);
+    for (size_t i = 0; fence != NULL && i < count; i++) {
+        rlt_shard_submit(&client->shards[first + i], &fence->parts[i].command);
     }
     return fence;
 }
@@ -234,7 +335,7 @@ void rlt_client_sync(roulette_client *client)
     struct rlt_fence *fence = NULL;
     while (fence == NULL && rlt_client_enter(client)) {
         /* Without memory for the fence there is nothing better than to try again. */
-        fence = submit_fence(client, RLT_COMMAND_SYNC);
+        fence = submit_fence(client, RLT_ALL_CLUSTERS, RLT_COMMAND_SYNC);
         rlt_client_leave(client);
     }
     if (fence != NULL) {
@@ -245,41 +346,33 @@ void rlt_client_sync(roulette_client *client)
     }
 }
 
+int rlt_client_fence(roulette_client *client, int cluster, int timeout_ms)
+{
+    if (!rlt_client_enter(client)) {
+        return rlt_client_gone(client);
+    }
+    struct rlt_fence *fence = submit_fence(client, cluster, RLT_COMMAND_FENCE);
+    rlt_client_leave(client);
+    if (fence == NULL) {
+        return ROULETTE_ENOMEM;
+    }
+    int result = await_fence(fence, timeout_ms);
+    rlt_fence_release(fence);
+    return result;
+}
+
 int roulette_flush(roulette_client *client, int timeout_ms, struct roulette_ledger *ledgers,
                    size_t count)
 {
     if (client == NULL) {
         return rlt_error_set(ROULETTE_EINVAL, "the client is NULL");
     }
-    if (!rlt_client_enter(client)) {
-        return rlt_error_set_plain(ROULETTE_ECLOSED);
-    }
-    struct rlt_fence *fence = submit_fence(client, RLT_COMMAND_FENCE);
-    rlt_client_leave(client);
-    if (fence == NULL) {
-        return rlt_error_set_plain(ROULETTE_ENOMEM);
-    }
-    int result = await_fence(fence, timeout_ms);
-    rlt_fence_release(fence);
+    int result = rlt_client_fence(client, RLT_ALL_CLUSTERS, timeout_ms);
     rlt_client_ledgers(client, ledgers, count);
     return result < 0 ? rlt_error_set_plain(result) : 0;
 }
 
 /* ---- Close -------------------------------------------------------------------------------- */
-
-static void stop_shards(roulette_client *client)
-{
-    for (size_t i = 0; i < client->cluster_count; i++) {
-        rlt_shard_stop(&client->shards[i]);
-    }
-    for (size_t i = 0; i < client->cluster_count; i++) {
-        rlt_shard_join(&client->shards[i]);
-    }
-    /* Release: publishes what the event threads wrote. */
-    atomic_store_explicit(&client->state, RLT_CLIENT_STOPPED, memory_order_release);
-    rlt_park_wake(&client->state);
-    rlt_subscribers_wake(client);
-}
 
 /* Messages that will not be confirmed any more. */
 static uint64_t count_unconfirmed(const roulette_client *client)
@@ -342,7 +435,7 @@ int roulette_close(roulette_client *client, int timeout_ms, struct roulette_ledg
     /* seq_cst: see rlt_client_enter(). */
     if (!atomic_compare_exchange_strong_explicit(&client->state, &state, RLT_CLIENT_CLOSING,
                                                  memory_order_seq_cst, memory_order_seq_cst)) {
-        return rlt_error_set_plain(ROULETTE_ECLOSED);
+        return rlt_error_set_plain(rlt_client_gone(client));
     }
     uint32_t entered;
     while ((entered = atomic_load_explicit(&client->entered, memory_order_seq_cst)) != 0) {

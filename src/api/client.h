@@ -14,6 +14,8 @@
 #include "core/config.h"
 #include "core/ring.h"
 #include "io/shard.h"
+#include "io/signer.h"
+#include "io/tls_context.h"
 #include "proto/address.h"
 #include "roulette.h"
 
@@ -21,6 +23,7 @@ enum rlt_client_state {
     RLT_CLIENT_OPEN = 0,
     RLT_CLIENT_CLOSING = 1, /* no new commands and publishes; the event threads still run */
     RLT_CLIENT_STOPPED = 2, /* the event threads have ended */
+    RLT_CLIENT_FORKED = 3,  /* this is a child process: the event threads are the parent's */
 };
 
 /**
@@ -34,7 +37,10 @@ struct roulette_client {
     struct rlt_address *addresses;
     size_t cluster_count;
     struct rlt_ring *ring;
-    char *texts; /* what config's strings point into */
+    char *texts;            /* what config's strings point into */
+    char *credentials_file; /* NULL: none */
+    struct rlt_signer signer;
+    struct rlt_tls_context *tls; /* NULL: no cluster needs it */
 
     /* Read by all at each call, written twice. Relaxed for publishers (a late view is accounted
      * for as discarded); seq_cst with `entered`: see rlt_client_enter(). */
@@ -65,10 +71,18 @@ struct rlt_place {
 bool rlt_client_enter(roulette_client *client);
 void rlt_client_leave(roulette_client *client);
 
-/** Whether the event threads have ended. Acquire: all they wrote is visible then. */
+/** Whether there are no event threads. Acquire: all they wrote is visible then. */
 static inline bool rlt_client_is_stopped(roulette_client *client)
 {
-    return atomic_load_explicit(&client->state, memory_order_acquire) == RLT_CLIENT_STOPPED;
+    return atomic_load_explicit(&client->state, memory_order_acquire) >= RLT_CLIENT_STOPPED;
+}
+
+/** What a call on a client that is not open returns: ROULETTE_ECLOSED or _EFORKED. */
+static inline int rlt_client_gone(const roulette_client *client)
+{
+    /* Relaxed: the state never leaves FORKED. */
+    uint32_t state = atomic_load_explicit(&client->state, memory_order_relaxed);
+    return state == RLT_CLIENT_FORKED ? ROULETTE_EFORKED : ROULETTE_ECLOSED;
 }
 
 void rlt_client_acquire(roulette_client *client);
@@ -89,6 +103,17 @@ static inline struct rlt_place rlt_client_place(const roulette_client *client, c
 /** Copy the ledgers of the first `count` clusters. */
 void rlt_client_ledgers(const roulette_client *client, struct roulette_ledger *ledgers,
                         size_t count);
+
+/** rlt_client_fence() on all of them. */
+#define RLT_ALL_CLUSTERS (-1)
+
+/**
+ * Wait until the servers of one cluster (or of all) have processed what was given to them before.
+ *
+ * Returns: 0; ROULETTE_ETIMEDOUT, ROULETTE_EDISCONNECTED, ROULETTE_ECLOSED, ROULETTE_EFORKED,
+ *          ROULETTE_ENOMEM.
+ */
+int rlt_client_fence(roulette_client *client, int cluster, int timeout_ms);
 
 /**
  * Wait until the event threads have carried out all commands given to them before, or have

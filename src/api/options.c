@@ -35,6 +35,9 @@ void roulette_options_init_sized(struct roulette_options *options, size_t size)
         .slab_bytes = (size_t)256 * 1024,
         .slab_count = 128,
         .log_level = ROULETTE_LOG_WARNING,
+        .role = ROULETTE_ROLE_BOTH,
+        .guarantee = ROULETTE_AT_MOST_ONCE,
+        .tls_verify = 1,
     };
     if (options != NULL) {
         memset(options, 0, size);
@@ -49,6 +52,15 @@ void roulette_subscriber_options_init_sized(struct roulette_subscriber_options *
     if (options != NULL) {
         memset(options, 0, size);
         memcpy(options, &defaults, rlt_min_size(size, sizeof(defaults)));
+    }
+}
+
+void roulette_subscription_options_init_sized(struct roulette_subscription_options *options,
+                                              size_t size)
+{
+    if (options != NULL) {
+        memset(options, 0, size);
+        options->size = size;
     }
 }
 
@@ -92,6 +104,8 @@ static int check_numbers(const struct roulette_options *options)
         {"slab_bytes", options->slab_bytes, 131072, (uint64_t)16 * 1024 * 1024},
         {"slab_count", options->slab_count, 4, RLT_SLAB_COUNT_MAX},
         {"log_level", options->log_level, ROULETTE_LOG_ERROR, ROULETTE_LOG_DEBUG},
+        {"role", options->role, ROULETTE_ROLE_BOTH, ROULETTE_ROLE_SUBSCRIBER},
+        {"guarantee", options->guarantee, ROULETTE_AT_MOST_ONCE, ROULETTE_AT_LEAST_ONCE},
     };
     int result = check_ranges(ranges, sizeof(ranges) / sizeof(ranges[0]));
     if (result == 0 && !rlt_is_power_of_two(options->slab_bytes)) {
@@ -138,35 +152,47 @@ static int copy_texts(const struct roulette_options *options, struct rlt_config 
     return 0;
 }
 
-int rlt_options_check(const struct roulette_options *given, struct rlt_config *config, char **texts)
+int rlt_options_complete(const struct roulette_options *given, struct roulette_options *options)
 {
     if (given->size < offsetof(struct roulette_options, servers) + sizeof(given->servers)) {
         return rlt_error_set(ROULETTE_EINVAL,
                              "options.size is %zu: fill them with roulette_options_init() first",
                              given->size);
     }
-    /* What an older caller does not know of keeps its default. */
-    struct roulette_options options;
-    roulette_options_init_sized(&options, sizeof(options));
-    memcpy(&options, given, rlt_min_size(given->size, sizeof(options)));
-    int result = check_numbers(&options);
+    roulette_options_init_sized(options, sizeof(*options));
+    memcpy(options, given, rlt_min_size(given->size, sizeof(*options)));
+    return 0;
+}
+
+int rlt_options_check(const struct roulette_options *options, struct rlt_config *config,
+                      char **texts)
+{
+    if (options->credentials_file != NULL && options->nkey_seed != NULL) {
+        return rlt_error_set(ROULETTE_EINVAL,
+                             "options.credentials_file and options.nkey_seed: give one of them");
+    }
+    int result = check_numbers(options);
     if (result < 0) {
         return result;
     }
     *config = (struct rlt_config){
-        .connection_timeout_ns = options.connection_timeout_ms * RLT_NS_PER_MS,
-        .ping_interval_ns = options.ping_interval_ms * RLT_NS_PER_MS,
-        .reconnect_interval_ns = options.reconnect_interval_ms * RLT_NS_PER_MS,
-        .base_backoff_ms = options.base_backoff_ms,
-        .max_backoff_ms = options.max_backoff_ms,
-        .max_ping_failure = options.max_ping_failure,
-        .max_retry = options.max_retry,
-        .restart = options.subscription_restart,
-        .pool_size = options.pool_size,
-        .lane_capacity = options.queue_bytes / RLT_QUEUE_LANES,
-        .slab_bytes = options.slab_bytes,
-        .slab_count = options.slab_count,
-        .log = {options.log, options.log_context, options.log_level},
+        .connection_timeout_ns = options->connection_timeout_ms * RLT_NS_PER_MS,
+        .ping_interval_ns = options->ping_interval_ms * RLT_NS_PER_MS,
+        .reconnect_interval_ns = options->reconnect_interval_ms * RLT_NS_PER_MS,
+        .base_backoff_ms = options->base_backoff_ms,
+        .max_backoff_ms = options->max_backoff_ms,
+        .max_ping_failure = options->max_ping_failure,
+        .max_retry = options->max_retry,
+        .restart = options->subscription_restart,
+        .guarantee = options->guarantee,
+        .role = options->role,
+        .tls = options->tls != 0,
+        .tls_first = options->tls_handshake_first != 0,
+        .pool_size = options->pool_size,
+        .lane_capacity = options->queue_bytes / RLT_QUEUE_LANES,
+        .slab_bytes = options->slab_bytes,
+        .slab_count = options->slab_count,
+        .log = {options->log, options->log_context, options->log_level},
     };
-    return copy_texts(&options, config, texts);
+    return copy_texts(options, config, texts);
 }

@@ -12,7 +12,7 @@
 #define RLT_QUEUE_LANES 16
 
 /**
- * Check options and make a configuration of them; its strings are copied into `*texts`.
+ * Check completed options and make a configuration of them; its strings are copied into `*texts`.
  *
  * Ownership: `*texts` is the caller's, to be freed by rlt_memory_free().
  * Returns:   0; ROULETTE_EINVAL (roulette_last_error() names the option, its value and what it
@@ -20,5 +20,13 @@
  */
 int rlt_options_check(const struct roulette_options *options, struct rlt_config *config,
                       char **texts);
+
+/**
+ * A user's options as this version knows them: what an older caller does not have is filled in
+ * with its default.
+ *
+ * Returns: 0 or ROULETTE_EINVAL (options.size is not set).
+ */
+int rlt_options_complete(const struct roulette_options *given, struct roulette_options *options);
 
 #endif

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 
+#include "api/registry.h"
 #include "base/assert.h"
 #include "base/memory.h"
 #include "io/park.h"
@@ -20,28 +21,12 @@ struct producer {
     int8_t lanes[]; /* by cluster * pool_size + connection; NO_LANE: not taken yet */
 };
 
-/* Clients that live, so that a thread that ends knows whom it may give lanes back to. */
-static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
-static roulette_client **registry;
-static size_t registry_count;
-static size_t registry_capacity;
-
 static pthread_once_t key_once = PTHREAD_ONCE_INIT;
 static pthread_key_t key;
 static bool key_made;
 
 /* The thread's producers, the last used first. Initial-exec: one load on the publish path. */
 static _Thread_local struct producer *producers __attribute__((tls_model("initial-exec")));
-
-static bool is_registered(uint64_t client_id)
-{
-    for (size_t i = 0; i < registry_count; i++) {
-        if (registry[i]->id == client_id) {
-            return true;
-        }
-    }
-    return false;
-}
 
 static struct rlt_wire_queue *queue_at(roulette_client *client, uint32_t index)
 {
@@ -52,7 +37,7 @@ static struct rlt_wire_queue *queue_at(roulette_client *client, uint32_t index)
 /* With the registry locked: give the lanes back if the client lives, and free. */
 static void retire(struct producer *producer)
 {
-    if (is_registered(producer->client_id)) {
+    if (rlt_registry_has(producer->client_id)) {
         for (uint32_t i = 0; i < producer->lane_count; i++) {
             if (producer->lanes[i] != NO_LANE) {
                 rlt_wire_queue_give_back(queue_at(producer->client, i), producer->lanes[i]);
@@ -66,13 +51,13 @@ static void retire(struct producer *producer)
 static void on_thread_exit(void *value)
 {
     (void)value;
-    (void)pthread_mutex_lock(&registry_lock);
+    rlt_registry_lock();
     while (producers != NULL) {
         struct producer *producer = producers;
         producers = producer->next;
         retire(producer);
     }
-    (void)pthread_mutex_unlock(&registry_lock);
+    rlt_registry_unlock();
 }
 
 static void make_key(void)
@@ -80,56 +65,21 @@ static void make_key(void)
     key_made = pthread_key_create(&key, on_thread_exit) == 0;
 }
 
-void rlt_producer_register(roulette_client *client)
-{
-    (void)pthread_mutex_lock(&registry_lock);
-    if (registry_count == registry_capacity) {
-        size_t capacity = registry_capacity != 0 ? registry_capacity * 2 : 8;
-        roulette_client **larger = rlt_memory_resize(registry, capacity * sizeof(*registry));
-        if (larger != NULL) {
-            registry = larger;
-            registry_capacity = capacity;
-        }
-    }
-    /* Without memory the client is not registered: its lanes are then not handed on. */
-    if (registry_count < registry_capacity) {
-        registry[registry_count++] = client;
-    }
-    (void)pthread_mutex_unlock(&registry_lock);
-}
-
-void rlt_producer_unregister(roulette_client *client)
-{
-    (void)pthread_mutex_lock(&registry_lock);
-    for (size_t i = 0; i < registry_count; i++) {
-        if (registry[i] == client) {
-            registry[i] = registry[--registry_count];
-            break;
-        }
-    }
-    if (registry_count == 0) {
-        rlt_memory_free(registry);
-        registry = NULL;
-        registry_capacity = 0;
-    }
-    (void)pthread_mutex_unlock(&registry_lock);
-}
-
 /* Free the producers of clients that are gone. */
 static void prune(void)
 {
-    (void)pthread_mutex_lock(&registry_lock);
+    rlt_registry_lock();
     struct producer **link = &producers;
     while (*link != NULL) {
         struct producer *producer = *link;
-        if (is_registered(producer->client_id)) {
+        if (rlt_registry_has(producer->client_id)) {
             link = &producer->next;
         } else {
             *link = producer->next;
             rlt_memory_free(producer);
         }
     }
-    (void)pthread_mutex_unlock(&registry_lock);
+    rlt_registry_unlock();
 }
 
 static struct producer *create(roulette_client *client)
@@ -139,7 +89,7 @@ static struct producer *create(roulette_client *client)
     uint32_t lane_count = (uint32_t)client->cluster_count * client->config.pool_size;
     struct producer *producer = rlt_memory_alloc(1, sizeof(*producer) + lane_count);
     /* Any value but NULL makes the key's destructor run. */
-    if (producer == NULL || !key_made || pthread_setspecific(key, &registry_lock) != 0) {
+    if (producer == NULL || !key_made || pthread_setspecific(key, &key_once) != 0) {
         rlt_memory_free(producer);
         return NULL;
     }

@@ -21,8 +21,4 @@
  */
 int rlt_producer_lane(roulette_client *client, struct rlt_place place);
 
-/** Let threads that end give their lanes back to a client, from here to unregister. */
-void rlt_producer_register(roulette_client *client);
-void rlt_producer_unregister(roulette_client *client);
-
 #endif

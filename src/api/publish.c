@@ -20,7 +20,11 @@ static int admit(roulette_client *client, const struct rlt_wire_queue *queue,
     /* Relaxed, all three: what slips through is checked again or counted. */
     if (rlt_unlikely(atomic_load_explicit(&client->state, memory_order_relaxed) !=
                      RLT_CLIENT_OPEN)) {
-        return rlt_error_set_plain(ROULETTE_ECLOSED);
+        return rlt_error_set_plain(rlt_client_gone(client));
+    }
+    if (rlt_unlikely(client->config.role == ROULETTE_ROLE_SUBSCRIBER)) {
+        return rlt_error_set(ROULETTE_EROLE, "options.role is subscriber: this client publishes "
+                                             "nothing");
     }
     uint32_t state = atomic_load_explicit(&queue->state, memory_order_relaxed);
     if (rlt_unlikely(state != RLT_WIRE_OPEN)) {

@@ -162,12 +162,13 @@ static bool take(struct rlt_mailbox *mailbox, const struct rlt_delivery *deliver
     if (rlt_unlikely(delivery->base == NULL)) {
         return take_notice(mailbox, delivery, message);
     }
-    const struct rlt_handle *handle = ((struct rlt_member *)delivery->target)->handle;
+    struct rlt_handle *handle = ((struct rlt_member *)delivery->target)->handle;
     if (rlt_unlikely(handle->over)) {
         release_delivery(mailbox, delivery);
         return false;
     }
     fill_message(mailbox, delivery, handle, message);
+    rlt_handle_count(handle, mailbox->cluster);
     return true;
 }
 
@@ -232,6 +233,18 @@ static void take_all(struct roulette_subscriber *subscriber, struct rlt_mailbox 
     }
 }
 
+/* Tell of subscriptions that ended by themselves, with their last message. */
+static void take_completed(struct roulette_subscriber *subscriber, struct sink *sink)
+{
+    struct rlt_handle *handle;
+    while (sink->left != 0 &&
+           (handle = rlt_handle_table_take_completed(&subscriber->handles)) != NULL) {
+        struct rlt_mailbox *mailbox = subscriber->mailboxes[handle->last_cluster];
+        fill_notice(mailbox, ROULETTE_KIND_ENDED, handle, 0, next_of(sink));
+        put(sink);
+    }
+}
+
 /* One round over the mailboxes, beginning with another one each time. */
 static void take_round(struct roulette_subscriber *subscriber, struct sink *sink)
 {
@@ -243,6 +256,9 @@ static void take_round(struct roulette_subscriber *subscriber, struct sink *sink
         }
     }
     subscriber->turn = (subscriber->turn + 1) % count;
+    if (rlt_unlikely(subscriber->handles.completed != NULL)) {
+        take_completed(subscriber, sink);
+    }
 }
 
 int roulette_receive_sized(roulette_subscriber *subscriber, struct roulette_message *messages,
@@ -253,8 +269,8 @@ int roulette_receive_sized(roulette_subscriber *subscriber, struct roulette_mess
         return rlt_error_set(ROULETTE_EINVAL,
                              "the subscriber or messages is NULL, or a size is out of range");
     }
-    if (rlt_unlikely(subscriber->over != NULL)) {
-        rlt_subscriber_free_over(subscriber);
+    if (rlt_unlikely(subscriber->handles.over != NULL)) {
+        rlt_handle_table_free_over(&subscriber->handles);
     }
     uint64_t deadline_ns = 0;
     for (;;) {
@@ -266,7 +282,7 @@ int roulette_receive_sized(roulette_subscriber *subscriber, struct roulette_mess
             return (int)(count - sink.left);
         }
         if (stopped) {
-            return rlt_error_set_plain(ROULETTE_ECLOSED);
+            return rlt_error_set_plain(rlt_client_gone(subscriber->client));
         }
         if (timeout_ms == 0) {
             arm(subscriber);

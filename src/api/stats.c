@@ -30,6 +30,7 @@ static void read_counters(const struct rlt_metrics *metrics, struct roulette_sta
     READ(receives);
     READ(wakeups);
     READ(slabs_in_use);
+    READ(suppressed);
 #undef READ
     stats->connected = (uint32_t)rlt_counter_get(&metrics->connected);
     stats->last_error = (int32_t)(int64_t)rlt_counter_get(&metrics->last_error);
@@ -47,7 +48,7 @@ int roulette_stats_sized(const roulette_client *client, size_t index, struct rou
     }
     const struct rlt_shard *shard = &client->shards[index];
     const struct rlt_cluster *cluster = shard->cluster;
-    struct roulette_stats all = {.size = size, .backend = cluster->transport->ops->name};
+    struct roulette_stats all = {.size = size, .backend = shard->backend->transport.ops->name};
     rlt_cluster_ledger(cluster, rlt_shard_is_stopped(shard), &all.ledger);
     read_counters(&cluster->metrics, &all);
     for (uint32_t i = 0; i < client->config.pool_size; i++) {

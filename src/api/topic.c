@@ -29,7 +29,7 @@ int roulette_topic_create(roulette_client *client, const char *topic, size_t top
         return rlt_error_set(result, "the topic cannot be published to: %s", reason);
     }
     if (atomic_load_explicit(&client->state, memory_order_relaxed) != RLT_CLIENT_OPEN) {
-        return rlt_error_set_plain(ROULETTE_ECLOSED);
+        return rlt_error_set_plain(rlt_client_gone(client));
     }
     struct roulette_topic *made = rlt_memory_alloc(1, sizeof(*made) + topic_len + 1);
     if (made == NULL) {

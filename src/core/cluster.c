@@ -14,7 +14,8 @@ int rlt_cluster_create(const struct rlt_config *config, const struct rlt_address
                        uint32_t index, struct rlt_transport *transport, uint64_t seed,
                        struct rlt_cluster **created)
 {
-    size_t size = sizeof(struct rlt_cluster) + config->pool_size * sizeof(struct rlt_connection);
+    uint32_t slot_count = rlt_cluster_slot_count(config);
+    size_t size = sizeof(struct rlt_cluster) + slot_count * sizeof(struct rlt_connection);
     struct rlt_cluster *cluster = rlt_memory_alloc_aligned(RLT_CACHE_LINE, size);
     if (cluster == NULL) {
         return ROULETTE_ENOMEM;
@@ -27,11 +28,11 @@ int rlt_cluster_create(const struct rlt_config *config, const struct rlt_address
     cluster->stop.kind = RLT_COMMAND_STOP;
     int result = rlt_subscriptions_init(&cluster->subscriptions);
     if (result == 0) {
-        result = rlt_slab_pool_init(&cluster->slabs, config->slab_bytes, config->slab_count,
-                                    config->pool_size);
+        result =
+            rlt_slab_pool_init(&cluster->slabs, config->slab_bytes, config->slab_count, slot_count);
     }
     struct rlt_random random = {seed};
-    for (uint32_t i = 0; i < config->pool_size && result == 0; i++) {
+    for (uint32_t i = 0; i < slot_count && result == 0; i++) {
         result =
             rlt_connection_init(&cluster->connections[i], cluster, i, rlt_random_next(&random));
     }
@@ -48,7 +49,7 @@ void rlt_cluster_destroy(struct rlt_cluster *cluster)
     if (cluster == NULL) {
         return;
     }
-    for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
+    for (uint32_t i = 0; i < rlt_cluster_slot_count(cluster->config); i++) {
         rlt_connection_fini(&cluster->connections[i]);
     }
     rlt_subscriptions_fini(&cluster->subscriptions);
@@ -59,6 +60,7 @@ void rlt_cluster_destroy(struct rlt_cluster *cluster)
 void rlt_cluster_start(struct rlt_cluster *cluster, uint64_t now_ns)
 {
     for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
+        cluster->active[i] = &cluster->connections[i];
         rlt_connection_start(&cluster->connections[i], now_ns);
     }
 }
@@ -184,7 +186,14 @@ void rlt_cluster_end_subscription(struct rlt_cluster *cluster,
         rlt_subscriptions_leave(member);
         notify_member(cluster, member, RLT_NOTICE_ENDED, error);
     }
-    rlt_subscriptions_remove(&cluster->subscriptions, subscription);
+    rlt_cluster_forget(cluster, subscription);
+}
+
+void rlt_cluster_forget(struct rlt_cluster *cluster, struct rlt_subscription *subscription)
+{
+    if (subscription->member_count == 0 && !subscription->on_server && !subscription->on_second) {
+        rlt_subscriptions_remove(&cluster->subscriptions, subscription);
+    }
 }
 
 /* ---- Commands ----------------------------------------------------------------------------- */
@@ -204,42 +213,75 @@ static void subscribe(struct rlt_cluster *cluster, struct rlt_member *member)
         return;
     }
     struct rlt_subscription *subscription = member->subscription;
-    struct rlt_connection *connection = &cluster->connections[subscription->connection];
+    struct rlt_connection *connection = cluster->active[subscription->connection];
     if (!subscription->on_server) {
         rlt_subscription_queue_push(&connection->pending, subscription);
     }
 }
 
-static void unsubscribe(struct rlt_cluster *cluster, struct rlt_member *member)
+static void drain(struct rlt_cluster *cluster, struct rlt_member *member)
 {
     struct rlt_subscription *subscription = member->subscription;
-    if (subscription != NULL) {
-        struct rlt_connection *connection = &cluster->connections[subscription->connection];
-        rlt_subscriptions_leave(member);
-        if (subscription->member_count == 0 && subscription->on_server) {
-            rlt_subscription_queue_push(&connection->pending, subscription);
-        } else if (subscription->member_count == 0) {
-            rlt_subscription_queue_remove(&connection->pending, subscription);
-            rlt_subscriptions_remove(&cluster->subscriptions, subscription);
-        }
+    if (subscription == NULL || member->draining) {
+        return;
     }
+    member->draining = true;
+    subscription->draining_count++;
+    if (!rlt_subscription_is_wanted(subscription)) {
+        rlt_subscription_queue_push(&cluster->active[subscription->connection]->pending,
+                                    subscription);
+    }
+}
+
+/* Take a member out of the table; without any, the server is told, or the subscription goes. */
+static void leave(struct rlt_cluster *cluster, struct rlt_member *member)
+{
+    struct rlt_subscription *subscription = member->subscription;
+    if (subscription == NULL) {
+        return;
+    }
+    struct rlt_connection *connection = cluster->active[subscription->connection];
+    rlt_subscriptions_leave(member);
+    if (!rlt_subscription_is_wanted(subscription) && subscription->on_server) {
+        rlt_subscription_queue_push(&connection->pending, subscription);
+    } else if (subscription->member_count == 0) {
+        rlt_subscription_queue_remove(&connection->pending, subscription);
+        rlt_cluster_forget(cluster, subscription);
+    }
+}
+
+static void unsubscribe(struct rlt_cluster *cluster, struct rlt_member *member)
+{
+    leave(cluster, member);
     notify_member(cluster, member, RLT_NOTICE_REMOVED, 0);
+}
+
+static void finish(struct rlt_cluster *cluster, struct rlt_member *member)
+{
+    if (!member->finished) {
+        leave(cluster, member);
+        notify_member(cluster, member, RLT_NOTICE_ENDED, 0);
+    }
 }
 
 static void add_fence(struct rlt_cluster *cluster, struct rlt_fence_part *part)
 {
     part->pending = cluster->config->pool_size;
     for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
-        struct rlt_connection *connection = &cluster->connections[i];
-        part->links[i].part = part;
-        rlt_sender_add_fence(&connection->sender, &part->links[i]);
-    }
-    if (cluster->stopping) {
-        for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
-            struct rlt_connection *connection = &cluster->connections[i];
-            rlt_cluster_finish_fences(cluster, rlt_sender_take_fences(&connection->sender),
-                                      ROULETTE_ECLOSED);
+        struct rlt_handover *handover = &cluster->handovers[i];
+        struct rlt_fence_link *link = &part->links[i];
+        link->part = part;
+        if (handover->phase == RLT_HANDOVER_DRAINING) {
+            /* What it waits for is published by the connection that takes over. */
+            link->next = handover->held;
+            handover->held = link;
+        } else {
+            rlt_sender_add_fence(&cluster->active[i]->sender, link);
         }
+    }
+    for (uint32_t i = 0; cluster->stopping && i < cluster->config->pool_size; i++) {
+        rlt_cluster_finish_fences(cluster, rlt_sender_take_fences(&cluster->active[i]->sender),
+                                  ROULETTE_ECLOSED);
     }
 }
 
@@ -270,6 +312,9 @@ static void stop(struct rlt_cluster *cluster)
 {
     cluster->stopping = true;
     for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
+        rlt_handover_stop(cluster, i);
+    }
+    for (uint32_t i = 0; i < rlt_cluster_slot_count(cluster->config); i++) {
         struct rlt_connection *connection = &cluster->connections[i];
         rlt_cluster_finish_fences(cluster, rlt_sender_take_fences(&connection->sender),
                                   ROULETTE_ECLOSED);
@@ -279,8 +324,10 @@ static void stop(struct rlt_cluster *cluster)
     for (uint32_t i = 0; i < table->index_count; i++) {
         struct rlt_subscription *subscription = table->by_index[i];
         if (subscription != NULL) {
-            rlt_subscription_queue_remove(&cluster->connections[subscription->connection].pending,
+            rlt_subscription_queue_remove(&cluster->active[subscription->connection]->pending,
                                           subscription);
+            subscription->on_server = false;
+            subscription->on_second = false;
             rlt_cluster_end_subscription(cluster, subscription, ROULETTE_ECLOSED);
         }
     }
@@ -295,6 +342,12 @@ static void execute(struct rlt_cluster *cluster, struct rlt_command *command)
         break;
     case RLT_COMMAND_UNSUBSCRIBE:
         unsubscribe(cluster, rlt_container_of(command, struct rlt_member, unsubscribe));
+        break;
+    case RLT_COMMAND_DRAIN:
+        drain(cluster, rlt_container_of(command, struct rlt_member, drain));
+        break;
+    case RLT_COMMAND_FINISH:
+        finish(cluster, rlt_container_of(command, struct rlt_member, drain));
         break;
     case RLT_COMMAND_RETRY: {
         struct rlt_mailbox *mailbox = rlt_container_of(command, struct rlt_mailbox, retry);
@@ -338,6 +391,9 @@ void rlt_cluster_run(struct rlt_cluster *cluster, uint64_t now_ns)
     }
     execute_all(cluster);
     for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
+        rlt_handover_run(cluster, i, now_ns);
+    }
+    for (uint32_t i = 0; i < rlt_cluster_slot_count(cluster->config); i++) {
         rlt_connection_run(&cluster->connections[i], now_ns);
     }
     publish_dirty(cluster);
@@ -348,7 +404,7 @@ void rlt_cluster_run(struct rlt_cluster *cluster, uint64_t now_ns)
 void rlt_cluster_on_event(struct rlt_cluster *cluster, const struct rlt_io_event *event,
                           uint64_t now_ns)
 {
-    RLT_ASSERT(event->slot < cluster->config->pool_size);
+    RLT_ASSERT(event->slot < rlt_cluster_slot_count(cluster->config));
     rlt_connection_on_event(&cluster->connections[event->slot], event, now_ns);
     publish_dirty(cluster);
 }
@@ -357,13 +413,18 @@ bool rlt_cluster_may_sleep(struct rlt_cluster *cluster)
 {
     uint32_t interests = RLT_WAKE_COMMANDS;
     for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
-        interests |= rlt_connection_wants_lanes(&cluster->connections[i]) ? RLT_WAKE_LANES : 0;
+        interests |= rlt_connection_wants_lanes(cluster->active[i]) ? RLT_WAKE_LANES : 0;
     }
     rlt_doorbell_arm(&cluster->doorbell, interests);
     if (!rlt_stack_is_empty(&cluster->commands)) {
         return false;
     }
     for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
+        if (rlt_handover_has_work(cluster, i)) {
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < rlt_cluster_slot_count(cluster->config); i++) {
         if (rlt_connection_has_work(&cluster->connections[i])) {
             return false;
         }
@@ -375,6 +436,9 @@ uint64_t rlt_cluster_deadline(const struct rlt_cluster *cluster)
 {
     uint64_t deadline = RLT_NEVER;
     for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
+        deadline = rlt_min_u64(deadline, rlt_handover_deadline(&cluster->handovers[i]));
+    }
+    for (uint32_t i = 0; i < rlt_cluster_slot_count(cluster->config); i++) {
         deadline = rlt_min_u64(deadline, rlt_session_deadline(&cluster->connections[i].session));
     }
     return deadline;
@@ -385,7 +449,7 @@ bool rlt_cluster_is_stopped(const struct rlt_cluster *cluster)
     if (!cluster->stopping) {
         return false;
     }
-    for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
+    for (uint32_t i = 0; i < rlt_cluster_slot_count(cluster->config); i++) {
         if (!cluster->connections[i].stopped) {
             return false;
         }

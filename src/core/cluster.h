@@ -23,6 +23,7 @@
 #include "core/config.h"
 #include "core/connection.h"
 #include "core/fence.h"
+#include "core/handover.h"
 #include "core/mailbox.h"
 #include "core/metrics.h"
 #include "core/subscriptions.h"
@@ -57,8 +58,27 @@ struct rlt_cluster {
     bool stopping;
     struct rlt_metrics metrics;
 
+    /* By position in the pool: the connection that publishes and subscribes. */
+    struct rlt_connection *active[RLT_POOL_MAX];
+    struct rlt_handover handovers[RLT_POOL_MAX];
+    /* Two for each position: at `position` and at pool_size + `position`. */
     struct rlt_connection connections[];
 };
+
+/** Slots that the transport of a cluster has. */
+static inline uint32_t rlt_cluster_slot_count(const struct rlt_config *config)
+{
+    return config->pool_size * 2;
+}
+
+/** The other connection of the same position. */
+static inline struct rlt_connection *rlt_cluster_twin(struct rlt_cluster *cluster,
+                                                      const struct rlt_connection *connection)
+{
+    uint32_t pool = cluster->config->pool_size;
+    uint32_t slot = connection->slot < pool ? connection->slot + pool : connection->slot - pool;
+    return &cluster->connections[slot];
+}
 
 /**
  * Make a cluster that is not connected. `seed` decides all jitter.
@@ -121,7 +141,10 @@ void rlt_cluster_drop_oversized(struct rlt_cluster *cluster, const struct rlt_fr
 void rlt_cluster_notify(struct rlt_cluster *cluster, struct rlt_subscription *subscription,
                         enum rlt_notice notice, int error);
 
-/** End a subscription for all its members, and free it. It is in no queue. */
+/** Free a subscription that has no members, is in no queue, and that no server was told of. */
+void rlt_cluster_forget(struct rlt_cluster *cluster, struct rlt_subscription *subscription);
+
+/** End a subscription for all its members, and free it if it can be. It is in no queue. */
 void rlt_cluster_end_subscription(struct rlt_cluster *cluster,
                                   struct rlt_subscription *subscription, int error);
 

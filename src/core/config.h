@@ -6,10 +6,12 @@
 #ifndef RLT_CORE_CONFIG_H
 #define RLT_CORE_CONFIG_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/log.h"
+#include "core/authenticator.h"
 #include "roulette.h"
 
 #define RLT_POOL_MAX 16
@@ -23,6 +25,8 @@ struct rlt_config {
     uint32_t max_ping_failure;
     uint32_t max_retry;
     enum roulette_restart restart;
+    enum roulette_guarantee guarantee;
+    enum roulette_role role;
 
     uint32_t pool_size;
     size_t lane_capacity;
@@ -33,6 +37,11 @@ struct rlt_config {
     const char *user; /* NULL, or the credentials of clusters that have none of their own */
     const char *password;
     const char *token;
+
+    /* NULL, or what signs the server's nonce. */
+    const struct rlt_authenticator *authenticator;
+    bool tls;       /* on all clusters; otherwise on those whose address says so */
+    bool tls_first; /* the server expects the handshake before INFO */
 
     struct rlt_log log;
 };

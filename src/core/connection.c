@@ -6,23 +6,10 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "core/cluster.h"
+#include "core/handshake.h"
 #include "core/ring.h"
 #include "proto/encode.h"
 #include "proto/server_error.h"
-
-/* CONNECT counts against the server's control line limit, 4096 bytes by default. */
-#define CONNECT_LEN_MAX 4200
-
-int rlt_connection_init(struct rlt_connection *connection, struct rlt_cluster *cluster,
-                        uint32_t slot, uint64_t seed)
-{
-    connection->cluster = cluster;
-    connection->slot = slot;
-    rlt_session_init(&connection->session, cluster->config, seed);
-    rlt_wire_queue_init(&connection->queue, cluster->config->lane_capacity, &cluster->doorbell);
-    rlt_receiver_init(&connection->receiver, &cluster->slabs, slot);
-    return rlt_sender_init(&connection->sender, &connection->queue, &cluster->metrics);
-}
 
 void rlt_connection_fini(struct rlt_connection *connection)
 {
@@ -30,8 +17,8 @@ void rlt_connection_fini(struct rlt_connection *connection)
     rlt_wire_queue_fini(&connection->queue);
 }
 
-static void report(const struct rlt_connection *connection, enum roulette_log_level level,
-                   const char *what, const char *detail)
+void rlt_connection_report(const struct rlt_connection *connection, enum roulette_log_level level,
+                           const char *what, const char *detail)
 {
     rlt_log(&connection->cluster->config->log, level, "cluster %u (%s): %s%s%s",
             connection->cluster->index, connection->cluster->address->label, what,
@@ -44,6 +31,36 @@ static void wake_producers(void *context, _Atomic(uint32_t) *word)
     transport->ops->wake(transport, word);
 }
 
+/* A session that has not begun. */
+static void init_session(struct rlt_connection *connection, uint64_t seed)
+{
+    struct rlt_cluster *cluster = connection->cluster;
+    rlt_session_init(&connection->session, cluster->config, seed);
+    if (cluster->config->tls || cluster->address->tls) {
+        rlt_session_require_tls(&connection->session, cluster->config->tls_first
+                                                          ? RLT_SESSION_TLS_FIRST
+                                                          : RLT_SESSION_TLS_AFTER_INFO);
+    }
+}
+
+int rlt_connection_init(struct rlt_connection *connection, struct rlt_cluster *cluster,
+                        uint32_t slot, uint64_t seed)
+{
+    connection->cluster = cluster;
+    connection->slot = slot;
+    connection->position = slot % cluster->config->pool_size;
+    connection->wire = &cluster->connections[connection->position].queue;
+    init_session(connection, seed);
+    rlt_wire_queue_init(&connection->queue, cluster->config->lane_capacity, &cluster->doorbell);
+    rlt_receiver_init(&connection->receiver, &cluster->slabs, slot);
+    int result = rlt_sender_init(&connection->sender, connection->wire, &cluster->metrics);
+    connection->sender.lanes_off = slot != connection->position;
+    if (result == 0 && cluster->config->guarantee == ROULETTE_AT_LEAST_ONCE) {
+        rlt_sender_keep(&connection->sender, wake_producers, connection);
+    }
+    return result;
+}
+
 /* ---- Closing ------------------------------------------------------------------------------ */
 
 static void close_transport(struct rlt_connection *connection)
@@ -52,8 +69,7 @@ static void close_transport(struct rlt_connection *connection)
     transport->ops->close(transport, connection->slot);
 }
 
-/* The connection cannot go on; `error` says why. */
-static void fail(struct rlt_connection *connection, int error)
+void rlt_connection_fail(struct rlt_connection *connection, int error)
 {
     struct rlt_metrics *metrics = &connection->cluster->metrics;
     bool was_ready = connection->session.state == RLT_SESSION_READY;
@@ -76,13 +92,21 @@ static void fail(struct rlt_connection *connection, int error)
 /* What was subscribed on the lost connection ends, or waits for the next one. */
 static void lose_subscriptions(struct rlt_connection *connection, int error)
 {
+    const struct rlt_handover *handover = &connection->cluster->handovers[connection->position];
+    /* The connection that takes over has them already, so nothing is missed. */
+    bool covered =
+        handover->phase == RLT_HANDOVER_SETTLING || handover->phase == RLT_HANDOVER_DRAINING;
     struct rlt_cluster *cluster = connection->cluster;
     struct rlt_subscriptions *table = &cluster->subscriptions;
     bool permanent = cluster->config->restart == ROULETTE_RESTART_PERMANENT;
     for (uint32_t i = 0; i < table->index_count; i++) {
         struct rlt_subscription *subscription = table->by_index[i];
-        if (subscription == NULL || subscription->connection != connection->slot ||
+        if (subscription == NULL || subscription->connection != connection->position ||
             !subscription->on_server) {
+            continue;
+        }
+        bool left = subscription->exclusive && handover->phase == RLT_HANDOVER_DRAINING;
+        if (covered && subscription->on_second && !left) {
             continue;
         }
         subscription->on_server = false;
@@ -108,88 +132,92 @@ static void on_closed(struct rlt_connection *connection, uint64_t now_ns)
     rlt_cluster_finish_fences(cluster, failed, ROULETTE_EDISCONNECTED);
     rlt_receiver_reset(&connection->receiver);
 
+    if (connection->retiring && !connection->session.stopping) {
+        connection->retiring = false;
+        init_session(connection, rlt_random_next(&connection->session.random));
+        return;
+    }
     enum rlt_session_action action = rlt_session_on_closed(&connection->session, now_ns);
+    bool active = cluster->active[connection->position] == connection;
     if (action == RLT_SESSION_STOPPED) {
+        rlt_sender_give_up_unconfirmed(&connection->sender);
         connection->stopped = true;
         return;
     }
     if (action == RLT_SESSION_LOST) {
         rlt_counter_add(&cluster->metrics.disconnects, 1);
-        report(connection, ROULETTE_LOG_WARNING, "connection lost", roulette_error_text(error));
+        rlt_connection_report(connection, ROULETTE_LOG_WARNING, "connection lost",
+                              roulette_error_text(error));
+        if (!active) {
+            rlt_handover_on_second_lost(cluster, connection->position);
+            return;
+        }
         lose_subscriptions(connection, error);
+        if (rlt_handover_on_active_lost(cluster, connection->position, now_ns)) {
+            init_session(connection, rlt_random_next(&connection->session.random));
+            return;
+        }
     } else {
         rlt_counter_add(&cluster->metrics.connect_failures, 1);
-        report(connection, ROULETTE_LOG_INFO, "could not connect", roulette_error_text(error));
+        rlt_connection_report(connection, ROULETTE_LOG_INFO, "could not connect",
+                              roulette_error_text(error));
     }
-    if (connection->session.attempts >= cluster->config->max_retry) {
+    if (active && connection->session.attempts >= cluster->config->max_retry) {
         /* Relaxed: publishers may see it late. */
-        atomic_store_explicit(&connection->queue.state, RLT_WIRE_UNREACHABLE, memory_order_relaxed);
+        atomic_store_explicit(&connection->wire->state, RLT_WIRE_UNREACHABLE, memory_order_relaxed);
         rlt_sender_fail_queued(&connection->sender, wake_producers, connection);
     }
 }
 
-/* ---- Connecting --------------------------------------------------------------------------- */
-
-static void send_connect(struct rlt_connection *connection)
-{
-    const struct rlt_config *config = connection->cluster->config;
-    const struct rlt_address *address = connection->cluster->address;
-    bool own = address->user != NULL || address->token != NULL;
-    struct rlt_connect connect = {
-        .name = config->name,
-        .version = roulette_version(),
-        .user = own ? address->user : config->user,
-        .password = own ? address->password : config->password,
-        .token = own ? address->token : config->token,
-        .headers = connection->info.headers,
-    };
-    static const char ping[] = "PING\r\n";
-    uint8_t *out = rlt_sender_control_claim(&connection->sender, CONNECT_LEN_MAX + sizeof(ping));
-    RLT_ASSERT(out != NULL); /* nothing else is sent before CONNECT */
-    int len = rlt_encode_connect(&connect, (char *)out, CONNECT_LEN_MAX);
-    if (len < 0) {
-        report(connection, ROULETTE_LOG_ERROR, "name or credentials do not fit into CONNECT",
-               roulette_error_text(len));
-        fail(connection, len);
-        return;
-    }
-    memcpy(out + len, ping, sizeof(ping) - 1);
-    rlt_sender_control_commit(&connection->sender, out + len + sizeof(ping) - 1);
-}
+/* ---- Operations of the server ------------------------------------------------------------- */
 
 static void become_ready(struct rlt_connection *connection)
 {
     struct rlt_metrics *metrics = &connection->cluster->metrics;
     rlt_counter_add(&metrics->connects, 1);
     rlt_counter_add(&metrics->connected, 1);
-    atomic_store_explicit(&connection->queue.state, RLT_WIRE_OPEN, memory_order_relaxed);
-    report(connection, ROULETTE_LOG_INFO, "connected to server", connection->info.server_name);
+    atomic_store_explicit(&connection->wire->state, RLT_WIRE_OPEN, memory_order_relaxed);
+    rlt_connection_report(connection, ROULETTE_LOG_INFO, "connected to server",
+                          connection->info.server_name);
 }
 
-static void on_info(struct rlt_connection *connection, const struct rlt_frame *frame)
+/* The server refuses a subscription that it was told of: that one is over. */
+static void end_refused(struct rlt_connection *connection, struct rlt_subscription *subscription,
+                        int error)
 {
-    int result = rlt_info_parse((const char *)frame->text, frame->text_len, &connection->info);
-    if (result < 0) {
-        fail(connection, result);
-        return;
-    }
-    const struct rlt_info *info = &connection->info;
-    if (info->tls_required) {
-        report(connection, ROULETTE_LOG_ERROR, "the server requires TLS",
-               "this client does not speak it yet");
-        fail(connection, ROULETTE_ENOTSUP);
-        return;
-    }
-    bool unlimited = info->max_payload <= 0 || info->max_payload > RLT_SIZE_MAX;
-    uint32_t payload_max = unlimited ? RLT_SIZE_MAX : (uint32_t)info->max_payload;
-    atomic_store_explicit(&connection->queue.payload_max, payload_max, memory_order_relaxed);
-    rlt_sender_set_payload_max(&connection->sender, payload_max);
-    if (rlt_session_on_info(&connection->session) == RLT_SESSION_CONNECT) {
-        send_connect(connection);
+    struct rlt_cluster *cluster = connection->cluster;
+    if (subscription->connection == connection->position && subscription->on_server) {
+        subscription->on_server = false;
+        rlt_counter_add(&cluster->metrics.subscriptions, (uint64_t)-1);
+        rlt_subscription_queue_remove(&connection->pending, subscription);
+        rlt_cluster_end_subscription(cluster, subscription, error);
     }
 }
 
-/* ---- Operations of the server ------------------------------------------------------------- */
+/* End what the server's text names: a shared subscription, or all of one queue group. */
+static void end_named(struct rlt_connection *connection, const struct rlt_server_error *what)
+{
+    struct rlt_subscriptions *table = &connection->cluster->subscriptions;
+    if (what->queue == NULL) {
+        uint64_t hash = rlt_ring_hash(what->topic, what->topic_len);
+        struct rlt_subscription *subscription =
+            rlt_subscriptions_find_topic(table, what->topic, what->topic_len, hash);
+        if (subscription != NULL) {
+            end_refused(connection, subscription, what->error);
+        }
+        return;
+    }
+    for (uint32_t i = 0; i < table->index_count && table->by_index != NULL; i++) {
+        struct rlt_subscription *subscription = table->by_index[i];
+        if (subscription != NULL && subscription->exclusive &&
+            subscription->key.len == what->topic_len + 1 + what->queue_len &&
+            memcmp(subscription->key.topic, what->topic, what->topic_len) == 0 &&
+            memcmp(subscription->key.topic + what->topic_len + 1, what->queue, what->queue_len) ==
+                0) {
+            end_refused(connection, subscription, what->error);
+        }
+    }
+}
 
 static void on_server_error(struct rlt_connection *connection, const struct rlt_frame *frame)
 {
@@ -202,21 +230,12 @@ static void on_server_error(struct rlt_connection *connection, const struct rlt_
         rlt_server_error_classify((const char *)frame->text, frame->text_len);
     rlt_counter_add(&cluster->metrics.server_errors, 1);
     rlt_counter_set(&cluster->metrics.last_error, (uint64_t)(int64_t)what.error);
-    report(connection, ROULETTE_LOG_WARNING, "the server says", text);
+    rlt_connection_report(connection, ROULETTE_LOG_WARNING, "the server says", text);
     if (what.reaction == RLT_REACTION_RECONNECT) {
-        fail(connection, what.error);
+        rlt_connection_fail(connection, what.error);
     }
-    if (what.reaction != RLT_REACTION_SUBSCRIPTION || what.topic == NULL) {
-        return;
-    }
-    uint64_t hash = rlt_ring_hash(what.topic, what.topic_len);
-    struct rlt_subscription *subscription =
-        rlt_subscriptions_find_topic(&cluster->subscriptions, what.topic, what.topic_len, hash);
-    if (subscription != NULL && subscription->connection == connection->slot &&
-        subscription->on_server) {
-        rlt_counter_add(&cluster->metrics.subscriptions, (uint64_t)-1);
-        rlt_subscription_queue_remove(&connection->pending, subscription);
-        rlt_cluster_end_subscription(cluster, subscription, what.error);
+    if (what.reaction == RLT_REACTION_SUBSCRIPTION && what.topic != NULL) {
+        end_named(connection, &what);
     }
 }
 
@@ -244,9 +263,16 @@ static void on_operation(struct rlt_connection *connection, const struct rlt_fra
                          struct rlt_slab *slab, uint64_t now_ns)
 {
     bool greeting = connection->session.state == RLT_SESSION_GREETING;
+    if (connection->session.state == RLT_SESSION_SECURING) {
+        rlt_connection_report(connection, ROULETTE_LOG_ERROR, "bytes in clear behind INFO",
+                              "somebody between the server and us may have put them there");
+        rlt_connection_fail(connection, ROULETTE_ETLS);
+        return;
+    }
     if (greeting && frame->op != RLT_OP_INFO && frame->op != RLT_OP_ERR) {
-        report(connection, ROULETTE_LOG_WARNING, "not a NATS server", "it did not begin with INFO");
-        fail(connection, ROULETTE_EPROTOCOL);
+        rlt_connection_report(connection, ROULETTE_LOG_WARNING, "not a NATS server",
+                              "it did not begin with INFO");
+        rlt_connection_fail(connection, ROULETTE_EPROTOCOL);
         return;
     }
     switch (frame->op) {
@@ -254,7 +280,7 @@ static void on_operation(struct rlt_connection *connection, const struct rlt_fra
         rlt_cluster_deliver(connection->cluster, frame, slab);
         break;
     case RLT_OP_INFO:
-        on_info(connection, frame);
+        rlt_handshake_on_info(connection, frame);
         break;
     case RLT_OP_PING:
         on_ping(connection);
@@ -270,6 +296,23 @@ static void on_operation(struct rlt_connection *connection, const struct rlt_fra
     }
 }
 
+/* While two connections deliver: whether the other one has brought this message already. */
+static bool is_second(struct rlt_connection *connection, const struct rlt_frame *frame)
+{
+    struct rlt_cluster *cluster = connection->cluster;
+    const struct rlt_subscription *subscription =
+        rlt_subscriptions_find(&cluster->subscriptions, frame->sid);
+    /* Of a queue group's messages the server sends one copy only. */
+    if (subscription == NULL || subscription->exclusive) {
+        return false;
+    }
+    int side = connection->slot == connection->position ? 0 : 1;
+    bool second =
+        rlt_overlap_is_second(&cluster->handovers[connection->position].overlap, frame, side);
+    rlt_counter_add(&cluster->metrics.suppressed, second ? 1 : 0);
+    return second;
+}
+
 static void on_received(struct rlt_connection *connection, size_t count, uint64_t now_ns)
 {
     struct rlt_cluster *cluster = connection->cluster;
@@ -281,11 +324,15 @@ static void on_received(struct rlt_connection *connection, size_t count, uint64_
     rlt_receiver_on_bytes(&connection->receiver, count);
     cluster->round++;
     bool ready = connection->session.state == RLT_SESSION_READY;
+    const struct rlt_overlap *overlap = &cluster->handovers[connection->position].overlap;
     int result;
     while ((result = rlt_receiver_next(&connection->receiver, &frame, &slab)) > 0) {
         if (rlt_unlikely(result == RLT_RECEIVER_OVERSIZED)) {
             rlt_cluster_drop_oversized(cluster, &frame);
         } else if (rlt_likely(frame.op == RLT_OP_MSG && ready)) {
+            if (rlt_unlikely(overlap->entries != NULL) && is_second(connection, &frame)) {
+                continue;
+            }
             rlt_cluster_deliver(cluster, &frame, slab);
         } else {
             on_operation(connection, &frame, slab, now_ns);
@@ -296,8 +343,9 @@ static void on_received(struct rlt_connection *connection, size_t count, uint64_
         }
     }
     if (result < 0) {
-        report(connection, ROULETTE_LOG_WARNING, "protocol error", rlt_parse_error_text(-result));
-        fail(connection, ROULETTE_EPROTOCOL);
+        rlt_connection_report(connection, ROULETTE_LOG_WARNING, "protocol error",
+                              rlt_parse_error_text(-result));
+        rlt_connection_fail(connection, ROULETTE_EPROTOCOL);
     }
     rlt_counter_add(&cluster->metrics.joins, connection->receiver.joins);
     rlt_counter_add(&cluster->metrics.joined_bytes, connection->receiver.joined_bytes);
@@ -318,12 +366,13 @@ static bool write_subscriptions(struct rlt_connection *connection)
             return false;
         }
         rlt_subscription_queue_remove(&connection->pending, subscription);
-        if (subscription->member_count == 0) {
-            RLT_ASSERT(subscription->on_server);
+        bool wanted = rlt_subscription_is_wanted(subscription);
+        if (!wanted && subscription->on_server) {
             out = rlt_encode_unsub(out, subscription->sid);
+            subscription->on_server = false;
             rlt_counter_add(&cluster->metrics.subscriptions, (uint64_t)-1);
-            rlt_subscriptions_remove(&cluster->subscriptions, subscription);
-        } else if (!subscription->on_server) {
+            rlt_cluster_forget(cluster, subscription);
+        } else if (wanted && !subscription->on_server) {
             out = rlt_encode_sub(out, subscription->key.topic, subscription->key.len, NULL, 0,
                                  subscription->sid);
             subscription->on_server = true;
@@ -338,7 +387,7 @@ static bool write_subscriptions(struct rlt_connection *connection)
 bool rlt_connection_wants_lanes(const struct rlt_connection *connection)
 {
     return connection->session.state == RLT_SESSION_READY && connection->pending.first == NULL &&
-           !rlt_sender_is_busy(&connection->sender);
+           !rlt_sender_is_busy(&connection->sender) && !connection->sender.stalled;
 }
 
 static void send_batch(struct rlt_connection *connection)
@@ -437,30 +486,48 @@ static void on_sent(struct rlt_connection *connection, size_t count)
     }
 }
 
+/* TLS knows more about its failures than a code can say. */
+static void explain(struct rlt_connection *connection, int error)
+{
+    struct rlt_transport *transport = connection->cluster->transport;
+    if (error == ROULETTE_ETLS && transport->ops->explain != NULL) {
+        rlt_connection_report(connection, ROULETTE_LOG_ERROR, "TLS",
+                              transport->ops->explain(transport, connection->slot));
+    }
+}
+
 void rlt_connection_on_event(struct rlt_connection *connection, const struct rlt_io_event *event,
                              uint64_t now_ns)
 {
     switch (event->kind) {
     case RLT_IO_OPENED:
         if (event->error == 0) {
-            rlt_session_on_opened(&connection->session);
+            rlt_handshake_act(connection, rlt_session_on_opened(&connection->session));
         } else {
-            fail(connection, event->error);
+            rlt_connection_fail(connection, event->error);
         }
         break;
     case RLT_IO_SECURED:
-        break; /* never asked for */
+        if (event->error == 0) {
+            rlt_handshake_act(connection, rlt_session_on_secured(&connection->session));
+        } else {
+            explain(connection, event->error);
+            rlt_connection_fail(connection, event->error);
+        }
+        break;
     case RLT_IO_RECEIVED:
         connection->receiving = false;
         if (event->error != 0) {
-            fail(connection, event->error);
+            explain(connection, event->error);
+            rlt_connection_fail(connection, event->error);
         } else if (is_open(connection)) {
             on_received(connection, event->bytes, now_ns);
         }
         break;
     case RLT_IO_SENT:
         if (event->error != 0) {
-            fail(connection, event->error);
+            explain(connection, event->error);
+            rlt_connection_fail(connection, event->error);
         } else {
             on_sent(connection, event->bytes);
         }
@@ -478,11 +545,21 @@ void rlt_connection_start(struct rlt_connection *connection, uint64_t now_ns)
     rlt_session_start(&connection->session, now_ns);
 }
 
+void rlt_connection_retire(struct rlt_connection *connection)
+{
+    bool was_ready = connection->session.state == RLT_SESSION_READY;
+    connection->retiring = true;
+    if (rlt_session_on_failure(&connection->session, ROULETTE_ECLOSED) == RLT_SESSION_CLOSE) {
+        rlt_counter_add(&connection->cluster->metrics.connected, was_ready ? (uint64_t)-1 : 0);
+        close_transport(connection);
+    }
+}
+
 void rlt_connection_stop(struct rlt_connection *connection)
 {
     bool was_ready = connection->session.state == RLT_SESSION_READY;
     /* Relaxed: a publisher that sees it late is counted as discarded by the ledger. */
-    atomic_store_explicit(&connection->queue.state, RLT_WIRE_CLOSED, memory_order_relaxed);
+    atomic_store_explicit(&connection->wire->state, RLT_WIRE_CLOSED, memory_order_relaxed);
     rlt_sender_wake_all(&connection->sender, wake_producers, connection);
     switch (rlt_session_stop(&connection->session)) {
     case RLT_SESSION_CLOSE:
@@ -490,6 +567,7 @@ void rlt_connection_stop(struct rlt_connection *connection)
         close_transport(connection);
         break;
     case RLT_SESSION_STOPPED:
+        rlt_sender_give_up_unconfirmed(&connection->sender);
         connection->stopped = true;
         break;
     default:

@@ -24,7 +24,8 @@ struct rlt_cluster;
 
 struct rlt_connection {
     struct rlt_cluster *cluster;
-    uint32_t slot; /* in the cluster and in its transport */
+    uint32_t slot;     /* in the cluster and in its transport */
+    uint32_t position; /* in the pool: it has two connections, one of which is active */
     struct rlt_session session;
     struct rlt_sender sender;
     struct rlt_receiver receiver;
@@ -32,8 +33,10 @@ struct rlt_connection {
     struct rlt_info info;
     bool receiving; /* a receive is in progress */
     bool stopped;
+    bool retiring; /* another one has taken over: closing, to be used again */
 
-    struct rlt_wire_queue queue;
+    struct rlt_wire_queue *wire; /* of the position */
+    struct rlt_wire_queue queue; /* it, in the first connection of the position */
 };
 
 /** Returns: 0 or ROULETTE_ENOMEM. */
@@ -44,6 +47,9 @@ void rlt_connection_fini(struct rlt_connection *connection);
 /** Begin to connect. */
 void rlt_connection_start(struct rlt_connection *connection, uint64_t now_ns);
 
+/** Another connection has taken over: close this one, and be ready to start again. */
+void rlt_connection_retire(struct rlt_connection *connection);
+
 /** End for good; rlt_connection.stopped is set at once or after the transport's last event. */
 void rlt_connection_stop(struct rlt_connection *connection);
 
@@ -52,6 +58,13 @@ void rlt_connection_run(struct rlt_connection *connection, uint64_t now_ns);
 
 void rlt_connection_on_event(struct rlt_connection *connection, const struct rlt_io_event *event,
                              uint64_t now_ns);
+
+/** The connection cannot go on; `error` says why. The first reason is kept. */
+void rlt_connection_fail(struct rlt_connection *connection, int error);
+
+/** Write to the client's log what happens to this connection. */
+void rlt_connection_report(const struct rlt_connection *connection, enum roulette_log_level level,
+                           const char *what, const char *detail);
 
 /** Whether rlt_connection_run() would find something to do. */
 bool rlt_connection_has_work(struct rlt_connection *connection);

@@ -210,6 +210,9 @@ void rlt_mailbox_notify(struct rlt_mailbox *mailbox, struct rlt_member *member,
 {
     /* REMOVED may follow ENDED: the user's unsubscribe crossed it. Nothing else does. */
     RLT_ASSERT(!member->finished || notice == RLT_NOTICE_REMOVED);
+    if (notice == RLT_NOTICE_ENDED) {
+        atomic_store_explicit(&member->end_error, error, memory_order_relaxed);
+    }
     member->finished = notice == RLT_NOTICE_ENDED || notice == RLT_NOTICE_REMOVED;
     if (mailbox->owed_first == NULL && rlt_delivery_ring_has_room(&mailbox->ring, 2)) {
         push_notice(mailbox, member, notice, error);

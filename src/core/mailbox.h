@@ -48,15 +48,20 @@ enum rlt_notice {
 struct rlt_member {
     struct rlt_command subscribe;
     struct rlt_command unsubscribe;
+    struct rlt_command drain;
     struct rlt_mailbox *mailbox; /* immutable */
+    bool exclusive;              /* a SUB of its own: it is in a queue group; immutable */
     struct rlt_topic_key key;    /* immutable */
     uint32_t connection;         /* of the cluster's pool; immutable */
     void *handle;                /* the subscriber's record; immutable */
-    bool left;                   /* subscriber: the last notice was received */
+    /* Why the cluster ended it, before the notice is pushed. Relaxed: read behind a fence. */
+    _Atomic(int) end_error;
+    bool left; /* subscriber: the last notice was received */
 
     /* Event thread. */
     struct rlt_subscription *subscription; /* NULL: not in the table */
     uint32_t index;                        /* among the subscription's members */
+    bool draining;                         /* takes what is on its way, and no more */
     bool lost;                             /* LOST was told, RESTORED was not */
     uint32_t owed;                         /* enum rlt_notice bits */
     bool owed_restored_last;               /* of LOST and RESTORED: which came last */

@@ -31,6 +31,13 @@ int rlt_sender_init(struct rlt_sender *sender, struct rlt_wire_queue *queue,
     return 0;
 }
 
+void rlt_sender_keep(struct rlt_sender *sender, rlt_sender_wake_fn *wake, void *context)
+{
+    sender->keep = true;
+    sender->wake = wake;
+    sender->wake_context = context;
+}
+
 void rlt_sender_fini(struct rlt_sender *sender)
 {
     rlt_memory_free(sender->control[0]);
@@ -54,6 +61,11 @@ static bool peek(struct rlt_sender *sender, int lane, size_t limit, struct rlt_l
     return rlt_lane_peek_until(own_lane(sender, lane), sender->seen[lane], limit, chunk);
 }
 
+static struct rlt_lane_mark cursor_of(const struct rlt_sender *sender, int lane)
+{
+    return lane == SHARED ? sender->queue->shared.cursor : sender->queue->lanes[lane].cursor;
+}
+
 static void move_cursor(struct rlt_sender *sender, int lane, struct rlt_lane_mark mark)
 {
     if (lane == SHARED) {
@@ -67,6 +79,7 @@ static void move_cursor(struct rlt_sender *sender, int lane, struct rlt_lane_mar
 static void release(struct rlt_sender *sender, int lane, struct rlt_lane_mark mark,
                     rlt_sender_wake_fn *wake, void *context)
 {
+    sender->released[lane] = mark;
     if (lane == SHARED) {
         struct rlt_shared_lane *shared = &sender->queue->shared;
         rlt_shared_lane_release(shared, mark);
@@ -96,6 +109,21 @@ void rlt_sender_control_commit(struct rlt_sender *sender, const uint8_t *end)
 {
     sender->control_len = (size_t)(end - sender->control[sender->filling]);
     RLT_ASSERT(sender->control_len <= RLT_CONTROL_BYTES);
+}
+
+void rlt_sender_wipe_control(struct rlt_sender *sender)
+{
+    sender->secret_len = sender->control_len;
+}
+
+/* The batch that held credentials is sent or lost. */
+static void wipe(struct rlt_sender *sender)
+{
+    if (sender->secret_len != 0 && sender->control_len == 0) {
+        explicit_bzero(sender->control[0], sender->secret_len);
+        explicit_bzero(sender->control[1], sender->secret_len);
+        sender->secret_len = 0;
+    }
 }
 
 /* ---- Making a batch ----------------------------------------------------------------------- */
@@ -148,6 +176,11 @@ static size_t gather_lane(struct rlt_sender *sender, int lane, size_t limit)
     /* A chunk that is not larger than the limit has no frame that is. A publisher may have read an
      * older limit than the server's last INFO, however late it commits: so look, each time. */
     bool given_up = chunk.len > sender->payload_max && check_chunk(sender, &chunk);
+    if (given_up && sender->keep && sender->released[lane].count != chunk.start.count) {
+        /* What is before it may have to be sent again: give it up once that is confirmed. */
+        sender->stalled = true;
+        return 0;
+    }
     move_cursor(sender, lane, chunk.end);
     add_span(sender, chunk.bytes, given_up ? 0 : chunk.len,
              (struct rlt_sender_part){lane, chunk.start, chunk.end});
@@ -205,6 +238,27 @@ struct rlt_fence_link *rlt_sender_take_fences(struct rlt_sender *sender)
     return links;
 }
 
+struct rlt_fence_link *rlt_sender_take_unsent_fences(struct rlt_sender *sender)
+{
+    struct rlt_fence_link *links = sender->fences_armed;
+    sender->fences_armed = NULL;
+    struct rlt_fence_link **end = &links;
+    while (*end != NULL) {
+        end = &(*end)->next;
+    }
+    *end = rlt_sender_take_fences(sender);
+    return links;
+}
+
+void rlt_sender_adopt_lanes(struct rlt_sender *sender, struct rlt_sender *from)
+{
+    RLT_ASSERT(sender->queue == from->queue && from->span_count == 0);
+    memcpy(sender->released, from->released, sizeof(sender->released));
+    memcpy(sender->reached, from->reached, sizeof(sender->reached));
+    memset(from->released, 0, sizeof(from->released));
+    memset(from->reached, 0, sizeof(from->reached));
+}
+
 /* All that was accepted before now is to be sent before the fences' PING. */
 static void arm_fences(struct rlt_sender *sender)
 {
@@ -223,8 +277,8 @@ static void arm_fences(struct rlt_sender *sender)
 
 static bool fences_reached(struct rlt_sender *sender)
 {
-    if (sender->fences_armed == NULL) {
-        return false;
+    if (sender->fences_armed == NULL || sender->lanes_off) {
+        return sender->fences_armed != NULL;
     }
     uint32_t lanes = rlt_wire_queue_used(sender->queue);
     for (uint32_t i = 0; i < lanes; i++) {
@@ -249,10 +303,17 @@ static uint64_t batch_messages(const struct rlt_sender *sender)
     return messages;
 }
 
+/* At least once: whether something is sent that no PING on its way will confirm. */
+static bool must_confirm(const struct rlt_sender *sender)
+{
+    return sender->keep && sender->ping_count == 0 &&
+           sender->sent + batch_messages(sender) != sender->confirmed;
+}
+
 static void gather_ping(struct rlt_sender *sender)
 {
     bool reached = fences_reached(sender);
-    bool wanted = sender->ping_due || reached;
+    bool wanted = sender->ping_due || reached || must_confirm(sender);
     if (!wanted) {
         return;
     }
@@ -266,6 +327,9 @@ static void gather_ping(struct rlt_sender *sender)
     sender->pings[slot].fences = reached ? sender->fences_armed : NULL;
     if (reached) {
         sender->fences_armed = NULL;
+    }
+    for (int lane = 0; sender->keep && lane <= SHARED; lane++) {
+        sender->pings[slot].covers[lane] = cursor_of(sender, lane);
     }
     sender->ping_count++;
     sender->ping_in_batch = true;
@@ -286,7 +350,9 @@ uint32_t rlt_sender_gather(struct rlt_sender *sender, bool with_lanes)
     }
     if (with_lanes) {
         arm_fences(sender);
-        gather_lanes(sender);
+        if (!sender->lanes_off) {
+            gather_lanes(sender);
+        }
     }
     gather_ping(sender);
     return sender->span_count;
@@ -294,7 +360,7 @@ uint32_t rlt_sender_gather(struct rlt_sender *sender, bool with_lanes)
 
 bool rlt_sender_has_work(struct rlt_sender *sender, bool with_lanes)
 {
-    if (sender->control_len != 0 || sender->ping_due) {
+    if (sender->control_len != 0 || sender->ping_due || must_confirm(sender)) {
         return true;
     }
     if (!with_lanes) {
@@ -304,7 +370,7 @@ bool rlt_sender_has_work(struct rlt_sender *sender, bool with_lanes)
     bool fences =
         sender->fences_armed != NULL ? fences_reached(sender) : sender->fences_waiting != NULL;
     return (fences && sender->ping_count < RLT_SENDER_PINGS) ||
-           !rlt_wire_queue_is_empty(sender->queue);
+           (!sender->stalled && !sender->lanes_off && !rlt_wire_queue_is_empty(sender->queue));
 }
 
 /* ---- What became of a batch --------------------------------------------------------------- */
@@ -325,11 +391,14 @@ static void complete(struct rlt_sender *sender, uint32_t index, bool given_up,
         rlt_counter_add(&sender->metrics->published_bytes,
                         part->end.position - part->start.position);
     }
-    release(sender, part->lane, part->end, wake, context);
+    if (given_up || !sender->keep) {
+        release(sender, part->lane, part->end, wake, context);
+    }
 }
 
 static void forget_batch(struct rlt_sender *sender)
 {
+    wipe(sender);
     sender->span_count = 0;
     sender->span_done = 0;
     sender->span_progress = 0;
@@ -373,6 +442,12 @@ struct rlt_fence_link *rlt_sender_on_pong(struct rlt_sender *sender)
     RLT_ASSERT(ping->sent >= sender->confirmed);
     rlt_counter_add(&sender->metrics->confirmed, ping->sent - sender->confirmed);
     sender->confirmed = ping->sent;
+    sender->stalled = false;
+    for (int lane = 0; sender->keep && lane <= SHARED; lane++) {
+        if (ping->covers[lane].position > sender->released[lane].position) {
+            release(sender, lane, ping->covers[lane], sender->wake, sender->wake_context);
+        }
+    }
     return ping->fences;
 }
 
@@ -410,10 +485,39 @@ static void rewind_part(struct rlt_sender *sender, uint32_t index, rlt_sender_wa
     mark.position += offset;
     sender->sent += mark.count - part->start.count;
     move_cursor(sender, part->lane, mark);
-    if (offset != 0) {
-        rlt_counter_add(&sender->metrics->published_bytes, offset);
+    rlt_counter_add(&sender->metrics->published_bytes, offset);
+    if (offset != 0 && !sender->keep) {
         release(sender, part->lane, mark, wake, context);
     }
+}
+
+/* At least once: remember how far each lane was sent, and go back to what is not confirmed. */
+static void go_back(struct rlt_sender *sender)
+{
+    for (int lane = 0; lane <= SHARED; lane++) {
+        struct rlt_lane_mark cursor = cursor_of(sender, lane);
+        if (cursor.count > sender->reached[lane].count) {
+            sender->reached[lane] = cursor;
+        }
+        move_cursor(sender, lane, sender->released[lane]);
+    }
+}
+
+/* At least once: messages that an earlier connection sent and nobody confirmed. */
+static uint64_t count_in_doubt(const struct rlt_sender *sender)
+{
+    uint64_t count = 0;
+    for (int lane = 0; sender->keep && lane <= SHARED; lane++) {
+        if (sender->reached[lane].count > sender->released[lane].count) {
+            count += sender->reached[lane].count - sender->released[lane].count;
+        }
+    }
+    return count;
+}
+
+void rlt_sender_give_up_unconfirmed(struct rlt_sender *sender)
+{
+    rlt_counter_add(&sender->metrics->in_doubt, count_in_doubt(sender));
 }
 
 /* Append list `more` to the list whose end is at `end`; returns the new end. */
@@ -433,14 +537,18 @@ struct rlt_fence_link *rlt_sender_on_lost(struct rlt_sender *sender, rlt_sender_
     for (uint32_t i = sender->span_count; i-- > sender->span_done;) {
         rewind_part(sender, i, wake, context);
     }
+    sender->control_len = 0;
     forget_batch(sender);
-    uint64_t in_doubt = sender->sent - sender->confirmed;
+    uint64_t in_doubt = sender->keep ? 0 : sender->sent - sender->confirmed;
     rlt_counter_add(&sender->metrics->in_doubt, in_doubt);
+    if (sender->keep) {
+        go_back(sender);
+    }
     sender->sent = 0;
     sender->confirmed = 0;
     sender->pong_early = false;
-    sender->control_len = 0;
     sender->ping_due = false;
+    sender->stalled = false;
 
     struct rlt_fence_link *failed = NULL;
     struct rlt_fence_link **end = &failed;
@@ -459,7 +567,13 @@ struct rlt_fence_link *rlt_sender_on_lost(struct rlt_sender *sender, rlt_sender_
 void rlt_sender_fail_queued(struct rlt_sender *sender, rlt_sender_wake_fn *wake, void *context)
 {
     RLT_ASSERT(sender->span_count == 0);
-    rlt_counter_add(&sender->metrics->failed, rlt_wire_queue_discard(sender->queue));
+    uint64_t in_doubt = count_in_doubt(sender);
+    uint64_t given_up = rlt_wire_queue_discard(sender->queue);
+    for (int lane = 0; lane <= SHARED; lane++) {
+        sender->released[lane] = cursor_of(sender, lane);
+    }
+    rlt_counter_add(&sender->metrics->in_doubt, in_doubt);
+    rlt_counter_add(&sender->metrics->failed, given_up - in_doubt);
     for (int lane = 0; lane < RLT_WIRE_LANES; lane++) {
         if (rlt_lane_take_waiter(own_lane(sender, lane))) {
             wake(context, &own_lane(sender, lane)->waiting);

@@ -12,6 +12,10 @@
  * messages are in doubt, frames taken only in part were not processed by any server and are sent
  * again, whole, on the next connection, with all behind them.
  *
+ * With the guarantee at_least_once a part is released only when a PONG covers it, and there is
+ * always a PING on its way while something is unconfirmed. When the connection is lost, all that
+ * is not released is sent again.
+ *
  * Owner: the event thread.
  */
 #ifndef RLT_CORE_SENDER_H
@@ -46,7 +50,12 @@ struct rlt_sender_part {
 struct rlt_ping_mark {
     uint64_t sent; /* messages sent before it on this connection */
     struct rlt_fence_link *fences;
+    /* At least once: up to where its PONG confirms each lane. */
+    struct rlt_lane_mark covers[RLT_WIRE_LANES + 1];
 };
+
+/** Called for a lane whose producer waits for room and now has some. */
+typedef void rlt_sender_wake_fn(void *context, _Atomic(uint32_t) *word);
 
 struct rlt_sender {
     struct rlt_wire_queue *queue;
@@ -55,6 +64,7 @@ struct rlt_sender {
     /* Control lines: one buffer is filled while the other is in flight. */
     uint8_t *control[2];
     size_t control_len; /* in the one being filled */
+    size_t secret_len;  /* bytes of both that hold credentials, to be overwritten; 0: none */
     uint32_t filling;
 
     /* The batch in flight. */
@@ -74,6 +84,17 @@ struct rlt_sender {
     /* Messages on this connection. */
     uint64_t sent;
     uint64_t confirmed;
+
+    /* At least once. */
+    bool keep; /* until confirmed */
+    rlt_sender_wake_fn *wake;
+    void *wake_context;
+    bool stalled; /* a lane's next frame is to be given up, once what is before is confirmed */
+    struct rlt_lane_mark released[RLT_WIRE_LANES + 1]; /* where each lane begins */
+    struct rlt_lane_mark reached[RLT_WIRE_LANES + 1];  /* sent on an earlier connection up to */
+
+    /* Another connection publishes what is in the lanes; fences wait for their PONG only. */
+    bool lanes_off;
 
     bool ping_due; /* a keepalive PING is wanted */
     struct rlt_ping_mark pings[RLT_SENDER_PINGS];
@@ -95,9 +116,15 @@ int rlt_sender_init(struct rlt_sender *sender, struct rlt_wire_queue *queue,
                     struct rlt_metrics *metrics);
 void rlt_sender_fini(struct rlt_sender *sender);
 
+/** Guarantee at_least_once: keep messages until they are confirmed. Before anything is sent. */
+void rlt_sender_keep(struct rlt_sender *sender, rlt_sender_wake_fn *wake, void *context);
+
 /** Room for `len` control bytes, or NULL: send first. rlt_sender_control_commit() follows. */
 uint8_t *rlt_sender_control_claim(struct rlt_sender *sender, size_t len);
 void rlt_sender_control_commit(struct rlt_sender *sender, const uint8_t *end);
+
+/** Overwrite the control lines written so far once they are sent: they hold credentials. */
+void rlt_sender_wipe_control(struct rlt_sender *sender);
 
 /** A new connection has told its max_payload (0: unlimited). */
 void rlt_sender_set_payload_max(struct rlt_sender *sender, uint32_t payload_max);
@@ -126,9 +153,6 @@ static inline bool rlt_sender_is_busy(const struct rlt_sender *sender)
 {
     return sender->span_count != 0;
 }
-
-/** Called for a lane whose producer waits for room and now has some. */
-typedef void rlt_sender_wake_fn(void *context, _Atomic(uint32_t) *word);
 
 /**
  * The kernel took `count` bytes of the batch.
@@ -161,7 +185,10 @@ struct rlt_fence_link *rlt_sender_take_early_pong(struct rlt_sender *sender);
 struct rlt_fence_link *rlt_sender_on_lost(struct rlt_sender *sender, rlt_sender_wake_fn *wake,
                                           void *context);
 
-/** Give up everything in the lanes: counted as failed. */
+/** At least once, and there will be no other connection: count what was sent as in doubt. */
+void rlt_sender_give_up_unconfirmed(struct rlt_sender *sender);
+
+/** Give up everything in the lanes: failed, or in doubt if an earlier connection sent it. */
 void rlt_sender_fail_queued(struct rlt_sender *sender, rlt_sender_wake_fn *wake, void *context);
 
 /** Wake all producers that wait for room: the queue was closed. */
@@ -169,6 +196,12 @@ void rlt_sender_wake_all(struct rlt_sender *sender, rlt_sender_wake_fn *wake, vo
 
 /** Take all fence links that have not begun, when nothing will be sent any more. */
 struct rlt_fence_link *rlt_sender_take_fences(struct rlt_sender *sender);
+
+/** Take all fence links whose PING was not sent. */
+struct rlt_fence_link *rlt_sender_take_unsent_fences(struct rlt_sender *sender);
+
+/** Go on with the lanes where another sender of the same queue, which is idle, has stopped. */
+void rlt_sender_adopt_lanes(struct rlt_sender *sender, struct rlt_sender *from);
 
 /** Whether there may be something to gather. */
 bool rlt_sender_has_work(struct rlt_sender *sender, bool with_lanes);

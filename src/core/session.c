@@ -21,6 +21,12 @@ void rlt_session_init(struct rlt_session *session, const struct rlt_config *conf
     };
 }
 
+void rlt_session_require_tls(struct rlt_session *session, enum rlt_session_tls tls)
+{
+    RLT_ASSERT(session->state == RLT_SESSION_IDLE);
+    session->tls = tls;
+}
+
 void rlt_session_start(struct rlt_session *session, uint64_t now_ns)
 {
     RLT_ASSERT(session->state == RLT_SESSION_IDLE);
@@ -97,6 +103,7 @@ enum rlt_session_action rlt_session_on_timer(struct rlt_session *session, uint64
         return RLT_SESSION_OPEN;
     case RLT_SESSION_OPENING:
     case RLT_SESSION_GREETING:
+    case RLT_SESSION_SECURING:
     case RLT_SESSION_VERIFYING:
         return rlt_session_on_failure(session, ROULETTE_ETIMEDOUT);
     default:
@@ -104,18 +111,41 @@ enum rlt_session_action rlt_session_on_timer(struct rlt_session *session, uint64
     }
 }
 
-void rlt_session_on_opened(struct rlt_session *session)
+enum rlt_session_action rlt_session_on_opened(struct rlt_session *session)
 {
     /* An open may complete while its close is on the way. */
-    if (session->state == RLT_SESSION_OPENING) {
-        session->state = RLT_SESSION_GREETING;
+    if (session->state != RLT_SESSION_OPENING) {
+        return RLT_SESSION_NOTHING;
     }
+    if (session->tls == RLT_SESSION_TLS_FIRST) {
+        session->state = RLT_SESSION_SECURING;
+        return RLT_SESSION_SECURE;
+    }
+    session->state = RLT_SESSION_GREETING;
+    return RLT_SESSION_NOTHING;
+}
+
+enum rlt_session_action rlt_session_on_secured(struct rlt_session *session)
+{
+    if (session->state != RLT_SESSION_SECURING) {
+        return RLT_SESSION_NOTHING;
+    }
+    if (session->tls == RLT_SESSION_TLS_FIRST) {
+        session->state = RLT_SESSION_GREETING;
+        return RLT_SESSION_NOTHING;
+    }
+    session->state = RLT_SESSION_VERIFYING;
+    return RLT_SESSION_CONNECT;
 }
 
 enum rlt_session_action rlt_session_on_info(struct rlt_session *session)
 {
     if (session->state != RLT_SESSION_GREETING) {
         return RLT_SESSION_NOTHING;
+    }
+    if (session->tls == RLT_SESSION_TLS_AFTER_INFO) {
+        session->state = RLT_SESSION_SECURING;
+        return RLT_SESSION_SECURE;
     }
     session->state = RLT_SESSION_VERIFYING;
     return RLT_SESSION_CONNECT;

@@ -5,14 +5,18 @@
  *
  * States, and the happy path:
  *
- *     IDLE -> WAITING -> OPENING -> GREETING -> VERIFYING -> READY
- *              ^         DNS+TCP    INFO        first PONG    |
- *              |                                              |
- *              +------------------ CLOSING <------------------+   (failures: from every state
- *                                                                  behind WAITING)
+ *     IDLE -> WAITING -> OPENING -> GREETING -> SECURING -> VERIFYING -> READY
+ *              ^         DNS+TCP    INFO        TLS         first PONG    |
+ *              |                                                          |
+ *              +------------------------ CLOSING <------------------------+   (failures: from
+ *                                                                  every state behind WAITING)
+ *
+ * Without TLS there is no SECURING. If the server expects the handshake first, SECURING comes
+ * before GREETING. CONNECT is sent on entering VERIFYING, and nothing before: with TLS configured
+ * no credential can be on the wire in clear, whatever INFO says.
  *
  * Timer policy, all of it:
- *  - OPENING, GREETING and VERIFYING share one deadline, connection_timeout.
+ *  - OPENING, GREETING, SECURING and VERIFYING share one deadline, connection_timeout.
  *  - READY: a PING every ping_interval plus jitter of up to a fifth (at most 1 s). Any received
  *    byte is life and forgives all outstanding pings. The connection is given up when the first
  *    unanswered ping is (max_ping_failure - 1) intervals and 1 s old; with what passed before
@@ -38,6 +42,7 @@ enum rlt_session_state {
     RLT_SESSION_WAITING,
     RLT_SESSION_OPENING,
     RLT_SESSION_GREETING,
+    RLT_SESSION_SECURING,
     RLT_SESSION_VERIFYING,
     RLT_SESSION_READY,
     RLT_SESSION_CLOSING,
@@ -47,6 +52,7 @@ enum rlt_session_state {
 enum rlt_session_action {
     RLT_SESSION_NOTHING,
     RLT_SESSION_OPEN,    /* open the transport */
+    RLT_SESSION_SECURE,  /* start TLS */
     RLT_SESSION_CONNECT, /* send CONNECT and PING */
     RLT_SESSION_BECOME,  /* the connection is ready: subscribe, then publish */
     RLT_SESSION_PING,    /* send PING */
@@ -56,8 +62,16 @@ enum rlt_session_action {
     RLT_SESSION_STOPPED, /* closed for good */
 };
 
+/** Whether and when a connection changes to TLS. */
+enum rlt_session_tls {
+    RLT_SESSION_CLEAR,
+    RLT_SESSION_TLS_AFTER_INFO,
+    RLT_SESSION_TLS_FIRST,
+};
+
 struct rlt_session {
     const struct rlt_config *config;
+    enum rlt_session_tls tls;
     struct rlt_random random;
     enum rlt_session_state state;
     bool stopping;
@@ -73,6 +87,9 @@ struct rlt_session {
 
 /** Make an IDLE session. `seed` decides all of its jitter. */
 void rlt_session_init(struct rlt_session *session, const struct rlt_config *config, uint64_t seed);
+
+/** Speak TLS on every connection from now on. Before rlt_session_start(). */
+void rlt_session_require_tls(struct rlt_session *session, enum rlt_session_tls tls);
 
 /** IDLE -> WAITING, due at once. */
 void rlt_session_start(struct rlt_session *session, uint64_t now_ns);
@@ -91,10 +108,13 @@ uint64_t rlt_session_deadline(const struct rlt_session *session);
 /** Returns: NOTHING, OPEN, PING or CLOSE. */
 enum rlt_session_action rlt_session_on_timer(struct rlt_session *session, uint64_t now_ns);
 
-/** The transport is connected. Returns: NOTHING. */
-void rlt_session_on_opened(struct rlt_session *session);
+/** The transport is connected. Returns: NOTHING or SECURE. */
+enum rlt_session_action rlt_session_on_opened(struct rlt_session *session);
 
-/** An INFO arrived. Returns: CONNECT for the first one of a connection, NOTHING later. */
+/** TLS is spoken now. Returns: NOTHING (INFO is to come) or CONNECT. */
+enum rlt_session_action rlt_session_on_secured(struct rlt_session *session);
+
+/** An INFO arrived. Returns: CONNECT or SECURE for the first of a connection, NOTHING later. */
 enum rlt_session_action rlt_session_on_info(struct rlt_session *session);
 
 /** A PONG arrived. Returns: BECOME for the first one of a connection, NOTHING later. */

@@ -118,13 +118,14 @@ static int create(struct rlt_subscriptions *table, const struct rlt_member *memb
     subscription->key = member->key;
     subscription->key.topic = rlt_memory_copy_text(member->key.topic, member->key.len);
     subscription->connection = (uint16_t)member->connection;
+    subscription->exclusive = member->exclusive;
     uint32_t index = 0;
     int result = subscription->key.topic != NULL ? take_index(table, &index) : ROULETTE_ENOMEM;
     if (result < 0) {
         destroy(subscription);
         return result;
     }
-    result = rlt_topic_set_add(&table->by_topic, &subscription->key);
+    result = member->exclusive ? 0 : rlt_topic_set_add(&table->by_topic, &subscription->key);
     if (result < 0) {
         give_index(table, index);
         destroy(subscription);
@@ -160,8 +161,11 @@ static int reserve_member(struct rlt_subscription *subscription)
 int rlt_subscriptions_join(struct rlt_subscriptions *table, struct rlt_member *member)
 {
     RLT_ASSERT(member->subscription == NULL);
-    struct rlt_subscription *subscription =
-        (struct rlt_subscription *)(void *)rlt_topic_set_find(&table->by_topic, &member->key);
+    struct rlt_subscription *subscription = NULL;
+    if (!member->exclusive) {
+        subscription =
+            (struct rlt_subscription *)(void *)rlt_topic_set_find(&table->by_topic, &member->key);
+    }
     if (subscription == NULL) {
         int result = create(table, member, &subscription);
         if (result < 0) {
@@ -188,6 +192,7 @@ void rlt_subscriptions_leave(struct rlt_member *member)
     struct rlt_member *last = members[--subscription->member_count];
     members[member->index] = last;
     last->index = member->index;
+    subscription->draining_count -= member->draining ? 1 : 0;
     member->subscription = NULL;
 }
 
@@ -195,7 +200,9 @@ void rlt_subscriptions_remove(struct rlt_subscriptions *table,
                               struct rlt_subscription *subscription)
 {
     RLT_ASSERT(subscription->member_count == 0 && !subscription->queued);
-    rlt_topic_set_remove(&table->by_topic, &subscription->key);
+    if (!subscription->exclusive) {
+        rlt_topic_set_remove(&table->by_topic, &subscription->key);
+    }
     give_index(table, (uint32_t)(subscription->sid & (RLT_SUBSCRIPTIONS_MAX - 1)));
     destroy(subscription);
 }

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /**
  * The subscription table of one cluster: one subscription (one SUB on the wire) for each topic,
- * with any number of members (subscribers that want it).
+ * with any number of members (subscribers that want it); and one for each member of a queue
+ * group, since the server is to choose among them.
  *
  * A sid is the subscription's index in a table, plus a generation in the high bits that grows
  * each time the index is used again: a frame for a subscription that is over never reaches its
  * successor. First-generation sids are short on the wire.
  *
  * A subscription knows what the server has been told (`on_server`) and what it should be told
- * (whether there are members); those where the two differ wait in the queue of their connection.
+ * (whether there are members that are not draining); those where the two differ wait in the queue
+ * of their connection.
  *
  * Owner: the event thread.
  */
@@ -27,7 +29,7 @@
 #define RLT_SUBSCRIPTIONS_MAX (UINT32_C(1) << RLT_SID_INDEX_BITS)
 
 struct rlt_subscription {
-    struct rlt_topic_key key; /* owns the topic */
+    struct rlt_topic_key key; /* owns the topic; with a queue group "topic group" */
     uint64_t sid;
     struct rlt_subscription *queue_next;
     struct rlt_subscription *queue_prev;
@@ -37,10 +39,13 @@ struct rlt_subscription {
         struct rlt_member **many;
     };
     uint32_t member_count;
+    uint32_t draining_count;  /* of these */
     uint32_t member_capacity; /* 0: `only` is used */
     uint16_t connection;
-    bool on_server; /* the SUB was written on the current connection */
+    bool on_server; /* the SUB was written on the active connection */
+    bool on_second; /* and on the one that takes over (core/handover.h) */
     bool queued;
+    bool exclusive; /* of one member of a queue group; not found by topic */
 };
 
 /** First in, first out; for one connection. */
@@ -94,9 +99,15 @@ static inline struct rlt_subscription *rlt_subscriptions_find(const struct rlt_s
     return subscription != NULL && subscription->sid == sid ? subscription : NULL;
 }
 
-/** The subscription of a topic; NULL if there is none. */
+/** The shared subscription of a topic; NULL if there is none. */
 struct rlt_subscription *rlt_subscriptions_find_topic(struct rlt_subscriptions *table,
                                                       const char *topic, size_t len, uint64_t hash);
+
+/** Whether the server should send messages for it. */
+static inline bool rlt_subscription_is_wanted(const struct rlt_subscription *subscription)
+{
+    return subscription->member_count != subscription->draining_count;
+}
 
 static inline struct rlt_member **rlt_subscription_members(struct rlt_subscription *subscription)
 {

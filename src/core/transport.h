@@ -60,6 +60,8 @@ struct rlt_transport_ops {
     /** Send spans in order; any part of them may be taken. As receive(). */
     void (*send)(struct rlt_transport *transport, uint32_t slot, const struct rlt_span *spans,
                  uint32_t count);
+    /** Why TLS failed on a slot, in one sentence without secrets. May be NULL. */
+    const char *(*explain)(struct rlt_transport *transport, uint32_t slot);
     /** Cancel what is in progress and close. */
     void (*close)(struct rlt_transport *transport, uint32_t slot);
     /** Wake a subscriber that sleeps on its descriptor. */

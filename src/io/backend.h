@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "core/transport.h"
+#include "io/socket.h"
 
 struct rlt_backend;
 
@@ -25,6 +26,8 @@ struct rlt_backend_ops {
     void (*wake)(struct rlt_backend *backend);
     /** No more waiting. Threads: the event thread, when all slots are closed. */
     void (*shut_down)(struct rlt_backend *backend);
+    /** In a child process, which has no event thread: close the copies of all descriptors. */
+    void (*abandon)(struct rlt_backend *backend);
     /** Free it. Threads: any thread, after shut_down(), when nobody can wake() it any more. */
     void (*destroy)(struct rlt_backend *backend);
 };
@@ -37,7 +40,7 @@ struct rlt_backend {
 
 struct rlt_backend_options {
     uint32_t slot_count;
-    bool tcp_nodelay;
+    struct rlt_socket_options socket;
     uint64_t seed; /* for the order in which a host's addresses are tried */
 };
 

@@ -20,18 +20,47 @@ static void announce(struct rlt_shard *shard, uint32_t phase)
     rlt_park_wake(&shard->phase);
 }
 
+/* Make the backend and what stands on it. On failure rlt_shard_fini() frees what was made. */
 static int set_up(struct rlt_shard *shard)
 {
-    int result = rlt_uring_create(&shard->backend_options, &shard->backend);
+    const struct rlt_config *config = shard->config;
+    struct rlt_backend_options options = {
+        .slot_count = rlt_cluster_slot_count(config),
+        .socket = shard->options.socket,
+        .seed = ~shard->options.seed,
+    };
+    int result = rlt_uring_create(&options, &shard->backend);
     if (result < 0) {
         return result;
     }
-    result = rlt_cluster_create(shard->config, shard->address, shard->index,
-                                &shard->backend->transport, shard->seed, &shard->cluster);
+    struct rlt_transport *transport = &shard->backend->transport;
+    if (shard->options.tls != NULL) {
+        result =
+            rlt_tls_layer_create(transport, options.slot_count, shard->options.tls, &shard->layer);
+        transport = result == 0 ? rlt_tls_layer_transport(shard->layer) : NULL;
+    }
+    if (result == 0) {
+        result = rlt_cluster_create(config, shard->address, shard->index, transport,
+                                    shard->options.seed, &shard->cluster);
+    }
     if (result < 0) {
         shard->backend->ops->shut_down(shard->backend);
     }
     return result;
+}
+
+/* Wait for events of the core's transport. */
+static uint32_t wait_for_events(struct rlt_shard *shard, uint64_t deadline_ns,
+                                struct rlt_io_event *events)
+{
+    struct rlt_backend *backend = shard->backend;
+    if (shard->layer == NULL) {
+        return backend->ops->wait(backend, deadline_ns, events, EVENTS_MAX);
+    }
+    struct rlt_io_event inner[EVENTS_MAX];
+    deadline_ns = rlt_tls_layer_may_sleep(shard->layer) ? deadline_ns : 0;
+    uint32_t count = backend->ops->wait(backend, deadline_ns, inner, EVENTS_MAX);
+    return rlt_tls_layer_filter(shard->layer, inner, count, events, EVENTS_MAX);
 }
 
 /* The loop of the event thread. */
@@ -47,7 +76,7 @@ static void serve(struct rlt_shard *shard)
             return;
         }
         uint64_t deadline_ns = rlt_cluster_may_sleep(cluster) ? rlt_cluster_deadline(cluster) : 0;
-        uint32_t count = backend->ops->wait(backend, deadline_ns, events, EVENTS_MAX);
+        uint32_t count = wait_for_events(shard, deadline_ns, events);
         rlt_doorbell_disarm(&cluster->doorbell);
         rlt_counter_set(&cluster->metrics.wakeups, backend->wakeups);
         uint64_t now_ns = rlt_clock_ns();
@@ -76,19 +105,14 @@ static void *run(void *argument)
 }
 
 int rlt_shard_start(struct rlt_shard *shard, const struct rlt_config *config,
-                    const struct rlt_address *address, uint32_t index, bool tcp_nodelay,
-                    uint64_t seed)
+                    const struct rlt_address *address, uint32_t index,
+                    const struct rlt_shard_options *options)
 {
     shard->config = config;
     shard->address = address;
     shard->index = index;
-    shard->seed = seed;
+    shard->options = *options;
     shard->joined = false;
-    shard->backend_options = (struct rlt_backend_options){
-        .slot_count = config->pool_size,
-        .tcp_nodelay = tcp_nodelay,
-        .seed = ~seed,
-    };
     atomic_store_explicit(&shard->phase, 0, memory_order_relaxed);
     /* The thread inherits a full mask: signals are the application's threads'. */
     sigset_t all;
@@ -131,6 +155,8 @@ void rlt_shard_join(struct rlt_shard *shard)
 
 void rlt_shard_fini(struct rlt_shard *shard)
 {
+    rlt_tls_layer_destroy(shard->layer);
+    shard->layer = NULL;
     if (shard->backend != NULL) {
         shard->backend->ops->destroy(shard->backend);
         shard->backend = NULL;

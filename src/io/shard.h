@@ -12,19 +12,27 @@
 
 #include "core/cluster.h"
 #include "io/backend.h"
+#include "io/tls_layer.h"
+
+/** What a shard needs besides the core's configuration. */
+struct rlt_shard_options {
+    struct rlt_socket_options socket;
+    const struct rlt_tls_context *tls; /* NULL: this cluster is spoken to in clear */
+    uint64_t seed;
+};
 
 struct rlt_shard {
     struct rlt_cluster *cluster;
     struct rlt_backend *backend;
+    struct rlt_tls_layer *layer; /* between the two; NULL: in clear */
     pthread_t thread;
     bool joined;
 
     /* Start-up: what the thread reports to its starter. */
-    struct rlt_backend_options backend_options;
+    struct rlt_shard_options options;
     const struct rlt_config *config;
     const struct rlt_address *address;
     uint32_t index;
-    uint64_t seed;
     int start_error;
     /* 0 starting, 1 started (or failed), 2 stopped. Release by the thread, acquire by others:
      * publishes the fields above, and the cluster's last state. */
@@ -40,8 +48,8 @@ struct rlt_shard {
  *            thread).
  */
 int rlt_shard_start(struct rlt_shard *shard, const struct rlt_config *config,
-                    const struct rlt_address *address, uint32_t index, bool tcp_nodelay,
-                    uint64_t seed);
+                    const struct rlt_address *address, uint32_t index,
+                    const struct rlt_shard_options *options);
 
 /** Give a command to the cluster. Threads: any thread, while the shard is not stopped. */
 void rlt_shard_submit(struct rlt_shard *shard, struct rlt_command *command);

@@ -443,8 +443,14 @@ const char *rlt_tls_layer_failure(const struct rlt_tls_layer *layer, uint32_t sl
 
 /* ---- Life --------------------------------------------------------------------------------- */
 
+static const char *layer_explain(struct rlt_transport *transport, uint32_t slot)
+{
+    return rlt_tls_layer_failure(of(transport), slot);
+}
+
 static const struct rlt_transport_ops layer_ops = {
     .name = "tls",
+    .explain = layer_explain,
     .open = layer_open,
     .secure = layer_secure,
     .receive = layer_receive,

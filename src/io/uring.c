@@ -4,7 +4,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <liburing.h>
-#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -17,6 +16,7 @@
 #include "io/clock.h"
 #include "io/park.h"
 #include "io/resolver.h"
+#include "io/socket.h"
 #include "roulette.h"
 
 /* Per slot: connect, receive, send, and a cancel for each. */
@@ -62,7 +62,7 @@ struct uring {
     int wake_fd;
     uint64_t wake_count; /* what the kernel reads from wake_fd */
     bool wake_armed;
-    bool tcp_nodelay;
+    struct rlt_socket_options socket_options;
     struct rlt_random random;
     /* Events that did not come from the kernel; at most two for each slot. */
     struct rlt_io_event *early;
@@ -175,14 +175,6 @@ static void add_early(struct uring *uring, uint32_t index, enum rlt_io_kind kind
     };
 }
 
-static void close_socket(struct slot *slot)
-{
-    if (slot->fd >= 0) {
-        (void)close(slot->fd);
-        slot->fd = -1;
-    }
-}
-
 /* Try the next address of the lookup; report failure when there is none left. */
 static void connect_next(struct uring *uring, uint32_t index, int error)
 {
@@ -191,14 +183,13 @@ static void connect_next(struct uring *uring, uint32_t index, int error)
     while (lookup->error == 0 && lookup->count != 0) {
         uint32_t pick = rlt_lookup_pick(lookup, &uring->random);
         slot->picked = pick;
-        slot->fd = socket(lookup->addresses[pick].ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (slot->fd < 0) {
-            error = ROULETTE_ESYSTEM;
+        int fd = rlt_socket_create(lookup->addresses[pick].ss_family, &uring->socket_options);
+        if (fd < 0) {
+            error = fd;
             rlt_lookup_drop(lookup, pick);
             continue;
         }
-        int on = uring->tcp_nodelay ? 1 : 0;
-        (void)setsockopt(slot->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+        slot->fd = fd;
         struct io_uring_sqe *entry = next_entry(uring);
         io_uring_prep_connect(entry, slot->fd, (struct sockaddr *)&lookup->addresses[pick],
                               lookup->lengths[pick]);
@@ -301,7 +292,7 @@ static bool is_busy(const struct slot *slot)
 static void finish_close(struct uring *uring, uint32_t index)
 {
     struct slot *slot = &uring->slots[index];
-    close_socket(slot);
+    rlt_socket_close(&slot->fd);
     rlt_memory_free(slot->lookup);
     slot->lookup = NULL;
     slot->resolving = false;
@@ -347,7 +338,7 @@ static void on_connect(struct uring *uring, uint32_t index, int result)
         add_early(uring, index, RLT_IO_OPENED, 0);
         return;
     }
-    close_socket(slot);
+    rlt_socket_close(&slot->fd);
     rlt_lookup_drop(lookup, slot->picked);
     connect_next(uring, index, ROULETTE_ECONNECT);
 }
@@ -493,6 +484,19 @@ static void uring_shut_down(struct rlt_backend *backend)
         RLT_ASSERT(!is_busy(&uring->slots[i]) && uring->slots[i].fd < 0);
     }
     io_uring_queue_exit(&uring->ring);
+    uring->ring.ring_fd = -1;
+}
+
+static void uring_abandon(struct rlt_backend *backend)
+{
+    struct uring *uring = rlt_container_of(backend, struct uring, backend);
+    for (uint32_t i = 0; i < uring->slot_count; i++) {
+        rlt_socket_close(&uring->slots[i].fd);
+    }
+    /* Not io_uring_queue_exit(): the mappings were not inherited (IORING dontfork). */
+    rlt_socket_close(&uring->ring.ring_fd);
+    rlt_park_descriptor_destroy(uring->wake_fd);
+    uring->wake_fd = -1;
 }
 
 static void uring_destroy(struct rlt_backend *backend)
@@ -515,6 +519,7 @@ static const struct rlt_backend_ops backend_ops = {
     .wait = uring_wait,
     .wake = uring_wake,
     .shut_down = uring_shut_down,
+    .abandon = uring_abandon,
     .destroy = uring_destroy,
 };
 
@@ -564,7 +569,7 @@ int rlt_uring_create(const struct rlt_backend_options *options, struct rlt_backe
     }
     uring->backend.transport.ops = &transport_ops;
     uring->backend.ops = &backend_ops;
-    uring->tcp_nodelay = options->tcp_nodelay;
+    uring->socket_options = options->socket;
     uring->random.state = options->seed;
     uring->slot_count = options->slot_count;
     atomic_store_explicit(&uring->references, 1, memory_order_relaxed);

@@ -396,19 +396,17 @@ static int check_bytes(const struct entry *entry)
     return 0;
 }
 
-/* Cut "nats://" off; whether it was there. */
-static int parse_scheme(const struct entry *entry, struct text *rest)
+/* Cut "nats://" or "tls://" off; whether one was there. */
+static int parse_scheme(const struct entry *entry, struct text *rest, bool *tls)
 {
     size_t end = text_find_scheme_end(*rest);
     if (end == rest->len) {
         return 0;
     }
     struct text scheme = text_slice(*rest, 0, end);
-    if (text_is(scheme, "tls")) {
-        return refuse(entry, ROULETTE_ENOTSUP, "TLS is not supported yet: write nats://");
-    }
-    if (!text_is(scheme, "nats")) {
-        return refuse(entry, ROULETTE_ESERVERS, "its scheme is not nats://");
+    *tls = text_is(scheme, "tls");
+    if (!*tls && !text_is(scheme, "nats")) {
+        return refuse(entry, ROULETTE_ESERVERS, "its scheme is neither nats:// nor tls://");
     }
     *rest = text_slice(*rest, end + 3, rest->len);
     return 1;
@@ -418,7 +416,7 @@ static int parse_entry(const struct entry *entry, struct rlt_address *address)
 {
     struct text rest = entry->text;
     int error = check_bytes(entry);
-    int scheme = error < 0 ? error : parse_scheme(entry, &rest);
+    int scheme = error < 0 ? error : parse_scheme(entry, &rest, &address->tls);
     if (scheme < 0) {
         return scheme;
     }

@@ -7,6 +7,7 @@
 #ifndef RLT_PROTO_ADDRESS_H
 #define RLT_PROTO_ADDRESS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,12 +22,13 @@ struct rlt_address {
     char *user;     /* %-decoded; NULL: none */
     char *password; /* %-decoded; NULL: none */
     char *token;    /* %-decoded; NULL: none */
+    bool tls;       /* tls:// */
     char *label;    /* "host:port" or "[v6]:port", for logs: never credentials */
 };
 
 /**
- * Parse a comma-separated list: `host`, `host:port`, `[v6]:port`, `nats://[user[:password]@]…`.
- * Blanks around entries are ignored. `tls://` is ROULETTE_ENOTSUP until the client speaks TLS.
+ * Parse a comma-separated list: `host`, `host:port`, `[v6]:port`, `nats://[user[:password]@]…`, the
+ * same with `tls://`. Blanks around entries are ignored.
  *
  * Ownership: on success `*addresses` is the caller's, to be freed by rlt_addresses_free().
  * Returns:   0; ROULETTE_ESERVERS (empty list, empty entry, bad or missing host, port not 1 to

@@ -226,3 +226,14 @@ int rlt_topic_check_pattern(const char *pattern, size_t len, const char **reason
     }
     return found.star || found.rest;
 }
+
+int rlt_topic_check_group(const char *group, size_t len, const char **reason)
+{
+    if (len == 0 || len > ROULETTE_TOPIC_LEN_MAX) {
+        return refuse_len(len, reason);
+    }
+    if (scan(group, len).forbidden) {
+        return refuse(ROULETTE_ETOPIC, "it has a blank or a control byte", reason);
+    }
+    return 0;
+}

@@ -27,4 +27,11 @@ int rlt_topic_check(const char *topic, size_t len, const char **reason);
  */
 int rlt_topic_check_pattern(const char *pattern, size_t len, const char **reason);
 
+/**
+ * Check the name of a queue group: not empty, not longer than a topic, no byte <= 0x20 or 0x7f.
+ *
+ * Returns: 0 or ROULETTE_ETOPIC.
+ */
+int rlt_topic_check_group(const char *group, size_t len, const char **reason);
+
 #endif

@@ -63,6 +63,9 @@ static struct rlt_session in_state(enum rlt_session_state state)
 {
     struct rlt_session session;
     rlt_session_init(&session, &config, 1);
+    if (state == RLT_SESSION_SECURING) {
+        rlt_session_require_tls(&session, RLT_SESSION_TLS_AFTER_INFO);
+    }
     if (state >= RLT_SESSION_WAITING) {
         rlt_session_start(&session, START);
     }
@@ -72,7 +75,7 @@ static struct rlt_session in_state(enum rlt_session_state state)
     if (state >= RLT_SESSION_GREETING) {
         rlt_session_on_opened(&session);
     }
-    if (state >= RLT_SESSION_VERIFYING) {
+    if (state >= RLT_SESSION_SECURING) {
         (void)rlt_session_on_info(&session);
     }
     if (state >= RLT_SESSION_READY) {
@@ -83,6 +86,37 @@ static struct rlt_session in_state(enum rlt_session_state state)
     }
     cr_assert_eq(session.state, state);
     return session;
+}
+
+/* ---- TLS ---------------------------------------------------------------------------------- */
+
+Test(session, tls_is_spoken_between_info_and_connect)
+{
+    struct rlt_session session;
+    rlt_session_init(&session, &config, 1);
+    rlt_session_require_tls(&session, RLT_SESSION_TLS_AFTER_INFO);
+    rlt_session_start(&session, START);
+    open_at(&session, START);
+    cr_assert_eq(rlt_session_on_opened(&session), RLT_SESSION_NOTHING);
+    cr_assert_eq(rlt_session_on_info(&session), RLT_SESSION_SECURE);
+    cr_assert_eq(session.state, RLT_SESSION_SECURING);
+    cr_assert_eq(rlt_session_on_secured(&session), RLT_SESSION_CONNECT);
+    cr_assert_eq(rlt_session_on_secured(&session), RLT_SESSION_NOTHING);
+    cr_assert_eq(rlt_session_on_pong(&session, START), RLT_SESSION_BECOME);
+}
+
+Test(session, tls_first_is_spoken_before_info)
+{
+    struct rlt_session session;
+    rlt_session_init(&session, &config, 1);
+    rlt_session_require_tls(&session, RLT_SESSION_TLS_FIRST);
+    rlt_session_start(&session, START);
+    open_at(&session, START);
+    cr_assert_eq(rlt_session_on_opened(&session), RLT_SESSION_SECURE);
+    cr_assert_eq(rlt_session_on_info(&session), RLT_SESSION_NOTHING);
+    cr_assert_eq(rlt_session_on_secured(&session), RLT_SESSION_NOTHING);
+    cr_assert_eq(session.state, RLT_SESSION_GREETING);
+    cr_assert_eq(rlt_session_on_info(&session), RLT_SESSION_CONNECT);
 }
 
 /* Fail the attempt that is due and return how long the session then waits. */

@@ -124,8 +124,8 @@ static const struct invalid {
     {"[1:2:3:4:5:6:7:8:9:10:11:12:13:14:15:16:17:18:19:20]", "what stands in brackets"},
     {"[::1]x", "the port is not"},
     {"[::1]:0", "entry 1 \"[::1]:0\": the port is not"},
-    {"http://h", "its scheme is not nats://"},
-    {"://h", "its scheme is not nats://"},
+    {"http://h", "its scheme is neither nats:// nor tls://"},
+    {"://h", "its scheme is neither nats:// nor tls://"},
     {"h/path", "entry 1 \"h/path\": nothing may follow host and port: remove '/'"},
     {"nats://h:5/", "nothing may follow host and port"},
     {"h:5?a=b", "nothing may follow host and port: remove '?'"},
@@ -181,10 +181,19 @@ Test(address, null_list_is_refused)
     cr_assert_not_null(strstr(refused(NULL, ROULETTE_ESERVERS), "servers is empty"));
 }
 
-Test(address, tls_is_not_supported_yet)
+Test(address, tls_is_asked_for_by_scheme)
 {
-    cr_assert_not_null(strstr(refused("tls://h", ROULETTE_ENOTSUP), "entry 1 \"tls://h\": TLS"));
-    cr_assert_not_null(strstr(refused("a,TLS://u:p@h", ROULETTE_ENOTSUP), "\"TLS://***@h\""));
+    struct rlt_address *addresses;
+    size_t count;
+    cr_assert_eq(rlt_addresses_parse("a,TLS://u:p@b:1,nats://c,tls://d", &addresses, &count), 0);
+    cr_assert_eq(count, 4);
+    cr_assert_not(addresses[0].tls);
+    cr_assert(addresses[1].tls);
+    cr_assert_str_eq(addresses[1].user, "u");
+    cr_assert_str_eq(addresses[1].label, "b:1");
+    cr_assert_not(addresses[2].tls);
+    cr_assert(addresses[3].tls);
+    rlt_addresses_free(addresses, count);
 }
 
 /* Lists that are wrong in a way that could show a part of the credentials in the error. Every
@@ -215,6 +224,7 @@ static const char *const leaking_lists[] = {
     "al:S3c://r3t@h",
     "S3c://r3t@h",
     "http://S3c:r3t@h",
+    "tls://S3c:r3t@h:bad",
     "nats:/S3c:r3t@h",
     "nats:S3c:r3t@h",
     "x,nats://al:S3c@r3t@h:0",
@@ -229,7 +239,6 @@ Test(address, credentials_are_never_in_the_error)
         cr_assert_null(strstr(text, "r3t"), "\"%s\": %s", leaking_lists[i], text);
         cr_assert_not_null(strstr(text, "***"), "\"%s\": %s", leaking_lists[i], text);
     }
-    cr_assert_null(strstr(refused("tls://S3c:r3t@h", ROULETTE_ENOTSUP), "S3c"));
 }
 
 /* "h0,h1,..." of `count` hosts, from malloc(). */

@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/handover.h"
+
+#include "base/assert.h"
+#include "core/cluster.h"
+#include "proto/encode.h"
+
+#define START_JITTER_NS (RLT_NS_PER_S / 2)
+#define SETTLE_NS       (RLT_NS_PER_S / 4)
+#define LINGER_NS       (2 * RLT_NS_PER_S)
+
+static struct rlt_handover *of(struct rlt_cluster *cluster, uint32_t position)
+{
+    return &cluster->handovers[position];
+}
+
+static bool is_lame_duck(const struct rlt_connection *connection)
+{
+    return connection->session.state == RLT_SESSION_READY && connection->info.lame_duck;
+}
+
+static void begin(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns)
+{
+    struct rlt_handover *handover = of(cluster, position);
+    struct rlt_connection *active = cluster->active[position];
+    uint64_t jitter_ns = rlt_random_below(&active->session.random, START_JITTER_NS);
+    handover->phase = RLT_HANDOVER_CONNECTING;
+    handover->second = rlt_cluster_twin(cluster, active);
+    handover->started = false;
+    handover->deadline_ns = now_ns + jitter_ns;
+    rlt_connection_report(active, ROULETTE_LOG_INFO, "the server is a lame duck",
+                          "moving to another one");
+}
+
+/* ---- The phases --------------------------------------------------------------------------- */
+
+static bool run_connecting(struct rlt_handover *handover, uint64_t now_ns)
+{
+    struct rlt_connection *second = handover->second;
+    /* It may still be closing, as the old one of the last handover. */
+    if (!handover->started && now_ns >= handover->deadline_ns &&
+        second->session.state == RLT_SESSION_IDLE) {
+        handover->started = true;
+        handover->deadline_ns = RLT_NEVER;
+        rlt_connection_start(second, now_ns);
+    }
+    /* Without memory for the overlap the old connection goes on until it is lost. */
+    if (second->session.state != RLT_SESSION_READY || rlt_overlap_open(&handover->overlap) < 0) {
+        return false;
+    }
+    handover->phase = RLT_HANDOVER_SUBSCRIBING;
+    handover->cursor = 0;
+    handover->wrote = true; /* fence even if there is nothing to subscribe */
+    return true;
+}
+
+/* Wait for a PONG of a connection to a PING that is sent from now on. */
+static bool begin_fence(struct rlt_handover *handover, struct rlt_connection *connection)
+{
+    struct rlt_fence *fence = rlt_fence_create(1, RLT_COMMAND_FENCE);
+    if (fence == NULL) {
+        return false; /* tried again at the next run */
+    }
+    struct rlt_fence_part *part = &fence->parts[0];
+    part->pending = 1;
+    part->links[0].part = part;
+    handover->fence = fence;
+    rlt_sender_add_fence(&connection->sender, &part->links[0]);
+    return true;
+}
+
+/* Whether the fence was passed; a failed one stays until the loss of its connection is handled. */
+static bool end_fence(struct rlt_handover *handover)
+{
+    struct rlt_fence *fence = handover->fence;
+    /* Relaxed: this thread wrote it. */
+    if (atomic_load_explicit(&fence->done, memory_order_relaxed) == 0 ||
+        fence->parts[0].error != 0) {
+        return false;
+    }
+    rlt_fence_release(fence);
+    handover->fence = NULL;
+    return true;
+}
+
+static void drop_fence(struct rlt_handover *handover)
+{
+    if (handover->fence != NULL) {
+        rlt_fence_release(handover->fence);
+        handover->fence = NULL;
+    }
+}
+
+/* Tell the second connection of what it does not know. True when it was told of everything. */
+static bool write_all(struct rlt_cluster *cluster, uint32_t position)
+{
+    struct rlt_handover *handover = of(cluster, position);
+    struct rlt_subscriptions *table = &cluster->subscriptions;
+    for (; handover->cursor < table->index_count; handover->cursor++) {
+        struct rlt_subscription *subscription = table->by_index[handover->cursor];
+        if (subscription == NULL || subscription->connection != position ||
+            subscription->on_second || !rlt_subscription_is_wanted(subscription)) {
+            continue;
+        }
+        struct rlt_sender *sender = &handover->second->sender;
+        uint8_t *out = rlt_sender_control_claim(sender, RLT_SUB_LEN_MAX);
+        if (out == NULL) {
+            return false;
+        }
+        out = rlt_encode_sub(out, subscription->key.topic, subscription->key.len, NULL, 0,
+                             subscription->sid);
+        rlt_sender_control_commit(sender, out);
+        subscription->on_second = true;
+        handover->wrote = true;
+    }
+    return true;
+}
+
+static bool run_subscribing(struct rlt_cluster *cluster, uint32_t position)
+{
+    struct rlt_handover *handover = of(cluster, position);
+    if (!write_all(cluster, position) || !begin_fence(handover, handover->second)) {
+        return false;
+    }
+    handover->wrote = false;
+    handover->phase = RLT_HANDOVER_FENCING;
+    return true;
+}
+
+static bool run_fencing(struct rlt_handover *handover, uint64_t now_ns)
+{
+    if (!end_fence(handover)) {
+        return false;
+    }
+    handover->phase = RLT_HANDOVER_SETTLING;
+    handover->deadline_ns = now_ns + SETTLE_NS;
+    return true;
+}
+
+static bool run_settling(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns)
+{
+    struct rlt_handover *handover = of(cluster, position);
+    if (now_ns < handover->deadline_ns) {
+        return false;
+    }
+    handover->cursor = 0;
+    handover->deadline_ns = RLT_NEVER;
+    if (!write_all(cluster, position) || handover->wrote) {
+        handover->phase = RLT_HANDOVER_SUBSCRIBING;
+        return true;
+    }
+    struct rlt_sender *old = &cluster->active[position]->sender;
+    old->lanes_off = true;
+    handover->held = rlt_sender_take_unsent_fences(old);
+    handover->group_told = false;
+    handover->cursor = 0;
+    handover->phase = RLT_HANDOVER_DRAINING;
+    return true;
+}
+
+/* The old connection leaves its queue groups. True when it was told to leave all. */
+static bool leave_groups(struct rlt_cluster *cluster, uint32_t position)
+{
+    struct rlt_handover *handover = of(cluster, position);
+    struct rlt_subscriptions *table = &cluster->subscriptions;
+    struct rlt_sender *sender = &cluster->active[position]->sender;
+    for (; handover->cursor < table->index_count; handover->cursor++) {
+        const struct rlt_subscription *subscription = table->by_index[handover->cursor];
+        if (subscription == NULL || subscription->connection != position ||
+            !subscription->exclusive || !subscription->on_server) {
+            continue;
+        }
+        uint8_t *out = rlt_sender_control_claim(sender, RLT_UNSUB_LEN_MAX);
+        if (out == NULL) {
+            return false;
+        }
+        rlt_sender_control_commit(sender, rlt_encode_unsub(out, subscription->sid));
+    }
+    return true;
+}
+
+static void swap(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns);
+
+static bool run_draining(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns)
+{
+    struct rlt_handover *handover = of(cluster, position);
+    struct rlt_connection *old = cluster->active[position];
+    if (handover->fence == NULL) {
+        handover->group_told = handover->group_told || leave_groups(cluster, position);
+        if (!handover->group_told || !begin_fence(handover, old)) {
+            return false;
+        }
+    }
+    if (!end_fence(handover)) {
+        return false;
+    }
+    swap(cluster, position, now_ns);
+    rlt_connection_retire(old);
+    return true;
+}
+
+static bool run_lingering(struct rlt_handover *handover, uint64_t now_ns)
+{
+    if (now_ns < handover->deadline_ns) {
+        return false;
+    }
+    rlt_overlap_close(&handover->overlap);
+    handover->phase = RLT_HANDOVER_NONE;
+    handover->deadline_ns = RLT_NEVER;
+    return false;
+}
+
+void rlt_handover_run(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns)
+{
+    struct rlt_handover *handover = of(cluster, position);
+    bool more = true;
+    while (more) {
+        switch (handover->phase) {
+        case RLT_HANDOVER_NONE:
+            more = is_lame_duck(cluster->active[position]);
+            if (more) {
+                begin(cluster, position, now_ns);
+            }
+            break;
+        case RLT_HANDOVER_CONNECTING:
+            more = run_connecting(handover, now_ns);
+            break;
+        case RLT_HANDOVER_SUBSCRIBING:
+            more = run_subscribing(cluster, position);
+            break;
+        case RLT_HANDOVER_FENCING:
+            more = run_fencing(handover, now_ns);
+            break;
+        case RLT_HANDOVER_SETTLING:
+            more = run_settling(cluster, position, now_ns);
+            break;
+        case RLT_HANDOVER_DRAINING:
+            more = run_draining(cluster, position, now_ns);
+            break;
+        case RLT_HANDOVER_LINGERING:
+            more = run_lingering(handover, now_ns);
+            break;
+        }
+    }
+}
+
+/* ---- Taking over -------------------------------------------------------------------------- */
+
+/* What the second connection's server was told is what "the server" knows from now on. */
+static void adopt_subscriptions(struct rlt_cluster *cluster, uint32_t position)
+{
+    struct rlt_subscriptions *table = &cluster->subscriptions;
+    struct rlt_connection *active = cluster->active[position];
+    for (uint32_t i = 0; i < table->index_count; i++) {
+        struct rlt_subscription *subscription = table->by_index[i];
+        if (subscription == NULL || subscription->connection != position) {
+            continue;
+        }
+        bool wanted = rlt_subscription_is_wanted(subscription);
+        int change = (subscription->on_second ? 1 : 0) - (subscription->on_server ? 1 : 0);
+        rlt_counter_add(&cluster->metrics.subscriptions, (uint64_t)(int64_t)change);
+        subscription->on_server = subscription->on_second;
+        subscription->on_second = false;
+        if (subscription->on_server) {
+            /* Only those that were told LOST are told, when the old connection was lost. */
+            rlt_cluster_notify(cluster, subscription, RLT_NOTICE_RESTORED, 0);
+        }
+        if (wanted != subscription->on_server) {
+            rlt_subscription_queue_push(&active->pending, subscription);
+        } else {
+            rlt_cluster_forget(cluster, subscription);
+        }
+    }
+}
+
+/* Empty a queue of subscriptions: adopting them looks at all of them anyway. */
+static void clear(struct rlt_subscription_queue *queue)
+{
+    while (queue->first != NULL) {
+        rlt_subscription_queue_remove(queue, queue->first);
+    }
+}
+
+static void swap(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns)
+{
+    struct rlt_handover *handover = of(cluster, position);
+    struct rlt_connection *old = cluster->active[position];
+    struct rlt_connection *second = handover->second;
+    drop_fence(handover);
+    clear(&old->pending);
+    cluster->active[position] = second;
+    second->sender.lanes_off = false;
+    old->sender.lanes_off = true;
+    /* Flushes go with the lanes that they wait for. */
+    struct rlt_fence_link *lists[] = {handover->held, rlt_sender_take_unsent_fences(&old->sender)};
+    handover->held = NULL;
+    for (int i = 0; i < 2; i++) {
+        while (lists[i] != NULL) {
+            struct rlt_fence_link *link = lists[i];
+            lists[i] = link->next;
+            rlt_sender_add_fence(&second->sender, link);
+        }
+    }
+    rlt_sender_adopt_lanes(&second->sender, &old->sender);
+    adopt_subscriptions(cluster, position);
+    handover->phase = RLT_HANDOVER_LINGERING;
+    handover->deadline_ns = now_ns + LINGER_NS;
+    handover->second = old;
+    handover->started = false;
+}
+
+bool rlt_handover_on_active_lost(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns)
+{
+    struct rlt_handover *handover = of(cluster, position);
+    if (handover->phase == RLT_HANDOVER_NONE || handover->phase == RLT_HANDOVER_LINGERING) {
+        return false;
+    }
+    if (!handover->started && handover->second->session.state == RLT_SESSION_IDLE) {
+        rlt_connection_start(handover->second, now_ns);
+    } else if (!handover->started) {
+        return false;
+    }
+    swap(cluster, position, now_ns);
+    return true;
+}
+
+void rlt_handover_on_second_lost(struct rlt_cluster *cluster, uint32_t position)
+{
+    struct rlt_handover *handover = of(cluster, position);
+    struct rlt_subscriptions *table = &cluster->subscriptions;
+    drop_fence(handover);
+    if (handover->phase == RLT_HANDOVER_DRAINING) {
+        /* The old one goes on as if nothing had been begun; it is told of its groups again. */
+        struct rlt_connection *active = cluster->active[position];
+        active->sender.lanes_off = false;
+        while (handover->held != NULL) {
+            struct rlt_fence_link *link = handover->held;
+            handover->held = link->next;
+            rlt_sender_add_fence(&active->sender, link);
+        }
+    }
+    for (uint32_t i = 0; i < table->index_count; i++) {
+        struct rlt_subscription *subscription = table->by_index[i];
+        if (subscription == NULL || subscription->connection != position) {
+            continue;
+        }
+        subscription->on_second = false;
+        if (handover->phase == RLT_HANDOVER_DRAINING && subscription->exclusive &&
+            subscription->on_server) {
+            subscription->on_server = false;
+            rlt_counter_add(&cluster->metrics.subscriptions, (uint64_t)-1);
+            rlt_subscription_queue_push(&cluster->active[position]->pending, subscription);
+        }
+        rlt_cluster_forget(cluster, subscription);
+    }
+    rlt_overlap_close(&handover->overlap);
+    handover->phase = RLT_HANDOVER_CONNECTING;
+    handover->deadline_ns = RLT_NEVER;
+}
+
+/* ---- Waiting ------------------------------------------------------------------------------ */
+
+uint64_t rlt_handover_deadline(const struct rlt_handover *handover)
+{
+    return handover->phase == RLT_HANDOVER_NONE ? RLT_NEVER : handover->deadline_ns;
+}
+
+bool rlt_handover_has_work(const struct rlt_cluster *cluster, uint32_t position)
+{
+    const struct rlt_handover *handover = &cluster->handovers[position];
+    switch (handover->phase) {
+    case RLT_HANDOVER_NONE:
+        return is_lame_duck(cluster->active[position]);
+    case RLT_HANDOVER_CONNECTING:
+        return handover->started && handover->second->session.state == RLT_SESSION_READY;
+    case RLT_HANDOVER_SUBSCRIBING:
+        return !rlt_sender_is_busy(&handover->second->sender);
+    case RLT_HANDOVER_DRAINING:
+        return handover->fence == NULL && !rlt_sender_is_busy(&cluster->active[position]->sender);
+    default:
+        return false;
+    }
+}
+
+void rlt_handover_stop(struct rlt_cluster *cluster, uint32_t position)
+{
+    struct rlt_handover *handover = of(cluster, position);
+    drop_fence(handover);
+    rlt_cluster_finish_fences(cluster, handover->held, ROULETTE_ECLOSED);
+    handover->held = NULL;
+    rlt_overlap_close(&handover->overlap);
+    handover->phase = RLT_HANDOVER_NONE;
+    handover->deadline_ns = RLT_NEVER;
+}

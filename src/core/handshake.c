@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/handshake.h"
+
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/error.h"
+#include "core/cluster.h"
+#include "proto/encode.h"
+
+/* The server's limit is 4096 bytes by default, but may be higher: it decides. */
+#define CONNECT_LEN_MAX ((size_t)16 * 1024)
+
+static const char ping[] = "PING\r\n";
+
+/* Write CONNECT and PING with what proves who we are. */
+static int write_connect(struct rlt_connection *connection, const struct rlt_proof *proof)
+{
+    const struct rlt_config *config = connection->cluster->config;
+    const struct rlt_address *address = connection->cluster->address;
+    bool own = address->user != NULL || address->token != NULL;
+    struct rlt_connect connect = {
+        .name = config->name,
+        .version = roulette_version(),
+        .user = own ? address->user : config->user,
+        .password = own ? address->password : config->password,
+        .token = own ? address->token : config->token,
+        .jwt = proof->jwt,
+        .nkey = proof->nkey,
+        .sig = proof->sig,
+        .headers = connection->info.headers,
+    };
+    uint8_t *out = rlt_sender_control_claim(&connection->sender, CONNECT_LEN_MAX + sizeof(ping));
+    RLT_ASSERT(out != NULL); /* nothing else is sent before CONNECT */
+    int len = rlt_encode_connect(&connect, (char *)out, CONNECT_LEN_MAX);
+    if (len < 0) {
+        return len;
+    }
+    memcpy(out + len, ping, sizeof(ping) - 1);
+    rlt_sender_control_commit(&connection->sender, out + len + sizeof(ping) - 1);
+    rlt_sender_wipe_control(&connection->sender);
+    return 0;
+}
+
+static void send_connect(struct rlt_connection *connection)
+{
+    const struct rlt_authenticator *authenticator = connection->cluster->config->authenticator;
+    struct rlt_proof proof = {NULL, NULL, NULL};
+    if (authenticator != NULL) {
+        int result = authenticator->prove(authenticator, connection->info.nonce, &proof);
+        if (result < 0) {
+            rlt_connection_report(connection, ROULETTE_LOG_ERROR, "cannot log in",
+                                  roulette_last_error());
+            rlt_connection_fail(connection, result);
+            return;
+        }
+    }
+    int result = write_connect(connection, &proof);
+    if (authenticator != NULL) {
+        authenticator->forget(&proof);
+    }
+    if (result < 0) {
+        rlt_connection_report(connection, ROULETTE_LOG_ERROR,
+                              "name or credentials do not fit into CONNECT",
+                              roulette_error_text(result));
+        rlt_connection_fail(connection, result);
+    }
+}
+
+void rlt_handshake_act(struct rlt_connection *connection, enum rlt_session_action action)
+{
+    struct rlt_cluster *cluster = connection->cluster;
+    if (action == RLT_SESSION_SECURE) {
+        cluster->transport->ops->secure(cluster->transport, connection->slot,
+                                        cluster->address->host);
+    } else if (action == RLT_SESSION_CONNECT) {
+        send_connect(connection);
+    }
+}
+
+/* Whether the server and we agree about TLS; if not, the connection has failed. */
+static bool agree_on_tls(struct rlt_connection *connection)
+{
+    const struct rlt_info *info = &connection->info;
+    bool wanted = connection->session.tls != RLT_SESSION_CLEAR;
+    if (info->tls_required && !wanted) {
+        rlt_connection_report(connection, ROULETTE_LOG_ERROR, "the server requires TLS",
+                              "set options.tls or write the server as tls://");
+        rlt_connection_fail(connection, ROULETTE_ETLS);
+        return false;
+    }
+    if (connection->session.tls == RLT_SESSION_TLS_AFTER_INFO && !info->tls_required &&
+        !info->tls_available && connection->session.state == RLT_SESSION_GREETING) {
+        rlt_connection_report(connection, ROULETTE_LOG_ERROR, "the server does not offer TLS",
+                              "nothing is sent to it in clear");
+        rlt_connection_fail(connection, ROULETTE_ETLS);
+        return false;
+    }
+    return true;
+}
+
+void rlt_handshake_on_info(struct rlt_connection *connection, const struct rlt_frame *frame)
+{
+    int result = rlt_info_parse((const char *)frame->text, frame->text_len, &connection->info);
+    if (result < 0) {
+        rlt_connection_fail(connection, result);
+        return;
+    }
+    const struct rlt_info *info = &connection->info;
+    if (!agree_on_tls(connection)) {
+        return;
+    }
+    bool unlimited = info->max_payload <= 0 || info->max_payload > RLT_SIZE_MAX;
+    uint32_t payload_max = unlimited ? RLT_SIZE_MAX : (uint32_t)info->max_payload;
+    atomic_store_explicit(&connection->wire->payload_max, payload_max, memory_order_relaxed);
+    rlt_sender_set_payload_max(&connection->sender, payload_max);
+    rlt_handshake_act(connection, rlt_session_on_info(&connection->session));
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * TCP sockets with the client's options.
+ */
+#ifndef RLT_IO_SOCKET_H
+#define RLT_IO_SOCKET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <unistd.h>
+
+struct rlt_socket_options {
+    bool tcp_nodelay;
+    /* How long sent bytes may stay unacknowledged before the kernel gives the connection up
+     * (TCP_USER_TIMEOUT, RFC 5482): finds a dead path even while nothing is received. 0: the
+     * kernel's default. */
+    uint32_t user_timeout_ms;
+};
+
+/**
+ * Make a TCP socket, blocking (io_uring waits for it itself) and close-on-exec.
+ *
+ * Returns: the descriptor, or ROULETTE_ESYSTEM.
+ */
+int rlt_socket_create(int family, const struct rlt_socket_options *options);
+
+/** Close `*fd`, if it is one, and make it -1. */
+static inline void rlt_socket_close(int *fd)
+{
+    if (*fd >= 0) {
+        /* Forget it first: a fork in between must not make the child close a number that is
+         * somebody else's already. */
+        int closing = *fd;
+        *fd = -1;
+        (void)close(closing);
+    }
+}
+
+#endif
