@@ -275,6 +275,31 @@ static uint64_t on_the_way(struct sim_publishers *self, uint32_t slot)
     return messages + sender->sent - sender->confirmed;
 }
 
+/* A connection that is ready takes messages; one that is out of reach holds none. */
+static void check_state(struct sim_publishers *self, uint32_t slot)
+{
+    struct rlt_connection *connection = &self->cluster->connections[slot];
+    const struct rlt_session *session = &connection->session;
+    uint32_t state = atomic_load_explicit(&connection->queue.state, memory_order_relaxed);
+    SIM_CHECK(self->sim, !connection->sender.pong_early || connection->sender.ping_in_batch,
+              "an early PONG is forgotten");
+    if (self->cluster->stopping) {
+        return;
+    }
+    SIM_CHECK(self->sim, session->state != RLT_SESSION_READY || state == RLT_WIRE_OPEN);
+    bool out_of_reach = session->attempts >= self->cluster->config->max_retry;
+    SIM_CHECK(self->sim, (state == RLT_WIRE_UNREACHABLE) == out_of_reach);
+}
+
+void sim_publishers_on_closed(struct sim_publishers *self, uint32_t slot)
+{
+    struct rlt_connection *connection = &self->cluster->connections[slot];
+    SIM_CHECK(self->sim,
+              connection->session.attempts < self->cluster->config->max_retry ||
+                  self->cluster->stopping || rlt_wire_queue_is_empty(&connection->queue),
+              "out of reach, and messages wait");
+}
+
 void sim_publishers_check(struct sim_publishers *self)
 {
     struct roulette_ledger ledger;
@@ -289,6 +314,7 @@ void sim_publishers_check(struct sim_publishers *self)
                   !link->open || self->lied ||
                       self->cluster->connections[slot].sender.confirmed <= link->server.published,
                   "confirmed and not processed");
+        check_state(self, slot);
     }
     SIM_CHECK(self->sim, sum == ledger.accepted, "%lu accepted, %lu accounted for", ledger.accepted,
               sum);

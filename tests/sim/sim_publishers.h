@@ -84,6 +84,9 @@ void sim_publishers_check(struct sim_publishers *self);
 /** The cluster is stopped: check what became of everything. */
 void sim_publishers_end(struct sim_publishers *self);
 
+/** The cluster was told that the connection of `slot` is closed. */
+void sim_publishers_on_closed(struct sim_publishers *self, uint32_t slot);
+
 /** A server processed a message. */
 void sim_publishers_on_publish(void *context, uint32_t slot, uint32_t topic, const uint8_t *payload,
                                size_t len);

@@ -40,6 +40,7 @@ static void begin(struct sim *sim, struct sim_slot *slot, struct sim_operation *
     memcpy(operation->spans, spans, count * sizeof(*spans));
     operation->count = count;
     operation->in_progress = true;
+    operation->taken = 0;
 }
 
 static size_t total_of(const struct sim_operation *operation)
@@ -141,6 +142,28 @@ void sim_transport_reset(struct sim_transport *transport, struct sim *sim, uint3
 
 /* ---- The network and the servers ---------------------------------------------------------- */
 
+/* The kernel takes `len` bytes of a send; those that it has no way for are gone. */
+static void collect(struct sim_slot *slot, size_t len, bool gone)
+{
+    for (uint32_t i = 0; len != 0; i++) {
+        size_t part = slot->send.spans[i].len < len ? slot->send.spans[i].len : len;
+        if (!gone) {
+            memcpy(slot->up + slot->up_len, slot->send.spans[i].bytes, part);
+            slot->up_len += part;
+        }
+        len -= part;
+    }
+}
+
+/* How many bytes of the send the kernel takes if it takes some now; 0: it is full. */
+static size_t takeable(struct sim *sim, const struct sim_slot *slot)
+{
+    size_t len = total_of(&slot->send);
+    size_t room = slot->dead ? len : SIM_UP_MAX - slot->up_len;
+    len = len < room ? len : room;
+    return len != 0 ? sim_part(sim, sim->send_style, len) : 0;
+}
+
 /* The server reads up to `len` of the bytes that the kernel has. */
 static void feed_server(struct sim_slot *slot, size_t len)
 {
@@ -164,6 +187,11 @@ static void step_slot(struct sim *sim, struct sim_slot *slot)
     if (sim_chance(sim, sim->faults.close)) {
         slot->dead = true;
         return;
+    }
+    /* The answer to a send may be there before the send's own event. */
+    if (slot->send.in_progress && slot->send.taken == 0 && sim_below(sim, 4) == 0) {
+        slot->send.taken = takeable(sim, slot);
+        collect(slot, slot->send.taken, false);
     }
     slot->silent = slot->silent || sim_chance(sim, sim->faults.silent);
     if (slot->silent) {
@@ -273,39 +301,21 @@ static bool complete_receive(struct sim_transport *transport, struct sim_slot *s
     return true;
 }
 
-/* The kernel takes `len` bytes; those that it has no way for are gone. */
-static void collect(struct sim_slot *slot, size_t len, bool gone)
-{
-    for (uint32_t i = 0; len != 0; i++) {
-        size_t part = slot->send.spans[i].len < len ? slot->send.spans[i].len : len;
-        if (!gone) {
-            memcpy(slot->up + slot->up_len, slot->send.spans[i].bytes, part);
-            slot->up_len += part;
-        }
-        len -= part;
-    }
-}
-
 static bool complete_send(struct sim_transport *transport, struct sim_slot *slot,
                           struct rlt_io_event *event)
 {
     struct sim *sim = transport->sim;
-    size_t len = total_of(&slot->send);
     bool over = slot->dead || slot->closing || slot->server.ended;
-    size_t room = slot->dead ? len : SIM_UP_MAX - slot->up_len;
-    len = len < room ? len : room;
-    if (len == 0 || (over && sim_below(sim, 2) == 0)) {
-        if (!over) {
-            return false;
-        }
-        slot->send.in_progress = false;
-        *event = made(transport, slot, RLT_IO_SENT, ROULETTE_EDISCONNECTED, 0);
-        return true;
+    size_t len = slot->send.taken;
+    if (len == 0 && !(over && sim_below(sim, 2) == 0)) {
+        len = takeable(sim, slot);
+        collect(slot, len, slot->dead);
     }
-    len = sim_part(sim, sim->send_style, len);
-    collect(slot, len, slot->dead);
+    if (len == 0 && !over) {
+        return false;
+    }
     slot->send.in_progress = false;
-    *event = made(transport, slot, RLT_IO_SENT, 0, len);
+    *event = made(transport, slot, RLT_IO_SENT, len != 0 ? 0 : ROULETTE_EDISCONNECTED, len);
     return true;
 }
 

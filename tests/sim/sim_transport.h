@@ -21,6 +21,7 @@
 /** An operation in progress: the memory that was handed over. */
 struct sim_operation {
     bool in_progress;
+    size_t taken; /* of a send: on its way already, while its event is not */
     struct rlt_span spans[SIM_SPANS_MAX];
     uint32_t count;
 };

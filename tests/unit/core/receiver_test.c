@@ -423,6 +423,7 @@ Test(receiver, reserved_run_is_given_back_with_the_connection)
     size_t len = put_message(scratch, 1, 200000);
     (void)receive(scratch, len);
     expect_nothing();
+    rlt_receiver_reset(&receiver);
     close_pool();
 }
 

@@ -473,6 +473,7 @@ static void lose_sample_at(size_t cut, size_t first)
     }
     parse_stream(&wire.stream);
     uint32_t whole = wire.stream.message_count;
+    put_control("SUB b 2\r\n");
     cr_assert_eq(lose(), &link);
     assert_ledger(SAMPLE_SETTLED, whole, 0);
     cr_assert_eq(queued(), SAMPLE_TOTAL - SAMPLE_SETTLED - whole);
@@ -663,6 +664,27 @@ WireTest(fence_rides_behind_all_that_was_accepted_before)
         seen += wire.stream.messages[i] < before ? 1 : 0;
     }
     cr_assert_eq(seen, before);
+    cr_assert_eq(rlt_sender_on_pong(&wire.sender), &link);
+}
+
+WireTest(fence_waits_for_a_lane_that_takes_several_batches)
+{
+    struct rlt_fence_link link = {NULL, NULL};
+    wire.queue.lane_capacity = 4 * RLT_SENDER_LANE_BYTES;
+    cr_assert_eq(rlt_wire_queue_acquire(&wire.queue), 3);
+    while (try_publish(3, 30000)) {
+    }
+    rlt_sender_add_fence(&wire.sender, &link);
+    for (int batch = 0; batch < 3; batch++) {
+        cr_assert_neq(gather(), 0);
+        take_all();
+    }
+    parse_stream(&wire.stream);
+    cr_assert_eq(wire.stream.pings, 0);
+    drain();
+    parse_stream(&wire.stream);
+    cr_assert_eq(wire.stream.pings, 1);
+    cr_assert_eq(wire.stream.message_count, wire.published);
     cr_assert_eq(rlt_sender_on_pong(&wire.sender), &link);
 }
 
