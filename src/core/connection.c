@@ -387,7 +387,8 @@ static bool write_subscriptions(struct rlt_connection *connection)
 bool rlt_connection_wants_lanes(const struct rlt_connection *connection)
 {
     return connection->session.state == RLT_SESSION_READY && connection->pending.first == NULL &&
-           !rlt_sender_is_busy(&connection->sender) && !connection->sender.stalled;
+           !rlt_sender_is_busy(&connection->sender) && !connection->sender.stalled &&
+           !connection->sender.lanes_off;
 }
 
 static void send_batch(struct rlt_connection *connection)
