@@ -284,7 +284,7 @@ void roulette_options_init_sized(struct roulette_options *options, size_t size);
 /** Options of one subscriber. Grows only at the end. */
 struct roulette_subscriber_options {
     size_t size;
-    /** Messages that wait for this subscriber, from each cluster; a power of two; 16384. */
+    /** Messages that wait for this subscriber, from each cluster; a power of two; 65536. */
     uint32_t ring_slots;
     /** Receive memory that unreleased messages of one cluster may pin; 0: half of its slabs. */
     size_t pinned_bytes;

@@ -48,7 +48,7 @@ void roulette_options_init_sized(struct roulette_options *options, size_t size)
 void roulette_subscriber_options_init_sized(struct roulette_subscriber_options *options,
                                             size_t size)
 {
-    struct roulette_subscriber_options defaults = {.size = size, .ring_slots = 16384};
+    struct roulette_subscriber_options defaults = {.size = size, .ring_slots = 65536};
     if (options != NULL) {
         memset(options, 0, size);
         memcpy(options, &defaults, rlt_min_size(size, sizeof(defaults)));

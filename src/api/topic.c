@@ -13,7 +13,7 @@ struct roulette_topic {
     roulette_client *client;
     struct rlt_place place;
     size_t len;
-    char text[];
+    char head[]; /* "PUB <topic> " */
 };
 
 int roulette_topic_create(roulette_client *client, const char *topic, size_t topic_len,
@@ -31,13 +31,15 @@ int roulette_topic_create(roulette_client *client, const char *topic, size_t top
     if (atomic_load_explicit(&client->state, memory_order_relaxed) != RLT_CLIENT_OPEN) {
         return rlt_error_set_plain(rlt_client_gone(client));
     }
-    struct roulette_topic *made = rlt_memory_alloc(1, sizeof(*made) + topic_len + 1);
+    struct roulette_topic *made = rlt_memory_alloc(1, sizeof(*made) + topic_len + 5);
     if (made == NULL) {
         return rlt_error_set_plain(ROULETTE_ENOMEM);
     }
     made->client = client;
     made->len = topic_len;
-    memcpy(made->text, topic, topic_len);
+    memcpy(made->head, "PUB ", 4);
+    memcpy(made->head + 4, topic, topic_len);
+    made->head[topic_len + 4] = ' ';
     uint64_t hash = rlt_ring_hash(topic, topic_len);
     made->place = rlt_client_place(client, topic, topic_len, hash);
     rlt_client_acquire(client);
@@ -72,7 +74,8 @@ int roulette_topic_publish_wait(roulette_topic *handle, const void *payload, siz
                              payload_len, RLT_SIZE_MAX);
     }
     struct rlt_pub pub = {
-        .topic = handle->text,
+        .head = handle->head,
+        .topic = handle->head + 4,
         .topic_len = handle->len,
         .payload = payload,
         .payload_len = (uint32_t)payload_len,

@@ -115,7 +115,7 @@ static inline void push(struct rlt_cluster *cluster, struct rlt_member *member,
     mark_dirty(cluster, mailbox);
     switch (rlt_mailbox_push(mailbox, member, frame, slab, cluster->round)) {
     case RLT_PUSH_DONE:
-        rlt_counter_add(&metrics->delivered_messages, 1);
+        cluster->batch_delivered++;
         break;
     case RLT_PUSH_RING_FULL:
         rlt_counter_add(&metrics->dropped_ring_full, 1);
@@ -130,7 +130,7 @@ void rlt_cluster_deliver(struct rlt_cluster *cluster, const struct rlt_frame *fr
                          struct rlt_slab *slab)
 {
     struct rlt_metrics *metrics = &cluster->metrics;
-    rlt_counter_add(&metrics->received_messages, 1);
+    cluster->batch_received++;
     struct rlt_subscription *subscription =
         rlt_subscriptions_find(&cluster->subscriptions, frame->sid);
     if (rlt_unlikely(subscription == NULL || subscription->member_count == 0)) {
@@ -406,6 +406,11 @@ void rlt_cluster_on_event(struct rlt_cluster *cluster, const struct rlt_io_event
 {
     RLT_ASSERT(event->slot < rlt_cluster_slot_count(cluster->config));
     rlt_connection_on_event(&cluster->connections[event->slot], event, now_ns);
+    /* Before the messages are visible: nobody receives what is not counted. */
+    rlt_counter_add(&cluster->metrics.received_messages, cluster->batch_received);
+    rlt_counter_add(&cluster->metrics.delivered_messages, cluster->batch_delivered);
+    cluster->batch_received = 0;
+    cluster->batch_delivered = 0;
     publish_dirty(cluster);
 }
 

@@ -55,6 +55,9 @@ struct rlt_cluster {
     struct rlt_slab_pool slabs;
     struct rlt_mailbox *dirty; /* pushed into and not published */
     uint64_t round;            /* counts batches of received bytes */
+    /* Of the current batch; added to the metrics at its end. */
+    uint64_t batch_received;
+    uint64_t batch_delivered;
     bool stopping;
     struct rlt_metrics metrics;
 

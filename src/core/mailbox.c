@@ -52,8 +52,7 @@ static uint64_t pinned(const struct rlt_mailbox *mailbox)
     return slabs;
 }
 
-/* The mailbox goes on in another slab, or was over its bound: see whether it may take more. */
-static void check_pinned(struct rlt_mailbox *mailbox, struct rlt_slab *slab, uint64_t round)
+void rlt_mailbox_check_pinned(struct rlt_mailbox *mailbox, struct rlt_slab *slab, uint64_t round)
 {
     uint32_t released = atomic_load_explicit(&mailbox->released[slab->index], memory_order_relaxed);
     uint64_t more = mailbox->issued[slab->index] == released ? slab->length : 0;
@@ -74,57 +73,10 @@ void rlt_mailbox_drop(struct rlt_mailbox *mailbox)
     atomic_store_explicit(&mailbox->dropped, dropped + 1, memory_order_release);
 }
 
-/* Put the count of dropped messages into the ring, if it is not there yet. There is room. */
-static void tell_dropped(struct rlt_mailbox *mailbox)
-{
-    uint64_t dropped = atomic_load_explicit(&mailbox->dropped, memory_order_relaxed);
-    if (rlt_likely(dropped == mailbox->dropped_told)) {
-        return;
-    }
-    mailbox->dropped_told = dropped;
-    struct rlt_delivery *delivery = rlt_delivery_ring_fill(&mailbox->ring);
-    *delivery = (struct rlt_delivery){
-        .notice = {.count = dropped, .kind = RLT_NOTICE_DROPPED},
-    };
-}
-
-enum rlt_push_result rlt_mailbox_push(struct rlt_mailbox *mailbox, struct rlt_member *member,
-                                      const struct rlt_frame *frame, struct rlt_slab *slab,
-                                      uint64_t round)
-{
-    if (rlt_unlikely(slab != mailbox->slab || slab->length != 1 ||
-                     (mailbox->over_pinned && mailbox->checked_round != round))) {
-        check_pinned(mailbox, slab, round);
-    }
-    if (rlt_unlikely(mailbox->over_pinned)) {
-        rlt_mailbox_drop(mailbox);
-        return RLT_PUSH_PINNED;
-    }
-    /* Room for the message and a notice before it. */
-    if (rlt_unlikely(!rlt_delivery_ring_has_room(&mailbox->ring, 2) ||
-                     mailbox->owed_first != NULL)) {
-        rlt_mailbox_drop(mailbox);
-        return RLT_PUSH_RING_FULL;
-    }
-    tell_dropped(mailbox);
-    struct rlt_delivery *delivery = rlt_delivery_ring_fill(&mailbox->ring);
-    delivery->base = frame->topic;
-    delivery->target = member;
-    delivery->topic_len = frame->topic_len;
-    delivery->reply_offset = frame->reply_offset;
-    delivery->reply_len = frame->reply_len;
-    delivery->body_offset = frame->body_offset;
-    delivery->header_len = frame->header_len;
-    delivery->body_len = frame->body_len;
-    mailbox->issued[slab->index]++;
-    slab->issued++;
-    return RLT_PUSH_DONE;
-}
-
 static void push_notice(struct rlt_mailbox *mailbox, struct rlt_member *member,
                         enum rlt_notice notice, int error)
 {
-    tell_dropped(mailbox);
+    rlt_mailbox_tell_dropped(mailbox);
     struct rlt_delivery *delivery = rlt_delivery_ring_fill(&mailbox->ring);
     *delivery = (struct rlt_delivery){
         .target = member,

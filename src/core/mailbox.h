@@ -21,6 +21,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/defs.h"
 #include "core/command.h"
 #include "lockfree/delivery_ring.h"
 #include "lockfree/doorbell.h"
@@ -130,15 +131,64 @@ enum rlt_push_result {
 };
 
 /**
- * Push a message that lies in `slab`. `round` identifies the current batch of received bytes:
- * a mailbox that pins too much is looked at again once a round.
+ * The mailbox goes on in another slab, or was over its bound: see whether it may take more. Part
+ * of rlt_mailbox_push().
  */
-enum rlt_push_result rlt_mailbox_push(struct rlt_mailbox *mailbox, struct rlt_member *member,
-                                      const struct rlt_frame *frame, struct rlt_slab *slab,
-                                      uint64_t round);
+void rlt_mailbox_check_pinned(struct rlt_mailbox *mailbox, struct rlt_slab *slab, uint64_t round);
+
+/** Put the count of dropped messages into the ring, if it is not there yet. There is room. */
+static inline void rlt_mailbox_tell_dropped(struct rlt_mailbox *mailbox)
+{
+    /* Relaxed: its own value. */
+    uint64_t dropped = atomic_load_explicit(&mailbox->dropped, memory_order_relaxed);
+    if (rlt_unlikely(dropped != mailbox->dropped_told)) {
+        mailbox->dropped_told = dropped;
+        *rlt_delivery_ring_fill(&mailbox->ring) = (struct rlt_delivery){
+            .notice = {.count = dropped, .kind = RLT_NOTICE_DROPPED},
+        };
+    }
+}
 
 /** Count a message that could not be kept for another reason than this mailbox. */
 void rlt_mailbox_drop(struct rlt_mailbox *mailbox);
+
+/**
+ * Push a message that lies in `slab`. `round` identifies the current batch of received bytes:
+ * a mailbox that pins too much is looked at again once a round.
+ */
+static inline enum rlt_push_result rlt_mailbox_push(struct rlt_mailbox *mailbox,
+                                                    struct rlt_member *member,
+                                                    const struct rlt_frame *frame,
+                                                    struct rlt_slab *slab, uint64_t round)
+{
+    if (rlt_unlikely(slab != mailbox->slab || slab->length != 1 ||
+                     (mailbox->over_pinned && mailbox->checked_round != round))) {
+        rlt_mailbox_check_pinned(mailbox, slab, round);
+    }
+    if (rlt_unlikely(mailbox->over_pinned)) {
+        rlt_mailbox_drop(mailbox);
+        return RLT_PUSH_PINNED;
+    }
+    /* Room for the message and a notice before it. */
+    if (rlt_unlikely(!rlt_delivery_ring_has_room(&mailbox->ring, 2) ||
+                     mailbox->owed_first != NULL)) {
+        rlt_mailbox_drop(mailbox);
+        return RLT_PUSH_RING_FULL;
+    }
+    rlt_mailbox_tell_dropped(mailbox);
+    struct rlt_delivery *delivery = rlt_delivery_ring_fill(&mailbox->ring);
+    delivery->base = frame->topic;
+    delivery->target = member;
+    delivery->topic_len = frame->topic_len;
+    delivery->reply_offset = frame->reply_offset;
+    delivery->reply_len = frame->reply_len;
+    delivery->body_offset = frame->body_offset;
+    delivery->header_len = frame->header_len;
+    delivery->body_len = frame->body_len;
+    mailbox->issued[slab->index]++;
+    slab->issued++;
+    return RLT_PUSH_DONE;
+}
 
 /** Push a notice about a member, or owe it. */
 void rlt_mailbox_notify(struct rlt_mailbox *mailbox, struct rlt_member *member,

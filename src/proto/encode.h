@@ -12,15 +12,21 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/copy.h"
+#include "base/defs.h"
+
 /** Decimal digits of a 64-bit number at most. */
 #define RLT_DIGITS_MAX 20
 
 static inline uint32_t rlt_digit_count(uint64_t value)
 {
+    /* Sizes are short: comparing beats dividing. */
     uint32_t count = 1;
-    while (value >= 10) {
-        value /= 10;
+    for (uint64_t limit = 10; value >= limit && count < RLT_DIGITS_MAX; limit *= 10) {
         count++;
+        if (rlt_unlikely(limit > UINT64_MAX / 10)) {
+            break;
+        }
     }
     return count;
 }
@@ -37,6 +43,7 @@ static inline uint8_t *rlt_encode_digits(uint8_t *out, uint64_t value, uint32_t 
 
 /** A PUB to encode: "PUB <topic> [reply ]<payload_len>\r\n<payload>\r\n". */
 struct rlt_pub {
+    const char *head; /* NULL, or "PUB <topic> " ready-made */
     const char *topic;
     size_t topic_len;
     const char *reply; /* NULL: none */
@@ -56,11 +63,15 @@ static inline size_t rlt_encode_pub_len(const struct rlt_pub *pub)
 /** Write a PUB; returns the byte behind it. */
 static inline uint8_t *rlt_encode_pub(uint8_t *out, const struct rlt_pub *pub)
 {
-    memcpy(out, "PUB ", 4);
-    out += 4;
-    memcpy(out, pub->topic, pub->topic_len);
-    out += pub->topic_len;
-    *out++ = ' ';
+    if (pub->head != NULL) {
+        rlt_copy_short(out, pub->head, pub->topic_len + 5);
+        out += pub->topic_len + 5;
+    } else {
+        memcpy(out, "PUB ", 4);
+        rlt_copy_short(out + 4, pub->topic, pub->topic_len);
+        out += pub->topic_len + 4;
+        *out++ = ' ';
+    }
     if (pub->reply != NULL) {
         memcpy(out, pub->reply, pub->reply_len);
         out += pub->reply_len;
@@ -70,7 +81,7 @@ static inline uint8_t *rlt_encode_pub(uint8_t *out, const struct rlt_pub *pub)
     *out++ = '\r';
     *out++ = '\n';
     if (pub->payload_len != 0) {
-        memcpy(out, pub->payload, pub->payload_len);
+        rlt_copy_short(out, pub->payload, pub->payload_len);
         out += pub->payload_len;
     }
     *out++ = '\r';
