@@ -163,9 +163,11 @@ static void on_closed(struct rlt_connection *connection, uint64_t now_ns)
                               roulette_error_text(error));
     }
     if (active && connection->session.attempts >= cluster->config->max_retry) {
-        /* Relaxed: publishers may see it late. */
+        /* Relaxed: publishers may see it late; those that wait are woken below. */
         atomic_store_explicit(&connection->wire->state, RLT_WIRE_UNREACHABLE, memory_order_relaxed);
         rlt_sender_fail_queued(&connection->sender, wake_producers, connection);
+        /* Those too for whom there is no room yet: behind a frame that is not committed. */
+        rlt_sender_wake_all(&connection->sender, wake_producers, connection);
     }
 }
 

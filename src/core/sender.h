@@ -191,7 +191,7 @@ void rlt_sender_give_up_unconfirmed(struct rlt_sender *sender);
 /** Give up everything in the lanes: failed, or in doubt if an earlier connection sent it. */
 void rlt_sender_fail_queued(struct rlt_sender *sender, rlt_sender_wake_fn *wake, void *context);
 
-/** Wake all producers that wait for room: the queue was closed. */
+/** Wake all producers that wait for room: the queue takes nothing any more. */
 void rlt_sender_wake_all(struct rlt_sender *sender, rlt_sender_wake_fn *wake, void *context);
 
 /** Take all fence links that have not begun, when nothing will be sent any more. */
