@@ -181,6 +181,8 @@ static bool switch_to_next(struct rlt_receiver *receiver)
         return false;
     }
     RLT_ASSERT(receiver->start == receiver->end);
+    /* With the last reference, which may have been released already, the slab is gone. */
+    receiver->last_line = NULL;
     rlt_slab_settle(receiver->slab);
     receiver->slab = receiver->next;
     receiver->next = NULL;

@@ -296,6 +296,31 @@ Test(receiver, split_receive_may_itself_be_cut_at_every_offset)
     free(stream);
 }
 
+/* The line of the last frame is not looked at in a slab that may have been given back. */
+Test(receiver, repeated_line_is_forgotten_with_its_slab)
+{
+    enum { BODY = 30000 };
+    struct rlt_slab *slab;
+    struct rlt_slab *next;
+    open_pool(4);
+    struct rlt_slab *filled = fill_to(SOFT_LIMIT - 20000, 1);
+    size_t len = put_message(scratch, 2, BODY);
+    (void)put_message(scratch + len, 2, BODY);
+    cr_assert_eq(receive(scratch, 2 * len), 20000);
+    expect_nothing();
+    cr_assert_eq(receive(scratch + 20000, 2 * len - 20000), 2 * len - 20000);
+    struct rlt_frame frame = expect_message(2, BODY, &slab);
+    assert_body(&frame);
+    cr_assert_eq(slab, filled);
+    rlt_slab_release(slab, 1);
+    frame = expect_message(2, BODY, &next);
+    assert_body(&frame);
+    cr_assert_neq(next, slab);
+    cr_assert_eq(rlt_slab_of(receiver.last_line, SLAB_BYTES), next);
+    expect_nothing();
+    close_pool();
+}
+
 Test(receiver, line_that_is_cut_at_the_soft_limit_is_joined)
 {
     struct rlt_slab *slab;
