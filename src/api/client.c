@@ -79,6 +79,7 @@ static void destroy(roulette_client *client)
         rlt_shard_fini(&client->shards[i]);
     }
     rlt_ring_destroy(client->ring);
+    rlt_memory_free((void *)client->identities);
     rlt_tls_context_destroy(client->tls);
     rlt_signer_fini(&client->signer);
     rlt_memory_free(client->credentials_file);
@@ -229,6 +230,12 @@ static int set_up(roulette_client *client, const struct roulette_options *option
             return rlt_error_set_plain(ROULETTE_ENOMEM);
         }
     }
+    client->identities = rlt_memory_alloc(client->cluster_count, sizeof(*client->identities));
+    if (client->identities == NULL) {
+        return rlt_error_set_plain(ROULETTE_ENOMEM);
+    }
+    client->config.identities = client->identities;
+    client->config.cluster_count = (uint32_t)client->cluster_count;
     int result = set_up_signer(client, options);
     if (result == 0) {
         result = set_up_tls(client, options);

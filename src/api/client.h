@@ -41,6 +41,7 @@ struct roulette_client {
     char *credentials_file; /* NULL: none */
     struct rlt_signer signer;
     struct rlt_tls_context *tls; /* NULL: no cluster needs it */
+    rlt_counter *identities;     /* config's */
 
     /* Read by all at each call, written twice. Relaxed for publishers (a late view is accounted
      * for as discarded); seq_cst with `entered`: see rlt_client_enter(). */

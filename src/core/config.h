@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/counter.h"
 #include "base/log.h"
 #include "core/authenticator.h"
 #include "roulette.h"
@@ -42,6 +43,11 @@ struct rlt_config {
     const struct rlt_authenticator *authenticator;
     bool tls;       /* on all clusters; otherwise on those whose address says so */
     bool tls_first; /* the server expects the handshake before INFO */
+
+    /* By cluster: a hash of what its servers call it; 0: not known yet. Each is written by its
+     * event thread, and read by the others, to find two entries that are one cluster. */
+    rlt_counter *identities; /* NULL: not looked for */
+    uint32_t cluster_count;
 
     struct rlt_log log;
 };

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "core/cluster.h"
 #include "core/handshake.h"
+#include "core/refusal.h"
 #include "core/ring.h"
 #include "proto/encode.h"
 #include "proto/server_error.h"
@@ -173,6 +174,32 @@ static void on_closed(struct rlt_connection *connection, uint64_t now_ns)
 
 /* ---- Operations of the server ------------------------------------------------------------- */
 
+/*
+ * Two entries of the server list that lead to one NATS cluster: a wildcard subscription, made on
+ * both, would get each message twice. Servers of a cluster share its name; a server without one
+ * is known by its id.
+ */
+static void check_identity(const struct rlt_connection *connection)
+{
+    const struct rlt_cluster *cluster = connection->cluster;
+    const struct rlt_config *config = cluster->config;
+    const struct rlt_info *info = &connection->info;
+    const char *name = info->cluster[0] != '\0' ? info->cluster : info->server_id;
+    if (config->identities == NULL || name[0] == '\0') {
+        return;
+    }
+    uint64_t identity = rlt_ring_hash(name, strlen(name)) | 1;
+    rlt_counter_set(&config->identities[cluster->index], identity);
+    for (uint32_t i = 0; i < config->cluster_count; i++) {
+        if (i != cluster->index && rlt_counter_get(&config->identities[i]) == identity) {
+            rlt_log(&config->log, ROULETTE_LOG_WARNING,
+                    "clusters %u and %u are both called %s: if they are one NATS cluster, wildcard "
+                    "subscriptions get each message twice; list it once",
+                    i, cluster->index, name);
+        }
+    }
+}
+
 static void become_ready(struct rlt_connection *connection)
 {
     struct rlt_metrics *metrics = &connection->cluster->metrics;
@@ -181,64 +208,7 @@ static void become_ready(struct rlt_connection *connection)
     atomic_store_explicit(&connection->wire->state, RLT_WIRE_OPEN, memory_order_relaxed);
     rlt_connection_report(connection, ROULETTE_LOG_INFO, "connected to server",
                           connection->info.server_name);
-}
-
-/* The server refuses a subscription that it was told of: that one is over. */
-static void end_refused(struct rlt_connection *connection, struct rlt_subscription *subscription,
-                        int error)
-{
-    struct rlt_cluster *cluster = connection->cluster;
-    if (subscription->connection == connection->position && subscription->on_server) {
-        subscription->on_server = false;
-        rlt_counter_add(&cluster->metrics.subscriptions, (uint64_t)-1);
-        rlt_subscription_queue_remove(&connection->pending, subscription);
-        rlt_cluster_end_subscription(cluster, subscription, error);
-    }
-}
-
-/* End what the server's text names: a shared subscription, or all of one queue group. */
-static void end_named(struct rlt_connection *connection, const struct rlt_server_error *what)
-{
-    struct rlt_subscriptions *table = &connection->cluster->subscriptions;
-    if (what->queue == NULL) {
-        uint64_t hash = rlt_ring_hash(what->topic, what->topic_len);
-        struct rlt_subscription *subscription =
-            rlt_subscriptions_find_topic(table, what->topic, what->topic_len, hash);
-        if (subscription != NULL) {
-            end_refused(connection, subscription, what->error);
-        }
-        return;
-    }
-    for (uint32_t i = 0; i < table->index_count && table->by_index != NULL; i++) {
-        struct rlt_subscription *subscription = table->by_index[i];
-        if (subscription != NULL && subscription->exclusive &&
-            subscription->key.len == what->topic_len + 1 + what->queue_len &&
-            memcmp(subscription->key.topic, what->topic, what->topic_len) == 0 &&
-            memcmp(subscription->key.topic + what->topic_len + 1, what->queue, what->queue_len) ==
-                0) {
-            end_refused(connection, subscription, what->error);
-        }
-    }
-}
-
-static void on_server_error(struct rlt_connection *connection, const struct rlt_frame *frame)
-{
-    struct rlt_cluster *cluster = connection->cluster;
-    char text[256];
-    size_t len = rlt_min_size(frame->text_len, sizeof(text) - 1);
-    memcpy(text, frame->text, len);
-    text[len] = '\0';
-    struct rlt_server_error what =
-        rlt_server_error_classify((const char *)frame->text, frame->text_len);
-    rlt_counter_add(&cluster->metrics.server_errors, 1);
-    rlt_counter_set(&cluster->metrics.last_error, (uint64_t)(int64_t)what.error);
-    rlt_connection_report(connection, ROULETTE_LOG_WARNING, "the server says", text);
-    if (what.reaction == RLT_REACTION_RECONNECT) {
-        rlt_connection_fail(connection, what.error);
-    }
-    if (what.reaction == RLT_REACTION_SUBSCRIPTION && what.topic != NULL) {
-        end_named(connection, &what);
-    }
+    check_identity(connection);
 }
 
 static void on_pong(struct rlt_connection *connection, uint64_t now_ns)
@@ -293,7 +263,7 @@ static void on_operation(struct rlt_connection *connection, const struct rlt_fra
     case RLT_OP_OK:
         break;
     case RLT_OP_ERR:
-        on_server_error(connection, frame);
+        rlt_refusal_on_error(connection, frame);
         break;
     }
 }

@@ -388,7 +388,7 @@ Test(bad_server, closed_or_refused_in_the_handshake)
     check_failing(&limited, ROULETTE_ESERVER, 0);
     const struct fake_script tls =
         FAKE_SCRIPT(FAKE_SEND("INFO {\"tls_required\":true,\"max_payload\":1000}\r\n"));
-    check_failing(&tls, ROULETTE_ENOTSUP, 0);
+    check_failing(&tls, ROULETTE_ETLS, 0);
 }
 
 Test(bad_server, credentials_stay_with_the_handshake)

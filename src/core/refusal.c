@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/refusal.h"
+
+#include <string.h>
+
+#include "core/cluster.h"
+#include "core/ring.h"
+#include "proto/server_error.h"
+
+/* The server refuses a subscription that it was told of: that one is over. */
+static void end_refused(struct rlt_connection *connection, struct rlt_subscription *subscription,
+                        int error)
+{
+    struct rlt_cluster *cluster = connection->cluster;
+    if (subscription->connection == connection->position && subscription->on_server) {
+        subscription->on_server = false;
+        rlt_counter_add(&cluster->metrics.subscriptions, (uint64_t)-1);
+        rlt_subscription_queue_remove(&connection->pending, subscription);
+        rlt_cluster_end_subscription(cluster, subscription, error);
+    }
+}
+
+/* End what the server's text names: a shared subscription, or all of one queue group. */
+static void end_named(struct rlt_connection *connection, const struct rlt_server_error *what)
+{
+    struct rlt_subscriptions *table = &connection->cluster->subscriptions;
+    if (what->queue == NULL) {
+        uint64_t hash = rlt_ring_hash(what->topic, what->topic_len);
+        struct rlt_subscription *subscription =
+            rlt_subscriptions_find_topic(table, what->topic, what->topic_len, hash);
+        if (subscription != NULL) {
+            end_refused(connection, subscription, what->error);
+        }
+        return;
+    }
+    for (uint32_t i = 0; i < table->index_count && table->by_index != NULL; i++) {
+        struct rlt_subscription *subscription = table->by_index[i];
+        if (subscription != NULL && subscription->exclusive &&
+            subscription->key.len == what->topic_len + 1 + what->queue_len &&
+            memcmp(subscription->key.topic, what->topic, what->topic_len) == 0 &&
+            memcmp(subscription->key.topic + what->topic_len + 1, what->queue, what->queue_len) ==
+                0) {
+            end_refused(connection, subscription, what->error);
+        }
+    }
+}
+
+void rlt_refusal_on_error(struct rlt_connection *connection, const struct rlt_frame *frame)
+{
+    struct rlt_cluster *cluster = connection->cluster;
+    char text[256];
+    size_t len = rlt_min_size(frame->text_len, sizeof(text) - 1);
+    memcpy(text, frame->text, len);
+    text[len] = '\0';
+    struct rlt_server_error what =
+        rlt_server_error_classify((const char *)frame->text, frame->text_len);
+    rlt_counter_add(&cluster->metrics.server_errors, 1);
+    rlt_counter_set(&cluster->metrics.last_error, (uint64_t)(int64_t)what.error);
+    rlt_connection_report(connection, ROULETTE_LOG_WARNING, "the server says", text);
+    if (what.reaction == RLT_REACTION_RECONNECT) {
+        rlt_connection_fail(connection, what.error);
+    }
+    if (what.reaction == RLT_REACTION_SUBSCRIPTION && what.topic != NULL) {
+        end_named(connection, &what);
+    }
+}
