@@ -3,12 +3,16 @@
  * What the Elixir library Roulette 1.0.5 does, done here: its own three tests, and its calls,
  * topics and payloads. Where it was seen to do wrong, the test demands the opposite.
  */
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/evp.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "roulette.h"
 #include "support/condition.h"
@@ -221,6 +225,75 @@ Test(original, subscribe_and_unsubscribe_tell_what_they_found)
     expect(other, "topic1", "both");
     roulette_subscriber_close(other);
     tear_down(&stage);
+}
+
+/* ---- Options ------------------------------------------------------------------------------ */
+
+/* The original raises in one case, and goes through the whole ladder of retries in the other. */
+Test(original, roles_refuse_at_once_what_they_are_not_for)
+{
+    struct fleet fleet;
+    fleet_start(&fleet, SERVERS);
+    struct roulette_options options = fleet_options(&fleet);
+    options.ring = ROULETTE_RING_ROULETTE;
+    options.role = ROULETTE_ROLE_PUBLISHER;
+    roulette_client *publisher = fleet_open(&options);
+    options.role = ROULETTE_ROLE_SUBSCRIBER;
+    roulette_client *listener = fleet_open(&options);
+    roulette_subscriber *subscriber = fleet_subscriber(listener, 0);
+    roulette_subscriber *none = fleet_subscriber(publisher, 0);
+    cr_assert_eq(roulette_subscribe(none, "topic1", 6, NULL, NULL), ROULETTE_EROLE);
+    cr_assert_eq(roulette_publish(listener, "topic1", 6, "x", 1), ROULETTE_EROLE);
+    cr_assert_eq(roulette_publish_wait(listener, "topic1", 6, "x", 1, 1000), ROULETTE_EROLE);
+    subscribe(subscriber, "topic1");
+    flush(listener);
+    publish(publisher, "topic1", "x");
+    expect(subscriber, "topic1", "x");
+    roulette_subscriber_close(none);
+    roulette_subscriber_close(subscriber);
+    fleet_close(publisher);
+    fleet_close(listener);
+    fleet_stop(&fleet);
+}
+
+/* How many sockets of this process are connected to `port`, and what they are set to. */
+static int count_sockets(uint16_t port, bool nodelay)
+{
+    int count = 0;
+    for (int fd = 0; fd < 256; fd++) {
+        struct sockaddr_in peer;
+        socklen_t len = sizeof(peer);
+        if (getpeername(fd, (struct sockaddr *)&peer, &len) != 0 || ntohs(peer.sin_port) != port) {
+            continue;
+        }
+        int value = 0;
+        unsigned timeout = 0;
+        len = sizeof(value);
+        cr_assert_eq(getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &value, &len), 0);
+        cr_assert_eq(value != 0, nodelay);
+        len = sizeof(timeout);
+        cr_assert_eq(getsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, &len), 0);
+        cr_assert_gt(timeout, 0, "a dead path is found while nothing is received");
+        count++;
+    }
+    return count;
+}
+
+Test(original, pool_and_socket_options_are_those_asked_for)
+{
+    struct fleet fleet;
+    fleet_start(&fleet, SERVERS);
+    for (int nodelay = 0; nodelay < 2; nodelay++) {
+        struct roulette_options options = fleet_options(&fleet);
+        options.pool_size = 5;
+        options.tcp_nodelay = (uint8_t)nodelay;
+        roulette_client *client = fleet_open(&options);
+        for (size_t i = 0; i < SERVERS; i++) {
+            cr_assert_eq(count_sockets(nats_server_port(fleet.servers[i]), nodelay != 0), 5);
+        }
+        fleet_close(client);
+    }
+    fleet_stop(&fleet);
 }
 
 /* ---- Subscribing -------------------------------------------------------------------------- */
