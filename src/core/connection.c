@@ -55,6 +55,7 @@ int rlt_connection_init(struct rlt_connection *connection, struct rlt_cluster *c
     rlt_wire_queue_init(&connection->queue, cluster->config->lane_capacity, &cluster->doorbell);
     rlt_receiver_init(&connection->receiver, &cluster->slabs, slot);
     int result = rlt_sender_init(&connection->sender, connection->wire, &cluster->metrics);
+    connection->sender.owner = slot == connection->position;
     connection->sender.lanes_off = slot != connection->position;
     if (result == 0 && cluster->config->guarantee == ROULETTE_AT_LEAST_ONCE) {
         rlt_sender_keep(&connection->sender, wake_producers, connection);
@@ -90,13 +91,10 @@ void rlt_connection_fail(struct rlt_connection *connection, int error)
     close_transport(connection);
 }
 
-/* What was subscribed on the lost connection ends, or waits for the next one. */
+/* What was subscribed on the lost connection ends, or waits for the next one; also if another one
+ * that takes over has it already: what was on its way on this one may be on no other. */
 static void lose_subscriptions(struct rlt_connection *connection, int error)
 {
-    const struct rlt_handover *handover = &connection->cluster->handovers[connection->position];
-    /* The connection that takes over has them already, so nothing is missed. */
-    bool covered =
-        handover->phase == RLT_HANDOVER_SETTLING || handover->phase == RLT_HANDOVER_DRAINING;
     struct rlt_cluster *cluster = connection->cluster;
     struct rlt_subscriptions *table = &cluster->subscriptions;
     bool permanent = cluster->config->restart == ROULETTE_RESTART_PERMANENT;
@@ -104,10 +102,6 @@ static void lose_subscriptions(struct rlt_connection *connection, int error)
         struct rlt_subscription *subscription = table->by_index[i];
         if (subscription == NULL || subscription->connection != connection->position ||
             !subscription->on_server) {
-            continue;
-        }
-        bool left = subscription->exclusive && handover->phase == RLT_HANDOVER_DRAINING;
-        if (covered && subscription->on_second && !left) {
             continue;
         }
         subscription->on_server = false;
@@ -166,7 +160,10 @@ static void on_closed(struct rlt_connection *connection, uint64_t now_ns)
     if (active && connection->session.attempts >= cluster->config->max_retry) {
         /* Relaxed: publishers may see it late; those that wait are woken below. */
         atomic_store_explicit(&connection->wire->state, RLT_WIRE_UNREACHABLE, memory_order_relaxed);
-        rlt_sender_fail_queued(&connection->sender, wake_producers, connection);
+        if (rlt_sender_fail_queued(&connection->sender, wake_producers, connection) != 0) {
+            rlt_cluster_finish_fences(cluster, rlt_sender_take_fences(&connection->sender),
+                                      ROULETTE_EDISCONNECTED);
+        }
         /* Those too for whom there is no room yet: behind a frame that is not committed. */
         rlt_sender_wake_all(&connection->sender, wake_producers, connection);
     }
@@ -231,14 +228,19 @@ static void on_ping(struct rlt_connection *connection)
     }
 }
 
+static void fail_for_clear_bytes(struct rlt_connection *connection)
+{
+    rlt_connection_report(connection, ROULETTE_LOG_ERROR, "bytes in clear behind INFO",
+                          "somebody between the server and us may have put them there");
+    rlt_connection_fail(connection, ROULETTE_ETLS);
+}
+
 static void on_operation(struct rlt_connection *connection, const struct rlt_frame *frame,
                          struct rlt_slab *slab, uint64_t now_ns)
 {
     bool greeting = connection->session.state == RLT_SESSION_GREETING;
     if (connection->session.state == RLT_SESSION_SECURING) {
-        rlt_connection_report(connection, ROULETTE_LOG_ERROR, "bytes in clear behind INFO",
-                              "somebody between the server and us may have put them there");
-        rlt_connection_fail(connection, ROULETTE_ETLS);
+        fail_for_clear_bytes(connection);
         return;
     }
     if (greeting && frame->op != RLT_OP_INFO && frame->op != RLT_OP_ERR) {
@@ -318,6 +320,9 @@ static void on_received(struct rlt_connection *connection, size_t count, uint64_
         rlt_connection_report(connection, ROULETTE_LOG_WARNING, "protocol error",
                               rlt_parse_error_text(-result));
         rlt_connection_fail(connection, ROULETTE_EPROTOCOL);
+    } else if (connection->session.state == RLT_SESSION_SECURING &&
+               rlt_receiver_has_fragment(&connection->receiver)) {
+        fail_for_clear_bytes(connection); /* TLS would complete it */
     }
     rlt_counter_add(&cluster->metrics.joins, connection->receiver.joins);
     rlt_counter_add(&cluster->metrics.joined_bytes, connection->receiver.joined_bytes);
@@ -332,6 +337,9 @@ static bool write_subscriptions(struct rlt_connection *connection)
 {
     struct rlt_cluster *cluster = connection->cluster;
     struct rlt_subscription *subscription;
+    if (connection->sender.lanes_off) {
+        return true; /* they wait for the connection that takes over */
+    }
     while ((subscription = connection->pending.first) != NULL) {
         uint8_t *out = rlt_sender_control_claim(&connection->sender, RLT_SUB_LEN_MAX);
         if (out == NULL) {
@@ -441,7 +449,8 @@ bool rlt_connection_has_work(struct rlt_connection *connection)
     }
     bool ready = connection->session.state == RLT_SESSION_READY;
     bool can_send = !rlt_sender_is_busy(&connection->sender);
-    return !connection->receiving || (can_send && ready && connection->pending.first != NULL) ||
+    bool can_tell = ready && connection->pending.first != NULL && !connection->sender.lanes_off;
+    return !connection->receiving || (can_send && can_tell) ||
            (can_send && rlt_sender_has_work(&connection->sender, ready));
 }
 

@@ -22,6 +22,7 @@
 #ifndef RLT_CORE_RECEIVER_H
 #define RLT_CORE_RECEIVER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -82,5 +83,11 @@ void rlt_receiver_on_bytes(struct rlt_receiver *receiver, size_t count);
  */
 int rlt_receiver_next(struct rlt_receiver *receiver, struct rlt_frame *frame,
                       struct rlt_slab **slab);
+
+/** Whether a part of a frame has arrived. */
+static inline bool rlt_receiver_has_fragment(const struct rlt_receiver *receiver)
+{
+    return receiver->start != receiver->end || receiver->skip != 0;
+}
 
 #endif

@@ -21,6 +21,7 @@ int rlt_sender_init(struct rlt_sender *sender, struct rlt_wire_queue *queue,
     sender->queue = queue;
     sender->metrics = metrics;
     sender->payload_max = UINT32_MAX;
+    sender->owner = true;
     sender->fences_waiting_end = &sender->fences_waiting;
     sender->control[0] = rlt_memory_alloc_aligned(RLT_CACHE_LINE, RLT_CONTROL_BYTES);
     sender->control[1] = rlt_memory_alloc_aligned(RLT_CACHE_LINE, RLT_CONTROL_BYTES);
@@ -75,24 +76,27 @@ static void move_cursor(struct rlt_sender *sender, int lane, struct rlt_lane_mar
     }
 }
 
+static void wake_waiter(struct rlt_sender *sender, int lane, rlt_sender_wake_fn *wake,
+                        void *context)
+{
+    struct rlt_shared_lane *shared = &sender->queue->shared;
+    if (lane == SHARED ? rlt_shared_lane_take_waiter(shared)
+                       : rlt_lane_take_waiter(own_lane(sender, lane))) {
+        wake(context, lane == SHARED ? &shared->waiting : &own_lane(sender, lane)->waiting);
+    }
+}
+
 /* Release up to `mark`, and wake the producers that wait for it. */
 static void release(struct rlt_sender *sender, int lane, struct rlt_lane_mark mark,
                     rlt_sender_wake_fn *wake, void *context)
 {
     sender->released[lane] = mark;
     if (lane == SHARED) {
-        struct rlt_shared_lane *shared = &sender->queue->shared;
-        rlt_shared_lane_release(shared, mark);
-        if (rlt_shared_lane_take_waiter(shared)) {
-            wake(context, &shared->waiting);
-        }
+        rlt_shared_lane_release(&sender->queue->shared, mark);
     } else {
-        struct rlt_lane *own = own_lane(sender, lane);
-        rlt_lane_release(own, mark.position);
-        if (rlt_lane_take_waiter(own)) {
-            wake(context, &own->waiting);
-        }
+        rlt_lane_release(own_lane(sender, lane), mark.position);
     }
+    wake_waiter(sender, lane, wake, context);
 }
 
 /* ---- Control lines ------------------------------------------------------------------------ */
@@ -252,7 +256,9 @@ struct rlt_fence_link *rlt_sender_take_unsent_fences(struct rlt_sender *sender)
 
 void rlt_sender_adopt_lanes(struct rlt_sender *sender, struct rlt_sender *from)
 {
-    RLT_ASSERT(sender->queue == from->queue && from->span_count == 0);
+    RLT_ASSERT(sender->queue == from->queue && from->owner && from->span_count == 0);
+    sender->owner = true;
+    from->owner = false;
     memcpy(sender->released, from->released, sizeof(sender->released));
     memcpy(sender->reached, from->reached, sizeof(sender->reached));
     memset(from->released, 0, sizeof(from->released));
@@ -329,7 +335,9 @@ static void gather_ping(struct rlt_sender *sender)
         sender->fences_armed = NULL;
     }
     for (int lane = 0; sender->keep && lane <= SHARED; lane++) {
-        sender->pings[slot].covers[lane] = cursor_of(sender, lane);
+        /* Our PONG does not confirm what another one sends, whoever owns the lanes then. */
+        sender->pings[slot].covers[lane] =
+            sender->owner ? cursor_of(sender, lane) : (struct rlt_lane_mark){0, 0};
     }
     sender->ping_count++;
     sender->ping_in_batch = true;
@@ -385,7 +393,10 @@ static void complete(struct rlt_sender *sender, uint32_t index, bool given_up,
     }
     uint64_t messages = part->end.count - part->start.count;
     if (given_up) {
-        rlt_counter_add(&sender->metrics->failed, messages);
+        /* An earlier connection may have sent it, under a larger limit. */
+        bool sent = part->start.count < sender->reached[part->lane].count;
+        rlt_counter_add(sent ? &sender->metrics->in_doubt : &sender->metrics->failed, messages);
+        sender->stalled = false; /* the next one may be given up now */
     } else {
         sender->sent += messages;
         rlt_counter_add(&sender->metrics->published_bytes,
@@ -494,7 +505,7 @@ static void rewind_part(struct rlt_sender *sender, uint32_t index, rlt_sender_wa
 /* At least once: remember how far each lane was sent, and go back to what is not confirmed. */
 static void go_back(struct rlt_sender *sender)
 {
-    for (int lane = 0; lane <= SHARED; lane++) {
+    for (int lane = 0; sender->keep && sender->owner && lane <= SHARED; lane++) {
         struct rlt_lane_mark cursor = cursor_of(sender, lane);
         if (cursor.count > sender->reached[lane].count) {
             sender->reached[lane] = cursor;
@@ -541,9 +552,7 @@ struct rlt_fence_link *rlt_sender_on_lost(struct rlt_sender *sender, rlt_sender_
     forget_batch(sender);
     uint64_t in_doubt = sender->keep ? 0 : sender->sent - sender->confirmed;
     rlt_counter_add(&sender->metrics->in_doubt, in_doubt);
-    if (sender->keep) {
-        go_back(sender);
-    }
+    go_back(sender);
     sender->sent = 0;
     sender->confirmed = 0;
     sender->pong_early = false;
@@ -564,24 +573,17 @@ struct rlt_fence_link *rlt_sender_on_lost(struct rlt_sender *sender, rlt_sender_
     return failed;
 }
 
-void rlt_sender_fail_queued(struct rlt_sender *sender, rlt_sender_wake_fn *wake, void *context)
+uint64_t rlt_sender_fail_queued(struct rlt_sender *sender, rlt_sender_wake_fn *wake, void *context)
 {
     RLT_ASSERT(sender->span_count == 0);
     uint64_t in_doubt = count_in_doubt(sender);
-    uint64_t given_up = rlt_wire_queue_discard(sender->queue);
+    rlt_counter_add(&sender->metrics->in_doubt, in_doubt);
+    rlt_counter_add(&sender->metrics->failed, rlt_wire_queue_discard(sender->queue) - in_doubt);
     for (int lane = 0; lane <= SHARED; lane++) {
         sender->released[lane] = cursor_of(sender, lane);
+        wake_waiter(sender, lane, wake, context);
     }
-    rlt_counter_add(&sender->metrics->in_doubt, in_doubt);
-    rlt_counter_add(&sender->metrics->failed, given_up - in_doubt);
-    for (int lane = 0; lane < RLT_WIRE_LANES; lane++) {
-        if (rlt_lane_take_waiter(own_lane(sender, lane))) {
-            wake(context, &own_lane(sender, lane)->waiting);
-        }
-    }
-    if (rlt_shared_lane_take_waiter(&sender->queue->shared)) {
-        wake(context, &sender->queue->shared.waiting);
-    }
+    return in_doubt;
 }
 
 void rlt_sender_wake_all(struct rlt_sender *sender, rlt_sender_wake_fn *wake, void *context)

@@ -93,7 +93,9 @@ struct rlt_sender {
     struct rlt_lane_mark released[RLT_WIRE_LANES + 1]; /* where each lane begins */
     struct rlt_lane_mark reached[RLT_WIRE_LANES + 1];  /* sent on an earlier connection up to */
 
-    /* Another connection publishes what is in the lanes; fences wait for their PONG only. */
+    /* The lanes are ours: no other sender of the queue moves their marks. */
+    bool owner;
+    /* Nothing is taken from the lanes; fences wait for their PONG only. */
     bool lanes_off;
 
     bool ping_due; /* a keepalive PING is wanted */
@@ -188,8 +190,12 @@ struct rlt_fence_link *rlt_sender_on_lost(struct rlt_sender *sender, rlt_sender_
 /** At least once, and there will be no other connection: count what was sent as in doubt. */
 void rlt_sender_give_up_unconfirmed(struct rlt_sender *sender);
 
-/** Give up everything in the lanes: failed, or in doubt if an earlier connection sent it. */
-void rlt_sender_fail_queued(struct rlt_sender *sender, rlt_sender_wake_fn *wake, void *context);
+/**
+ * Give up everything in the lanes: failed, or in doubt if an earlier connection sent it.
+ *
+ * Returns: the number of messages in doubt; if it is not 0, fences that wait behind them fail.
+ */
+uint64_t rlt_sender_fail_queued(struct rlt_sender *sender, rlt_sender_wake_fn *wake, void *context);
 
 /** Wake all producers that wait for room: the queue takes nothing any more. */
 void rlt_sender_wake_all(struct rlt_sender *sender, rlt_sender_wake_fn *wake, void *context);
@@ -200,7 +206,7 @@ struct rlt_fence_link *rlt_sender_take_fences(struct rlt_sender *sender);
 /** Take all fence links whose PING was not sent. */
 struct rlt_fence_link *rlt_sender_take_unsent_fences(struct rlt_sender *sender);
 
-/** Go on with the lanes where another sender of the same queue, which is idle, has stopped. */
+/** Become the owner of the lanes, and go on where `from`, which is idle and was it, has stopped. */
 void rlt_sender_adopt_lanes(struct rlt_sender *sender, struct rlt_sender *from);
 
 /** Whether there may be something to gather. */

@@ -19,7 +19,12 @@ void sim_publishers_begin(struct sim_publishers *self, struct sim *sim, struct r
     self->committed = 0;
     self->processed = 0;
     self->flush_count = 0;
+    self->again = 0;
+    self->in_doubt_seen = 0;
+    self->in_doubt_midway = 0;
+    self->keep = cluster->config->guarantee == ROULETTE_AT_LEAST_ONCE;
     memset(self->last_processed, -1, sizeof(self->last_processed));
+    memset(self->stream, 0, sizeof(self->stream));
     self->count = 1 + (uint32_t)sim_below(sim, SIM_PUBLISHERS_MAX);
     self->large = sim_below(sim, 4) == 0 ? (uint32_t)sim_below(sim, 300) : 5;
     /* In some worlds the lanes are all taken but one: then the others share a lane. */
@@ -56,8 +61,11 @@ static void commit(struct sim_publishers *self, struct sim_publisher *publisher)
     message->committed = true;
     message->committed_index = self->committed++;
     if (publisher->lanes[publisher->claimed_slot] == RLT_WIRE_LANES) {
+        message->lane_index = publisher->claim.slot;
         rlt_shared_lane_commit(&queue->shared, &publisher->claim, publisher->claimed_len);
     } else {
+        const struct rlt_lane *lane = &queue->lanes[message->lane];
+        message->lane_index = atomic_load_explicit(&lane->accepted, memory_order_relaxed);
         rlt_lane_commit(&queue->lanes[publisher->lanes[publisher->claimed_slot]],
                         publisher->claimed_len);
     }
@@ -179,21 +187,63 @@ void sim_publishers_on_wake(struct sim_publishers *self, _Atomic(uint32_t) *word
 
 /* ---- The servers' side -------------------------------------------------------------------- */
 
+/* A name for the connection that a slot has now. */
+static uint64_t stream_of(const struct sim_publishers *self, uint32_t slot)
+{
+    return self->transport->slots[slot].incarnation * SIM_SLOTS_MAX + slot;
+}
+
+static struct rlt_sender *owner_of(struct sim_publishers *self, uint32_t position)
+{
+    struct rlt_connection *first = &self->cluster->connections[position];
+    struct rlt_connection *twin = rlt_cluster_twin(self->cluster, first);
+    SIM_CHECK(self->sim, first->sender.owner != twin->sender.owner, "who owns the lanes");
+    return first->sender.owner ? &first->sender : &twin->sender;
+}
+
+/* A message comes twice only if it was not confirmed when its connection was lost. */
+static void check_again(struct sim_publishers *self, uint32_t position,
+                        const struct sim_message *message, uint64_t stream)
+{
+    uint32_t number = (uint32_t)(message - self->messages);
+    SIM_CHECK(self->sim, self->keep, "message %u twice", number);
+    SIM_CHECK(self->sim, message->stream != stream, "message %u twice on one connection", number);
+    for (uint32_t slot = 0; slot < self->transport->slot_count; slot++) {
+        self->lied = self->lied || self->transport->slots[slot].server.lied;
+    }
+    SIM_CHECK(self->sim,
+              self->lied ||
+                  owner_of(self, position)->released[message->lane].count <= message->lane_index,
+              "message %u again after it was confirmed", number);
+    self->again++;
+}
+
 void sim_publishers_on_publish(void *context, uint32_t slot, uint32_t topic, const uint8_t *payload,
                                size_t len)
 {
     struct sim_publishers *self = context;
     uint32_t number = sim_read(self->sim, payload, len);
+    uint32_t position = slot % self->cluster->config->pool_size;
     SIM_CHECK(self->sim, number < self->message_count);
     struct sim_message *message = &self->messages[number];
     SIM_CHECK(self->sim, message->committed, "message %u was not published", number);
-    SIM_CHECK(self->sim, !message->processed, "message %u twice", number);
-    SIM_CHECK(self->sim, message->slot == slot && topic % self->cluster->config->pool_size == slot);
-    SIM_CHECK(self->sim, self->last_processed[slot][message->lane] < number,
-              "message %u behind a later one of its lane", number);
-    self->last_processed[slot][message->lane] = number;
+    SIM_CHECK(self->sim,
+              message->slot == position && topic % self->cluster->config->pool_size == position);
+    uint64_t stream = stream_of(self, slot);
+    if (message->processed) {
+        check_again(self, position, message, stream);
+    }
+    /* In each stream a lane's messages come in order: a replay goes back, then on. */
+    int64_t *last = &self->last_processed[position][message->lane];
+    if (self->stream[position] != stream && self->keep) {
+        memset(self->last_processed[position], -1, sizeof(self->last_processed[position]));
+    }
+    self->stream[position] = stream;
+    SIM_CHECK(self->sim, *last < number, "message %u behind a later one of its lane", number);
+    *last = number;
+    self->processed += message->processed ? 0 : 1;
     message->processed = true;
-    self->processed++;
+    message->stream = stream;
     sim_trace(self->sim, 0x400 + number);
 }
 
@@ -235,7 +285,7 @@ static void check_passed(struct sim_publishers *self, const struct sim_flush *fl
                    !message->processed;
     }
     uint64_t failed = rlt_counter_get(&self->cluster->metrics.failed);
-    SIM_CHECK(self->sim, self->lied || missing <= failed + flush->in_doubt,
+    SIM_CHECK(self->sim, self->lied || missing <= failed + flush->in_doubt + self->in_doubt_midway,
               "a flush passed before %lu messages", missing - failed - flush->in_doubt);
 }
 
@@ -258,15 +308,40 @@ static void check_flushes(struct sim_publishers *self)
 /* ---- The ledger --------------------------------------------------------------------------- */
 
 /* Messages of one connection that have no final state: queued, in a batch, or unconfirmed. */
+static const struct rlt_sender *sender_of_twin(struct sim_publishers *self, uint32_t position,
+                                               const struct rlt_sender *sender)
+{
+    struct rlt_connection *first = &self->cluster->connections[position];
+    return sender == &first->sender ? &rlt_cluster_twin(self->cluster, first)->sender
+                                    : &first->sender;
+}
+
+static bool has_ended(struct sim_publishers *self, uint32_t position)
+{
+    const struct rlt_connection *first = &self->cluster->connections[position];
+    const struct rlt_connection *twin = rlt_cluster_twin(self->cluster, first);
+    return first->sender.owner ? first->stopped : twin->stopped;
+}
+
 static uint64_t on_the_way(struct sim_publishers *self, uint32_t slot)
 {
-    struct rlt_connection *connection = &self->cluster->connections[slot];
-    struct rlt_sender *sender = &connection->sender;
-    uint64_t cursors = connection->queue.shared.cursor.count;
-    for (int lane = 0; lane < RLT_WIRE_LANES; lane++) {
-        cursors += connection->queue.lanes[lane].cursor.count;
+    struct rlt_wire_queue *queue = queue_of(self, slot);
+    struct rlt_sender *sender = owner_of(self, slot);
+    uint64_t messages = rlt_wire_queue_accepted(queue);
+    for (int lane = 0; lane <= RLT_WIRE_LANES; lane++) {
+        const struct rlt_lane_mark *cursor =
+            lane == RLT_WIRE_LANES ? &queue->shared.cursor : &queue->lanes[lane].cursor;
+        messages -= self->keep ? sender->released[lane].count : cursor->count;
+        if (self->keep && has_ended(self, slot) &&
+            sender->reached[lane].count > sender->released[lane].count) {
+            messages -= sender->reached[lane].count - sender->released[lane].count; /* in doubt */
+        }
     }
-    uint64_t messages = rlt_wire_queue_accepted(&connection->queue) - cursors;
+    const struct rlt_sender *other = sender_of_twin(self, slot, sender);
+    SIM_CHECK(self->sim, other->sent == other->confirmed, "two senders have messages");
+    if (self->keep) {
+        return messages;
+    }
     for (uint32_t i = sender->span_done; i < sender->span_count; i++) {
         const struct rlt_sender_part *part = &sender->parts[i];
         messages += part->lane >= 0 ? part->end.count - part->start.count : 0;
@@ -278,9 +353,9 @@ static uint64_t on_the_way(struct sim_publishers *self, uint32_t slot)
 /* A connection that is ready takes messages; one that is out of reach holds none. */
 static void check_state(struct sim_publishers *self, uint32_t slot)
 {
-    struct rlt_connection *connection = &self->cluster->connections[slot];
+    struct rlt_connection *connection = self->cluster->active[slot];
     const struct rlt_session *session = &connection->session;
-    uint32_t state = atomic_load_explicit(&connection->queue.state, memory_order_relaxed);
+    uint32_t state = atomic_load_explicit(&connection->wire->state, memory_order_relaxed);
     SIM_CHECK(self->sim, !connection->sender.pong_early || connection->sender.ping_in_batch,
               "an early PONG is forgotten");
     if (self->cluster->stopping) {
@@ -293,28 +368,35 @@ static void check_state(struct sim_publishers *self, uint32_t slot)
 
 void sim_publishers_on_closed(struct sim_publishers *self, uint32_t slot)
 {
-    struct rlt_connection *connection = &self->cluster->connections[slot];
+    uint32_t position = slot % self->cluster->config->pool_size;
+    struct rlt_connection *connection = self->cluster->active[position];
+    self->in_doubt_seen = rlt_counter_get(&self->cluster->metrics.in_doubt);
     SIM_CHECK(self->sim,
               connection->session.attempts < self->cluster->config->max_retry ||
-                  self->cluster->stopping || rlt_wire_queue_is_empty(&connection->queue),
+                  self->cluster->stopping || rlt_wire_queue_is_empty(connection->wire),
               "out of reach, and messages wait");
 }
 
 void sim_publishers_check(struct sim_publishers *self)
 {
+    uint64_t in_doubt = rlt_counter_get(&self->cluster->metrics.in_doubt);
+    self->in_doubt_midway += in_doubt - self->in_doubt_seen;
+    self->in_doubt_seen = in_doubt;
     struct roulette_ledger ledger;
     rlt_cluster_ledger(self->cluster, false, &ledger);
     SIM_CHECK(self->sim, ledger.accepted == self->committed);
     uint64_t sum = ledger.confirmed + ledger.in_doubt + ledger.failed;
     for (uint32_t slot = 0; slot < self->cluster->config->pool_size; slot++) {
+        sum += on_the_way(self, slot);
+        check_state(self, slot);
+    }
+    for (uint32_t slot = 0; slot < self->transport->slot_count; slot++) {
         const struct sim_slot *link = &self->transport->slots[slot];
         self->lied = self->lied || link->server.lied;
-        sum += on_the_way(self, slot);
         SIM_CHECK(self->sim,
                   !link->open || self->lied ||
                       self->cluster->connections[slot].sender.confirmed <= link->server.published,
                   "confirmed and not processed");
-        check_state(self, slot);
     }
     SIM_CHECK(self->sim, sum == ledger.accepted, "%lu accepted, %lu accounted for", ledger.accepted,
               sum);

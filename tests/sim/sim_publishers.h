@@ -24,10 +24,12 @@ struct sim_message {
     bool committed;
     bool processed;           /* by a server */
     uint32_t committed_index; /* how many were committed before it */
+    uint64_t lane_index;      /* in its lane */
+    uint64_t stream;          /* on which it was processed last */
 };
 
 struct sim_publisher {
-    int lanes[SIM_SLOTS_MAX];
+    int lanes[SIM_POOL_MAX];
     _Atomic(uint32_t) *asleep; /* on this word; NULL: awake */
     /* A frame that is claimed and not committed. */
     bool claimed;
@@ -58,7 +60,13 @@ struct sim_publishers {
     uint32_t message_count;
     uint32_t committed;
     uint32_t processed;
-    int64_t last_processed[SIM_SLOTS_MAX][RLT_WIRE_LANES + 1];
+    uint64_t again; /* processed once more */
+    uint64_t in_doubt_seen;
+    uint64_t in_doubt_midway; /* while their connection was not lost: too large for a replay */
+    bool keep;                /* guarantee at_least_once */
+    /* By position: which connection's messages came last, and which of each lane. */
+    uint64_t stream[SIM_POOL_MAX];
+    int64_t last_processed[SIM_POOL_MAX][RLT_WIRE_LANES + 1];
     struct sim_flush flushes[SIM_FENCES_MAX];
     uint32_t flush_count;
 };

@@ -352,7 +352,9 @@ static uint64_t denied_sid(struct sim_subscribers *self, uint32_t slot, uint32_t
     int len = snprintf(text, sizeof(text), "t.%u", topic);
     struct rlt_subscription *subscription = rlt_subscriptions_find_topic(
         &self->cluster->subscriptions, text, (size_t)len, rlt_ring_hash(text, (size_t)len));
-    return subscription != NULL && subscription->connection == slot && subscription->on_server
+    return subscription != NULL &&
+                   subscription->connection == slot % self->cluster->config->pool_size &&
+                   subscription->on_server
                ? subscription->sid
                : 0;
 }
@@ -450,7 +452,7 @@ bool sim_subscribers_agree(struct sim_subscribers *self)
             wanted = wanted || self->subscribers[i].handles[topic] != NULL;
         }
         uint32_t found = 0;
-        for (uint32_t slot = 0; slot < self->cluster->config->pool_size; slot++) {
+        for (uint32_t slot = 0; slot < self->transport->slot_count; slot++) {
             const struct sim_server *server = &self->transport->slots[slot].server;
             for (uint32_t i = 0; i < server->sub_count; i++) {
                 found += server->subs[i].topic == topic ? 1 : 0;

@@ -166,7 +166,8 @@ static void random_config(struct world *world)
         .max_ping_failure = 1 + (uint32_t)sim_below(sim, 3),
         .max_retry = 1 + (uint32_t)sim_below(sim, 6),
         .restart = sim_below(sim, 3) == 0 ? ROULETTE_RESTART_TEMPORARY : ROULETTE_RESTART_PERMANENT,
-        .pool_size = 1 + (uint32_t)sim_below(sim, SIM_SLOTS_MAX),
+        .pool_size = 1 + (uint32_t)sim_below(sim, SIM_POOL_MAX),
+        .guarantee = sim_below(sim, 2) == 0 ? ROULETTE_AT_LEAST_ONCE : ROULETTE_AT_MOST_ONCE,
         .lane_capacity = 65536,
         .slab_bytes = 131072,
         .slab_count = 4 + (uint32_t)sim_below(sim, 5),
@@ -195,7 +196,7 @@ static void begin_world(struct world *world, uint64_t seed)
     world->spins = 0;
     world->next_number = 0;
     world->busyness = 1 + (uint32_t)sim_below(sim, 12);
-    sim_transport_reset(&world->transport, sim, world->config.pool_size);
+    sim_transport_reset(&world->transport, sim, rlt_cluster_slot_count(&world->config));
     cr_assert_eq(rlt_cluster_create(&world->config, &world->address, 0, &world->transport.transport,
                                     seed, &world->cluster),
                  0);
@@ -250,10 +251,10 @@ static void check_nothing_missed(struct world *world)
 {
     SIM_CHECK(&world->sim, rlt_stack_is_empty(&world->cluster->commands), "a command is missed");
     for (uint32_t i = 0; i < world->config.pool_size; i++) {
-        struct rlt_connection *connection = &world->cluster->connections[i];
+        struct rlt_connection *connection = world->cluster->active[i];
         SIM_CHECK(&world->sim,
                   !rlt_connection_wants_lanes(connection) ||
-                      rlt_wire_queue_is_empty(&connection->queue),
+                      rlt_wire_queue_is_empty(connection->wire),
                   "a message is missed");
     }
 }
@@ -330,16 +331,21 @@ static void drain(struct world *world)
 static const char *ailment(struct world *world)
 {
     for (uint32_t i = 0; i < world->config.pool_size; i++) {
-        struct rlt_connection *connection = &world->cluster->connections[i];
+        struct rlt_connection *connection = world->cluster->active[i];
+        if (world->cluster->handovers[i].phase != RLT_HANDOVER_NONE) {
+            return "a handover goes on";
+        }
         if (connection->session.state != RLT_SESSION_READY) {
             return "a connection is not ready";
         }
         if (connection->pending.first != NULL) {
             return "a subscription is not told to the server";
         }
-        if (rlt_sender_is_busy(&connection->sender) ||
-            !rlt_wire_queue_is_empty(&connection->queue)) {
+        if (rlt_sender_is_busy(&connection->sender) || !rlt_wire_queue_is_empty(connection->wire)) {
             return "a message is not sent";
+        }
+        if (connection->sender.keep && connection->sender.sent != connection->sender.confirmed) {
+            return "a message is not confirmed";
         }
     }
     for (uint32_t i = 0; i < world->publishers.count; i++) {
@@ -379,7 +385,9 @@ static void heal(struct world *world)
     SIM_CHECK(sim, rlt_counter_get(&metrics->connected) == world->config.pool_size);
     struct roulette_ledger ledger;
     rlt_cluster_ledger(world->cluster, false, &ledger);
-    SIM_CHECK(sim, ledger.confirmed + ledger.in_doubt + ledger.failed == ledger.accepted);
+    SIM_CHECK(sim, ledger.confirmed + ledger.in_doubt + ledger.failed == ledger.accepted,
+              "%lu + %lu + %lu of %lu", ledger.confirmed, ledger.in_doubt, ledger.failed,
+              ledger.accepted);
 }
 
 static void stop(struct world *world)

@@ -14,7 +14,8 @@
 #include "sim/sim.h"
 #include "sim/sim_server.h"
 
-#define SIM_SLOTS_MAX 3
+#define SIM_POOL_MAX  3
+#define SIM_SLOTS_MAX (2 * SIM_POOL_MAX)
 #define SIM_SPANS_MAX 64
 #define SIM_UP_MAX    ((size_t)64 * 1024)
 

@@ -954,3 +954,118 @@ WireTest(more_bytes_than_the_batch_has_is_a_bug, .signal = SIGABRT)
     (void)gather();
     (void)rlt_sender_on_sent(&wire.sender, batch_len() + 1, on_wake, &wire);
 }
+
+/* ---- At least once ------------------------------------------------------------------------ */
+
+static void keep(void)
+{
+    rlt_sender_keep(&wire.sender, on_wake, &wire);
+}
+
+WireTest(kept_messages_are_sent_again_from_the_first_unconfirmed)
+{
+    keep();
+    publish(0, 20);
+    publish(1, 20);
+    drain();
+    cr_assert_null(rlt_sender_on_pong(&wire.sender));
+    assert_ledger(2, 0, 0);
+    publish(0, 20);
+    publish(1, 20);
+    drain();
+    cr_assert_null(lose());
+    reconnect();
+    publish(0, 20);
+    drain();
+    parse_stream(&wire.stream);
+    const uint32_t *numbers = wire.stream.messages;
+    cr_assert_eq(wire.stream.message_count, 3);
+    cr_assert_eq(numbers[0] + numbers[1] + numbers[2], 2 + 3 + 4);
+    cr_assert(numbers[0] != 4 && numbers[2] != 2, "2 and 4 are of one lane");
+    cr_assert_eq(wire.stream.pings, 1);
+    (void)rlt_sender_on_pong(&wire.sender);
+    assert_ledger(5, 0, 0);
+}
+
+WireTest(kept_frame_that_became_too_large_for_its_replay_is_in_doubt)
+{
+    keep();
+    publish(0, 20);
+    publish(0, 200);
+    publish(0, 20);
+    drain();
+    cr_assert_null(lose());
+    rlt_sender_set_payload_max(&wire.sender, 100);
+    publish(0, 200);
+    drain();
+    (void)rlt_sender_on_pong(&wire.sender);
+    drain();
+    (void)rlt_sender_on_pong(&wire.sender);
+    drain();
+    assert_ledger(2, 1, 1);
+}
+
+WireTest(many_kept_frames_that_are_too_large_are_given_up_without_a_pong)
+{
+    keep();
+    for (int i = 0; i < 5; i++) {
+        publish(0, 200);
+    }
+    rlt_sender_set_payload_max(&wire.sender, 100);
+    while (rlt_sender_has_work(&wire.sender, true)) {
+        cr_assert_neq(gather(), 0);
+        take_all();
+    }
+    assert_ledger(0, 0, 5);
+}
+
+WireTest(failing_what_was_sent_before_puts_it_in_doubt)
+{
+    keep();
+    publish(0, 20);
+    drain();
+    cr_assert_null(lose());
+    publish(0, 20);
+    cr_assert_eq(rlt_sender_fail_queued(&wire.sender, on_wake, &wire), 1);
+    assert_ledger(0, 1, 1);
+    publish(0, 20);
+    cr_assert_eq(rlt_sender_fail_queued(&wire.sender, on_wake, &wire), 0);
+    assert_ledger(0, 1, 2);
+}
+
+/* Two connections share the lanes during a handover. */
+WireTest(only_the_owner_of_the_lanes_moves_their_marks)
+{
+    keep();
+    struct rlt_sender second;
+    cr_assert_eq(rlt_sender_init(&second, &wire.queue, &wire.metrics), 0);
+    rlt_sender_keep(&second, on_wake, &wire);
+    second.owner = false;
+    second.lanes_off = true;
+    publish(0, 20);
+    publish(0, 20);
+    drain();
+    /* The PONG of the second one says nothing about what the first one sent. */
+    second.ping_due = true;
+    cr_assert_eq(rlt_sender_gather(&second, true), 1);
+    cr_assert_eq(rlt_sender_on_sent(&second, second.spans[0].len, on_wake, &wire), 0);
+    (void)rlt_sender_on_pong(&second);
+    cr_assert_eq(rlt_wire_queue_bytes(&wire.queue), 2 * 34);
+    /* Nor later, when it is the owner. */
+    second.ping_due = true;
+    cr_assert_eq(rlt_sender_gather(&second, true), 1);
+    cr_assert_eq(rlt_sender_on_sent(&second, second.spans[0].len, on_wake, &wire), 0);
+    (void)lose();
+    rlt_sender_adopt_lanes(&second, &wire.sender);
+    second.lanes_off = false;
+    (void)rlt_sender_on_pong(&second);
+    cr_assert_eq(rlt_wire_queue_bytes(&wire.queue), 2 * 34);
+    cr_assert_eq(rlt_sender_gather(&second, true), 2);
+    /* The end of the first one changes nothing. */
+    (void)rlt_sender_on_lost(&wire.sender, on_wake, &wire);
+    cr_assert_eq(wire.queue.lanes[0].cursor.count, 2);
+    cr_assert_eq(rlt_sender_on_sent(&second, 2 * 34 + 6, on_wake, &wire), 0);
+    (void)rlt_sender_on_pong(&second);
+    assert_ledger(2, 0, 0);
+    rlt_sender_fini(&second);
+}
