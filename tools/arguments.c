@@ -29,6 +29,10 @@ static const struct option_names {
     {ARGUMENT_RAW, "raw", LONG_ONLY + ARGUMENT_RAW, no_argument},
     {ARGUMENT_TEMPORARY, "temporary", LONG_ONLY + ARGUMENT_TEMPORARY, no_argument},
     {ARGUMENT_HELP, "help", 'h', no_argument},
+    {ARGUMENT_TLS_CA, "tls-ca", LONG_ONLY + ARGUMENT_TLS_CA, required_argument},
+    {ARGUMENT_CREDS, "creds", LONG_ONLY + ARGUMENT_CREDS, required_argument},
+    {ARGUMENT_NKEY, "nkey", LONG_ONLY + ARGUMENT_NKEY, required_argument},
+    {ARGUMENT_QUEUE, "queue", LONG_ONLY + ARGUMENT_QUEUE, required_argument},
 };
 enum { TABLE_LEN = sizeof(table) / sizeof(table[0]) };
 
@@ -99,9 +103,23 @@ static int take(const struct command *command, const struct option_names *option
     case ARGUMENT_TEMPORARY:
         arguments->temporary = true;
         break;
+    case ARGUMENT_TLS_CA:
+        arguments->tls_ca_file = value;
+        break;
+    case ARGUMENT_CREDS:
+        arguments->credentials_file = value;
+        break;
+    case ARGUMENT_NKEY:
+        arguments->nkey_file = value;
+        break;
+    case ARGUMENT_QUEUE:
+        arguments->queue_group = value;
+        break;
     case ARGUMENT_HELP:
         arguments->help = true;
         break;
+    case ARGUMENTS_CLIENT:
+        break; /* not an option: several */
     }
     return result;
 }

@@ -25,19 +25,32 @@ enum argument {
     ARGUMENT_RAW = 1 << 8,
     ARGUMENT_TEMPORARY = 1 << 9,
     ARGUMENT_HELP = 1 << 10,
+    ARGUMENT_TLS_CA = 1 << 11,
+    ARGUMENT_CREDS = 1 << 12,
+    ARGUMENT_NKEY = 1 << 13,
+    ARGUMENT_QUEUE = 1 << 14,
+
+    /* What every command that connects takes. */
+    ARGUMENTS_CLIENT = ARGUMENT_SERVERS | ARGUMENT_RING | ARGUMENT_POOL | ARGUMENT_VERBOSE |
+                       ARGUMENT_HELP | ARGUMENT_TLS_CA | ARGUMENT_CREDS | ARGUMENT_NKEY,
 };
 
 /** What the options that several commands take mean, for their --help. */
-#define ARGUMENTS_HELP_SERVERS                                                          \
-    "  -s, --servers LIST  one entry for each cluster, separated by commas: host,\n"    \
-    "                      host:port, [v6]:port, nats://user:password@host:port or\n"   \
-    "                      nats://token@host:port; the order counts. Without it, the\n" \
-    "                      environment variable ROULETTE_SERVERS\n"                     \
-    "      --ring NAME     how topics are placed: native, or roulette (as the Elixir\n" \
+#define ARGUMENTS_HELP_SERVERS                                                           \
+    "  -s, --servers LIST  one entry for each cluster, separated by commas: host,\n"     \
+    "                      host:port, [v6]:port, nats://user:password@host:port or\n"    \
+    "                      nats://token@host:port; tls:// instead of nats:// for TLS;\n" \
+    "                      the order counts. Without it, the environment variable\n"     \
+    "                      ROULETTE_SERVERS\n"                                           \
+    "      --ring NAME     how topics are placed: native, or roulette (as the Elixir\n"  \
     "                      library of that name does); native\n"
 #define ARGUMENTS_HELP_CLIENT                                                           \
     ARGUMENTS_HELP_SERVERS                                                              \
     "      --pool N        connections to each cluster, 1 to 16; 1\n"                   \
+    "      --tls-ca FILE   speak TLS with every cluster, and trust the CAs of FILE\n"   \
+    "                      (PEM); with tls:// alone, those of the system\n"             \
+    "      --creds FILE    log in with a credentials file (JWT and seed)\n"             \
+    "      --nkey FILE     log in with the nkey whose seed (\"SU...\") is in FILE\n"    \
     "  -v, --verbose       tell on stderr what the library does; -vv: what it debugs\n" \
     "  -h, --help          this text\n"
 
@@ -55,7 +68,11 @@ struct arguments {
     bool raw;
     bool temporary;
     bool help;
-    const char *reply; /* NULL: not given */
+    const char *reply; /* NULL: not given, as below */
+    const char *tls_ca_file;
+    const char *credentials_file;
+    const char *nkey_file;
+    const char *queue_group;
     char **operands;
     int operand_count;
 };

@@ -279,7 +279,8 @@ static int open_and_publish(struct publication *publication, const char *payload
     options.name = "roulette pub";
     options.max_retry = UINT32_MAX; /* only --timeout ends the wait */
     options.queue_bytes = queue_bytes_for(len, options.queue_bytes);
-    int result = connect_open(publication->command, &options, &publication->client);
+    int result =
+        connect_open(publication->command, publication->arguments, &options, &publication->client);
     if (result != 0) {
         return result;
     }
@@ -333,8 +334,8 @@ const struct command command_pub = {
     .name = "pub",
     .summary = "publish messages and wait for their confirmation",
     .help = help,
-    .options = ARGUMENT_SERVERS | ARGUMENT_RING | ARGUMENT_POOL | ARGUMENT_TIMEOUT |
-               ARGUMENT_VERBOSE | ARGUMENT_HELP | ARGUMENT_COUNT | ARGUMENT_LINES | ARGUMENT_REPLY,
+    .options =
+        ARGUMENTS_CLIENT | ARGUMENT_TIMEOUT | ARGUMENT_COUNT | ARGUMENT_LINES | ARGUMENT_REPLY,
     .operands_min = 1,
     .operands_max = 2,
     .run = run,

@@ -28,6 +28,8 @@ static const char help[] =
     "      --raw           print payloads alone, unchanged, with nothing between them\n"
     "      --count N       end after N messages\n"
     "      --timeout MS    end after MS milliseconds\n"
+    "      --queue GROUP   join a queue group: one of its members, wherever they are, gets\n"
+    "                      each message\n"
     "      --temporary     a subscription whose connection is lost ends; otherwise it is made\n"
     "                      again on the next connection\n" ARGUMENTS_HELP_CLIENT "\n"
     "Notices go to stderr: when the servers have the subscriptions (\"listening\"), and for a\n"
@@ -284,7 +286,12 @@ static int listen_until_done(struct listener *listener)
 
 static int subscribe(struct listener *listener, char *topic)
 {
-    int result = roulette_subscribe(listener->subscriber, topic, ROULETTE_STRLEN, topic, NULL);
+    struct roulette_subscription_options options;
+    roulette_subscription_options_init(&options);
+    options.user_data = topic;
+    options.queue_group = listener->arguments->queue_group;
+    int result =
+        roulette_subscribe_with(listener->subscriber, topic, ROULETTE_STRLEN, &options, NULL);
     if (result == ROULETTE_EEXIST) {
         command_complain(listener->command, "\"%s\" is given twice: remove one", topic);
         return COMMAND_USAGE;
@@ -343,7 +350,7 @@ static int open_and_listen(struct listener *listener)
     options.name = "roulette sub";
     options.subscription_restart =
         listener->arguments->temporary ? ROULETTE_RESTART_TEMPORARY : ROULETTE_RESTART_PERMANENT;
-    int result = connect_open(listener->command, &options, &listener->client);
+    int result = connect_open(listener->command, listener->arguments, &options, &listener->client);
     if (result != 0) {
         return result;
     }
@@ -384,9 +391,8 @@ const struct command command_sub = {
     .name = "sub",
     .summary = "print the messages of topics as they arrive",
     .help = help,
-    .options = ARGUMENT_SERVERS | ARGUMENT_RING | ARGUMENT_POOL | ARGUMENT_TIMEOUT |
-               ARGUMENT_VERBOSE | ARGUMENT_HELP | ARGUMENT_COUNT | ARGUMENT_RAW |
-               ARGUMENT_TEMPORARY,
+    .options = ARGUMENTS_CLIENT | ARGUMENT_TIMEOUT | ARGUMENT_COUNT | ARGUMENT_RAW |
+               ARGUMENT_TEMPORARY | ARGUMENT_QUEUE,
     .operands_min = 1,
     .operands_max = -1,
     .run = run,

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "connect.h"
 
+#include <ctype.h>
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 /* Called by event threads, one line at a time; stdio locks the stream. */
@@ -20,6 +23,9 @@ struct roulette_options connect_options(const struct arguments *arguments)
     options.servers = arguments->servers;
     options.ring = arguments->ring;
     options.pool_size = arguments->pool_size;
+    options.tls = arguments->tls_ca_file != NULL;
+    options.tls_ca_file = arguments->tls_ca_file;
+    options.credentials_file = arguments->credentials_file;
     if (arguments->verbosity > 0) {
         options.log = log_line;
         options.log_level = arguments->verbosity > 1 ? ROULETTE_LOG_DEBUG : ROULETTE_LOG_INFO;
@@ -27,10 +33,48 @@ struct roulette_options connect_options(const struct arguments *arguments)
     return options;
 }
 
-int connect_open(const struct command *command, const struct roulette_options *options,
-                 roulette_client **client)
+/* More than a seed and its line end; a file that is longer is something else. */
+#define SEED_FILE_MAX 128
+
+/* Read the seed that a file consists of. A command line would show it to everybody. */
+static int read_seed(const struct command *command, const char *path, char seed[SEED_FILE_MAX])
 {
-    int result = roulette_open(options, client);
+    FILE *file = fopen(path, "re");
+    if (file == NULL) {
+        command_complain(command, "--nkey %s: %s", path, strerror(errno));
+        return COMMAND_USAGE;
+    }
+    (void)setvbuf(file, NULL, _IONBF, 0); /* no copy that is not wiped */
+    size_t len = fread(seed, 1, SEED_FILE_MAX, file);
+    bool bad = ferror(file) != 0 || len == SEED_FILE_MAX;
+    (void)fclose(file);
+    while (!bad && len > 0 && isspace((unsigned char)seed[len - 1])) {
+        len--;
+    }
+    if (bad || len == 0 || memchr(seed, '\0', len) != NULL) {
+        command_complain(command, "--nkey %s: give a file that holds a seed and nothing else",
+                         path);
+        return COMMAND_USAGE;
+    }
+    seed[len] = '\0';
+    return 0;
+}
+
+int connect_open(const struct command *command, const struct arguments *arguments,
+                 const struct roulette_options *options, roulette_client **client)
+{
+    struct roulette_options complete = *options;
+    char seed[SEED_FILE_MAX];
+    if (arguments->nkey_file != NULL) {
+        int result = read_seed(command, arguments->nkey_file, seed);
+        if (result != 0) {
+            explicit_bzero(seed, sizeof(seed));
+            return result;
+        }
+        complete.nkey_seed = seed;
+    }
+    int result = roulette_open(&complete, client);
+    explicit_bzero(seed, sizeof(seed));
     if (result < 0) {
         command_complain(command, "%s", roulette_last_error());
         return connect_exit_code(result);

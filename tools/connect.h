@@ -15,13 +15,13 @@
 struct roulette_options connect_options(const struct arguments *arguments);
 
 /**
- * Open a client. Does not wait for connections.
+ * Open a client with the seed of --nkey, if that was given. Does not wait for connections.
  *
  * Ownership: roulette_close() and roulette_free() end it.
  * Returns:   0, or an enum command_exit after complaining.
  */
-int connect_open(const struct command *command, const struct roulette_options *options,
-                 roulette_client **client);
+int connect_open(const struct command *command, const struct arguments *arguments,
+                 const struct roulette_options *options, roulette_client **client);
 
 /** The exit code for an error of the library: the caller's mistake, or the world's. */
 int connect_exit_code(int error);

@@ -10,11 +10,14 @@
 #include <string.h>
 
 #include "roulette.h"
+#include "support/certificates.h"
 #include "support/condition.h"
 #include "support/fake_server.h"
 #include "support/fleet.h"
+#include "support/jwt.h"
 #include "support/net.h"
 #include "support/process.h"
+#include "support/scratch.h"
 #include "support/test.h"
 
 enum { ARGUMENTS_MAX = 16, SERVERS = 3, TOPICS = 300 };
@@ -385,6 +388,162 @@ Test(command, sub_ends_cleanly_at_a_signal)
         cr_assert_str_eq(outcome.err, "roulette sub: listening to 1 topic\n");
         forget(&outcome);
     }
+    fleet_stop(&fleet);
+}
+
+/* ---- Who may talk to whom ------------------------------------------------------------------ */
+
+/* Point the environment at one server, with another scheme and host than usual. */
+static void use_server(struct nats_server *server, const char *prefix)
+{
+    char address[64];
+    (void)snprintf(address, sizeof(address), "%s:%u", prefix, nats_server_port(server));
+    (void)setenv("ROULETTE_SERVERS", address, 1);
+}
+
+Test(command, tls_is_spoken_with_the_ca_that_is_given)
+{
+    struct certificates certificates;
+    struct scratch scratch;
+    char ca[CERTIFICATES_PATH_MAX];
+    char other[CERTIFICATES_PATH_MAX];
+    char cert[CERTIFICATES_PATH_MAX];
+    char key[CERTIFICATES_PATH_MAX];
+    char config[512];
+    cr_assert(certificates_create(&certificates));
+    scratch_create(&scratch);
+    certificates_path(&certificates, "ca.crt", ca);
+    certificates_path(&certificates, "other_ca.crt", other);
+    certificates_path(&certificates, "server.crt", cert);
+    certificates_path(&certificates, "server.key", key);
+    (void)snprintf(config, sizeof(config), "tls { cert_file: \"%s\", key_file: \"%s\" }\n", cert,
+                   key);
+    struct nats_server *server = scratch_server(&scratch, config);
+    cr_assert_not_null(server);
+    use_server(server, "tls://localhost");
+    expect(CALL("pub", "--tls-ca", ca, "room.1", "x"), 0, "", "");
+    expect_failure(CALL("pub", "--tls-ca", other, "--timeout", "300", "room.1", "x"), 1,
+                   "is not connected after 300 ms", roulette_error_text(ROULETTE_ETLS));
+    use_server(server, "localhost");
+    expect(CALL("pub", "--tls-ca", ca, "room.1", "x"), 0, "", "");
+    expect_failure(CALL("pub", "--tls-ca", "/nonexistent.pem", "room.1", "x"), 2,
+                   "/nonexistent.pem", "cannot be used");
+    nats_server_stop(server);
+    scratch_destroy(&scratch);
+    certificates_destroy(&certificates);
+}
+
+Test(command, nkey_is_read_from_a_file)
+{
+    struct scratch scratch;
+    char config[256];
+    char text[256];
+    char path[SCRATCH_PATH_MAX];
+    char missing[SCRATCH_PATH_MAX];
+    struct jwt_key key = jwt_key_make(JWT_USER);
+    scratch_create(&scratch);
+    (void)snprintf(config, sizeof(config), "authorization { users = [ { nkey: %s } ] }\n",
+                   key.public_key);
+    struct nats_server *server = scratch_server(&scratch, config);
+    cr_assert_not_null(server);
+    use_server(server, "127.0.0.1");
+    (void)snprintf(text, sizeof(text), "%s\n", key.seed);
+    scratch_write(&scratch, "seed", text);
+    scratch_path(&scratch, "seed", path);
+    scratch_path(&scratch, "missing", missing);
+    expect(CALL("pub", "--nkey", path, "room.1", "x"), 0, "", "");
+    expect_failure(CALL("pub", "--timeout", "300", "room.1", "x"), 1, "is not connected",
+                   roulette_error_text(ROULETTE_EAUTH));
+    expect_failure(CALL("pub", "--nkey", missing, "room.1", "x"), 2, "roulette pub: --nkey ",
+                   "No such file");
+    scratch_write(&scratch, "seed", " \n");
+    expect_failure(CALL("sub", "--nkey", path, "room.1"), 2, "roulette sub: --nkey ",
+                   "give a file that holds a seed");
+    scratch_write(&scratch, "seed", "SUWRONG\n");
+    struct outcome outcome = run_with(CALL("pub", "--nkey", path, "room.1", "x"), "", 0);
+    cr_assert_eq(outcome.code, 2);
+    cr_assert_null(strstr(outcome.err, "SUWRONG"), "a seed is not shown: %s", outcome.err);
+    forget(&outcome);
+    nats_server_stop(server);
+    scratch_destroy(&scratch);
+}
+
+Test(command, credentials_are_read_from_a_file)
+{
+    static char config[8192];
+    static char text[8192];
+    char path[SCRATCH_PATH_MAX];
+    struct scratch scratch;
+    struct jwt_key keys[] = {jwt_key_make(JWT_OPERATOR), jwt_key_make(JWT_ACCOUNT),
+                             jwt_key_make(JWT_USER)};
+    char *jwts[] = {jwt_make(&keys[0], &keys[0], 0), jwt_make(&keys[1], &keys[0], 0),
+                    jwt_make(&keys[2], &keys[1], 0)};
+    scratch_create(&scratch);
+    (void)snprintf(config, sizeof(config),
+                   "operator: %s\nresolver: MEMORY\nresolver_preload: { %s: %s }\n", jwts[0],
+                   keys[1].public_key, jwts[1]);
+    struct nats_server *server = scratch_server(&scratch, config);
+    cr_assert_not_null(server);
+    use_server(server, "127.0.0.1");
+    (void)snprintf(text, sizeof(text),
+                   "-----BEGIN NATS USER JWT-----\n%s\n------END NATS USER JWT------\n\n"
+                   "-----BEGIN USER NKEY SEED-----\n%s\n------END USER NKEY SEED------\n",
+                   jwts[2], keys[2].seed);
+    scratch_write(&scratch, "user.creds", text);
+    scratch_path(&scratch, "user.creds", path);
+    expect(CALL("pub", "--creds", path, "room.1", "x"), 0, "", "");
+    expect_failure(CALL("pub", "--creds", path, "--nkey", path, "room.1", "x"), 2,
+                   "roulette pub: ", "");
+    nats_server_stop(server);
+    scratch_destroy(&scratch);
+    for (size_t i = 0; i < 3; i++) {
+        free(jwts[i]);
+    }
+}
+
+/* Bytes that several programs have printed so far. */
+static size_t printed_by(const struct process *processes, size_t count)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t len;
+        free(process_printed(processes[i].out, &len));
+        total += len;
+    }
+    return total;
+}
+
+Test(command, one_member_of_a_queue_group_gets_each_message)
+{
+    enum { MEMBERS = 3, MESSAGES = 300 };
+    struct fleet fleet;
+    struct process members[MEMBERS];
+    struct process everybody;
+    use_fleet(&fleet, SERVERS);
+    for (size_t i = 0; i < MEMBERS; i++) {
+        listen_to(&members[i], CALL("sub", "--raw", "--queue", "group", "work.*"));
+    }
+    listen_to(&everybody, CALL("sub", "--raw", "--count", "300", "work.*"));
+    for (int topic = 0; topic < 3; topic++) {
+        char name[32];
+        (void)snprintf(name, sizeof(name), "work.%d", topic);
+        expect(CALL("pub", "--count", "100", name, "x"), 0, "", "");
+    }
+    struct outcome all = finish(&everybody);
+    cr_assert_eq(all.out_len, MESSAGES);
+    forget(&all);
+    EVENTUALLY(printed_by(members, MEMBERS) >= MESSAGES);
+    size_t total = 0;
+    for (size_t i = 0; i < MEMBERS; i++) {
+        process_signal(&members[i], SIGTERM);
+        struct outcome outcome = finish(&members[i]);
+        cr_assert_eq(outcome.code, 0);
+        cr_assert_lt(outcome.out_len, MESSAGES);
+        total += outcome.out_len;
+        forget(&outcome);
+    }
+    cr_assert_eq(total, MESSAGES);
+    expect_failure(CALL("sub", "--queue", "two words", "work.*"), 2, "roulette sub: ", "queue");
     fleet_stop(&fleet);
 }
 
