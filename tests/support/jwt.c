@@ -53,7 +53,7 @@ static void write_base32(char *out, const uint8_t *bytes, size_t len)
     for (size_t at = 0; at < len * 8; at += 5) {
         unsigned value = 0;
         for (size_t bit = at; bit < at + 5; bit++) {
-            unsigned set = bit < len * 8 ? bytes[bit / 8] >> (7 - bit % 8) & 1u : 0;
+            unsigned set = bit < len * 8 ? ((unsigned)bytes[bit / 8] >> (7 - bit % 8)) & 1u : 0u;
             value = value << 1 | set;
         }
         *out++ = alphabet[value];
