@@ -135,7 +135,12 @@ static bool take_notice(struct rlt_mailbox *mailbox, const struct rlt_delivery *
         fill_notice(mailbox, ROULETTE_KIND_RESTORED, handle, 0, message);
         break;
     case RLT_NOTICE_ENDED:
-        if (told) {
+        if (told && delivery->notice.error == 0 && handle->pending > 1) {
+            /* Drained on this cluster; what others had sent may still be in their mailboxes. */
+            told = false;
+            member->left = true;
+            rlt_handle_member_done(handle, false);
+        } else if (told) {
             fill_notice(mailbox, ROULETTE_KIND_ENDED, handle, delivery->notice.error, message);
             rlt_handle_end(handle, member);
             member->left = true;

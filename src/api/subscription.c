@@ -174,7 +174,7 @@ void rlt_handle_end(struct rlt_handle *handle, const struct rlt_member *ended)
     handle->leaving = true;
     for (uint32_t i = 0; i < handle->member_count; i++) {
         struct rlt_member *member = &handle->members[i];
-        if (member != ended) {
+        if (member != ended && !member->left) {
             rlt_shard_submit(&client->shards[member->mailbox->cluster], &member->unsubscribe);
         }
     }
