@@ -52,8 +52,8 @@ static void prime(struct drill *drill, struct tally *const *tallies, size_t coun
 static void start(struct drill *drill, enum roulette_guarantee guarantee)
 {
     topology_start(&drill->topology);
-    tally_init(&drill->witnessed);
-    tally_init(&drill->received);
+    tally_init(&drill->witnessed, TALLY_ALL);
+    tally_init(&drill->received, TALLY_ALL);
     struct roulette_options options = topology_options(&drill->topology, "publisher");
     options.guarantee = guarantee;
     options.pool_size = POOL;
@@ -66,8 +66,8 @@ static void start(struct drill *drill, enum roulette_guarantee guarantee)
     load_init(&drill->load, drill->publisher);
     for (size_t i = 0; i < TOPOLOGY_CLUSTERS; i++) {
         drill->witnesses[i] =
-            witness_start(nats_server_port(drill->topology.clusters[i].servers[i]), "load.*",
-                          tally_note, &drill->witnessed);
+            witness_start(nats_server_port(drill->topology.clusters[i].servers[i]), ">", tally_note,
+                          &drill->witnessed);
     }
     load_reader_start(&drill->reader, drill->subscriber, &drill->load, NULL, NULL,
                       &drill->received);

@@ -26,8 +26,9 @@ void load_init(struct load *load, roulette_client *client)
     memset(load, 0, sizeof(*load));
     load->client = client;
     for (size_t i = 0; i < TALLY_TOPICS; i++) {
-        (void)fleet_topic(client, i % TOPOLOGY_CLUSTERS, "load", i / TOPOLOGY_CLUSTERS,
-                          load->topics[i], sizeof(load->topics[i]));
+        bool work = (LOAD_WORK >> i & 1) != 0;
+        (void)fleet_topic(client, i % TOPOLOGY_CLUSTERS, work ? "work" : "load",
+                          i / TOPOLOGY_CLUSTERS % 2, load->topics[i], sizeof(load->topics[i]));
     }
 }
 
@@ -156,7 +157,9 @@ void load_reader_start(struct load_reader *reader, roulette_client *client, cons
         subscribe(reader->subscriber, pattern, group);
     }
     for (size_t i = 0; pattern == NULL && i < TALLY_TOPICS; i++) {
-        subscribe(reader->subscriber, load->topics[i], group);
+        if ((tally->topics >> i & 1) != 0) {
+            subscribe(reader->subscriber, load->topics[i], group);
+        }
     }
     REQUIRE(pthread_create(&reader->thread, NULL, receive, reader) == 0);
 }
@@ -173,7 +176,8 @@ static bool saw_more(struct tally *const *tallies, size_t count, size_t topic,
                      const uint64_t *before)
 {
     for (size_t i = 0; i < count; i++) {
-        if (atomic_load(&tallies[i]->primes[topic]) <= before[i]) {
+        bool sees = (tallies[i]->topics >> topic & 1) != 0;
+        if (sees && atomic_load(&tallies[i]->primes[topic]) <= before[i]) {
             return false;
         }
     }

@@ -16,10 +16,14 @@
 #include "support/tally.h"
 #include "support/topology.h"
 
-/** Half of the topics are on each cluster: topic i on cluster i % 2. */
+/** The topics "load.N", and the topics "work.N", as masks. Half of each are on each cluster: topic
+ * i is on cluster i % 2. */
+#define LOAD_LOAD 0x0fu
+#define LOAD_WORK 0xf0u
+
 struct load {
     roulette_client *client;
-    char topics[TALLY_TOPICS][32]; /* "load.N" */
+    char topics[TALLY_TOPICS][32];
     atomic_bool stop;
     struct load_publisher {
         struct load *load;
@@ -45,8 +49,8 @@ struct load_reader {
     atomic_uint_fast64_t restored;
 };
 
-/** Subscribe to all topics, or if `pattern` is not NULL to this one, and start to receive.
- *  `group` may be NULL. */
+/** Subscribe to each topic of the tally, or if `pattern` is not NULL to this one, and start to
+ *  receive. `group` may be NULL. */
 void load_reader_start(struct load_reader *reader, roulette_client *client, const struct load *load,
                        const char *pattern, const char *group, struct tally *tally);
 /** After the client was closed: wait until everything was received. */
@@ -54,8 +58,8 @@ void load_reader_stop(struct load_reader *reader);
 
 /**
  * Publish on a server's own port, until a message on each topic of its cluster was seen by each of
- * `count` tallies: the server knows of all subscriptions; and what it processed before was seen
- * too, for messages from one server to another keep their order.
+ * `count` tallies that may see it: the server knows of all subscriptions; and what it processed
+ * before was seen too, for messages from one server to another keep their order.
  */
 void load_prime(const struct load *load, struct topology *topology, size_t cluster, size_t server,
                 struct tally *const *tallies, size_t count);

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 #include "support/tally.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "support/condition.h"
 
-void tally_init(struct tally *tally)
+void tally_init(struct tally *tally, uint32_t topics)
 {
     memset(tally, 0, sizeof(*tally));
+    tally->topics = topics;
     for (size_t i = 0; i < TALLY_STREAMS; i++) {
         tally->counts[i] = calloc(TALLY_SEQUENCE_MAX, sizeof(*tally->counts[i]));
         REQUIRE(tally->counts[i] != NULL);
@@ -20,6 +22,11 @@ void tally_fini(struct tally *tally)
     for (size_t i = 0; i < TALLY_STREAMS; i++) {
         free(tally->counts[i]);
     }
+}
+
+static bool has_topic(const struct tally *tally, size_t stream)
+{
+    return (tally->topics >> stream % TALLY_TOPICS & 1) != 0;
 }
 
 static size_t payload_len(struct tally_stamp stamp)
@@ -50,12 +57,13 @@ void tally_note(void *context, const void *payload, size_t len)
     for (size_t i = sizeof(stamp); i < len; i++) {
         REQUIRE(((const uint8_t *)payload)[i] == filler(stamp));
     }
+    REQUIRE(stamp.stream < TALLY_STREAMS && has_topic(tally, stamp.stream));
     if (stamp.sequence == TALLY_PRIME) {
         REQUIRE(stamp.stream < TALLY_TOPICS);
         atomic_fetch_add(&tally->primes[stamp.stream], 1);
         return;
     }
-    REQUIRE(stamp.stream < TALLY_STREAMS && stamp.sequence < TALLY_SEQUENCE_MAX);
+    REQUIRE(stamp.sequence < TALLY_SEQUENCE_MAX);
     if (atomic_fetch_add(&tally->counts[stamp.stream][stamp.sequence], 1) == 0) {
         atomic_fetch_add(&tally->seen, 1);
     } else {
@@ -67,7 +75,7 @@ uint64_t tally_missing(const struct tally *tally, const uint32_t accepted[TALLY_
 {
     uint64_t missing = 0;
     for (size_t i = 0; i < TALLY_STREAMS; i++) {
-        for (uint32_t k = 0; k < accepted[i]; k++) {
+        for (uint32_t k = 0; has_topic(tally, i) && k < accepted[i]; k++) {
             missing += atomic_load(&tally->counts[i][k]) == 0 ? 1 : 0;
         }
     }

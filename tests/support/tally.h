@@ -11,7 +11,8 @@
 
 #define TALLY_THREADS 4
 #define TALLY_TOPICS  8
-/** One stream for each thread and topic: order is kept within it. */
+/** The topic of stream s is s % TALLY_TOPICS. One stream for each thread and topic: order is kept
+ * within it. */
 #define TALLY_STREAMS      (TALLY_THREADS * TALLY_TOPICS)
 #define TALLY_SEQUENCE_MAX (1u << 21)
 #define TALLY_PAYLOAD_MAX  ((size_t)512)
@@ -24,15 +25,19 @@ struct tally_stamp {
     uint32_t sequence;
 };
 
+/** All topics, as a mask. */
+#define TALLY_ALL ((1u << TALLY_TOPICS) - 1)
+
 /** Any number of threads may count. */
 struct tally {
+    uint32_t topics;                     /* a mask: which may be seen; others must not be */
     atomic_uchar *counts[TALLY_STREAMS]; /* by sequence */
     atomic_uint_fast64_t seen;           /* different messages */
     atomic_uint_fast64_t repeated;       /* and further copies */
     atomic_uint_fast64_t primes[TALLY_TOPICS];
 };
 
-void tally_init(struct tally *tally);
+void tally_init(struct tally *tally, uint32_t topics);
 void tally_fini(struct tally *tally);
 
 /** Write a payload with this stamp. Returns: its length. */
@@ -42,7 +47,7 @@ size_t tally_payload(struct tally_stamp stamp, uint8_t payload[TALLY_PAYLOAD_MAX
  *  witness_fn has it. */
 void tally_note(void *tally, const void *payload, size_t len);
 
-/** How many of the first accepted[stream] messages of all streams were not seen. */
+/** How many of the first accepted[stream] messages of its topics were not seen. */
 uint64_t tally_missing(const struct tally *tally, const uint32_t accepted[TALLY_STREAMS]);
 
 #endif
