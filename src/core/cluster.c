@@ -384,9 +384,13 @@ void rlt_cluster_run(struct rlt_cluster *cluster, uint64_t now_ns)
 {
     /* In this order: see rlt_sender_look(). */
     for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
-        struct rlt_sender *sender = &cluster->connections[i].sender;
-        if (!rlt_sender_is_busy(sender)) {
-            rlt_sender_look(sender);
+        struct rlt_connection *active = cluster->active[i];
+        if (!rlt_sender_is_busy(&active->sender)) {
+            rlt_sender_look(&active->sender);
+        }
+        if (cluster->handovers[i].phase == RLT_HANDOVER_DRAINING) {
+            /* It may take over in this run. */
+            rlt_sender_look(&rlt_cluster_twin(cluster, active)->sender);
         }
     }
     execute_all(cluster);

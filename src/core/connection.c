@@ -144,7 +144,7 @@ static void on_closed(struct rlt_connection *connection, uint64_t now_ns)
         rlt_connection_report(connection, ROULETTE_LOG_WARNING, "connection lost",
                               roulette_error_text(error));
         if (!active) {
-            rlt_handover_on_second_lost(cluster, connection->position);
+            rlt_handover_on_second_lost(cluster, connection->position, now_ns);
             return;
         }
         lose_subscriptions(connection, error);

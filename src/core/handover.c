@@ -8,6 +8,7 @@
 #define START_JITTER_NS (RLT_NS_PER_S / 2)
 #define SETTLE_NS       (RLT_NS_PER_S / 4)
 #define LINGER_NS       (2 * RLT_NS_PER_S)
+#define MEMORY_RETRY_NS RLT_NS_PER_S
 
 static struct rlt_handover *of(struct rlt_cluster *cluster, uint32_t position)
 {
@@ -32,6 +33,13 @@ static void begin(struct rlt_cluster *cluster, uint32_t position, uint64_t now_n
                           "moving to another one");
 }
 
+static void end(struct rlt_handover *handover)
+{
+    rlt_overlap_close(&handover->overlap);
+    handover->phase = RLT_HANDOVER_NONE;
+    handover->deadline_ns = RLT_NEVER;
+}
+
 /* ---- The phases --------------------------------------------------------------------------- */
 
 static bool run_connecting(struct rlt_handover *handover, uint64_t now_ns)
@@ -44,10 +52,18 @@ static bool run_connecting(struct rlt_handover *handover, uint64_t now_ns)
         handover->deadline_ns = RLT_NEVER;
         rlt_connection_start(second, now_ns);
     }
-    /* Without memory for the overlap the old connection goes on until it is lost. */
-    if (second->session.state != RLT_SESSION_READY || rlt_overlap_open(&handover->overlap) < 0) {
+    if (handover->started && now_ns >= handover->deadline_ns) {
+        rlt_overlap_close(&handover->overlap); /* of a second connection that was lost */
+        handover->deadline_ns = RLT_NEVER;
+    }
+    if (second->session.state != RLT_SESSION_READY || handover->deadline_ns != RLT_NEVER) {
         return false;
     }
+    if (rlt_overlap_open(&handover->overlap) < 0) {
+        handover->deadline_ns = now_ns + MEMORY_RETRY_NS; /* the old connection goes on */
+        return false;
+    }
+    handover->deadline_ns = RLT_NEVER;
     handover->phase = RLT_HANDOVER_SUBSCRIBING;
     handover->cursor = 0;
     handover->wrote = true; /* fence even if there is nothing to subscribe */
@@ -140,7 +156,8 @@ static bool run_fencing(struct rlt_handover *handover, uint64_t now_ns)
 static bool run_settling(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns)
 {
     struct rlt_handover *handover = of(cluster, position);
-    if (now_ns < handover->deadline_ns) {
+    /* What the old one is to leave it leaves before: who joins later would find it subscribed. */
+    if (now_ns < handover->deadline_ns || cluster->active[position]->pending.first != NULL) {
         return false;
     }
     handover->cursor = 0;
@@ -191,7 +208,9 @@ static bool run_draining(struct rlt_cluster *cluster, uint32_t position, uint64_
             return false;
         }
     }
-    if (!end_fence(handover)) {
+    /* If the second one is being closed, its loss is dealt with first. */
+    if (rlt_sender_is_busy(&old->sender) || handover->second->session.state != RLT_SESSION_READY ||
+        !end_fence(handover)) {
         return false;
     }
     swap(cluster, position, now_ns);
@@ -204,9 +223,7 @@ static bool run_lingering(struct rlt_handover *handover, uint64_t now_ns)
     if (now_ns < handover->deadline_ns) {
         return false;
     }
-    rlt_overlap_close(&handover->overlap);
-    handover->phase = RLT_HANDOVER_NONE;
-    handover->deadline_ns = RLT_NEVER;
+    end(handover);
     return false;
 }
 
@@ -281,6 +298,11 @@ static void clear(struct rlt_subscription_queue *queue)
     }
 }
 
+static int side_of(const struct rlt_connection *connection)
+{
+    return connection->slot == connection->position ? 0 : 1;
+}
+
 static void swap(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns)
 {
     struct rlt_handover *handover = of(cluster, position);
@@ -302,6 +324,12 @@ static void swap(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns
         }
     }
     rlt_sender_adopt_lanes(&second->sender, &old->sender);
+    rlt_overlap_end_side(&handover->overlap, side_of(old));
+    atomic_store_explicit(&second->wire->payload_max, second->sender.payload_max,
+                          memory_order_relaxed);
+    if (second->session.state != RLT_SESSION_READY) {
+        second->session.attempts = 0; /* those that failed until now put nothing out of reach */
+    }
     adopt_subscriptions(cluster, position);
     handover->phase = RLT_HANDOVER_LINGERING;
     handover->deadline_ns = now_ns + LINGER_NS;
@@ -313,6 +341,8 @@ bool rlt_handover_on_active_lost(struct rlt_cluster *cluster, uint32_t position,
 {
     struct rlt_handover *handover = of(cluster, position);
     if (handover->phase == RLT_HANDOVER_NONE || handover->phase == RLT_HANDOVER_LINGERING) {
+        /* Second copies that were on their way on it do not come any more. */
+        end(handover);
         return false;
     }
     if (!handover->started && handover->second->session.state == RLT_SESSION_IDLE) {
@@ -320,11 +350,44 @@ bool rlt_handover_on_active_lost(struct rlt_cluster *cluster, uint32_t position,
     } else if (!handover->started) {
         return false;
     }
+    /* They wait behind messages that are in doubt now. */
+    rlt_cluster_finish_fences(cluster, handover->held, ROULETTE_EDISCONNECTED);
+    handover->held = NULL;
     swap(cluster, position, now_ns);
     return true;
 }
 
-void rlt_handover_on_second_lost(struct rlt_cluster *cluster, uint32_t position)
+/* Messages for a member of a queue group went to the second connection only, and may be lost with
+ * it. The active one is still subscribed, unless it has left its groups. */
+static void lose_group(struct rlt_cluster *cluster, struct rlt_subscription *subscription,
+                       bool has_left)
+{
+    struct rlt_connection *active = cluster->active[subscription->connection];
+    bool permanent = cluster->config->restart == ROULETTE_RESTART_PERMANENT;
+    int error = ROULETTE_EDISCONNECTED;
+    if (has_left && subscription->on_server) {
+        subscription->on_server = false;
+        rlt_counter_add(&cluster->metrics.subscriptions, (uint64_t)-1);
+    }
+    rlt_subscription_queue_remove(&active->pending, subscription);
+    if (permanent && subscription->member_count != 0) {
+        rlt_cluster_notify(cluster, subscription, RLT_NOTICE_LOST, error);
+        if (subscription->on_server) {
+            rlt_cluster_notify(cluster, subscription, RLT_NOTICE_RESTORED, 0);
+        }
+    }
+    if (rlt_subscription_is_wanted(subscription) != subscription->on_server || !permanent) {
+        rlt_subscription_queue_push(&active->pending, subscription);
+    }
+    if (!permanent || subscription->member_count == 0) {
+        if (!subscription->on_server) {
+            rlt_subscription_queue_remove(&active->pending, subscription);
+        }
+        rlt_cluster_end_subscription(cluster, subscription, error);
+    }
+}
+
+void rlt_handover_on_second_lost(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns)
 {
     struct rlt_handover *handover = of(cluster, position);
     struct rlt_subscriptions *table = &cluster->subscriptions;
@@ -344,18 +407,18 @@ void rlt_handover_on_second_lost(struct rlt_cluster *cluster, uint32_t position)
         if (subscription == NULL || subscription->connection != position) {
             continue;
         }
+        bool may_miss = subscription->exclusive && subscription->on_second;
         subscription->on_second = false;
-        if (handover->phase == RLT_HANDOVER_DRAINING && subscription->exclusive &&
-            subscription->on_server) {
-            subscription->on_server = false;
-            rlt_counter_add(&cluster->metrics.subscriptions, (uint64_t)-1);
-            rlt_subscription_queue_push(&cluster->active[position]->pending, subscription);
+        if (may_miss) {
+            lose_group(cluster, subscription, handover->phase == RLT_HANDOVER_DRAINING);
+        } else if (!subscription->on_server && !subscription->queued) {
+            rlt_cluster_forget(cluster, subscription);
         }
-        rlt_cluster_forget(cluster, subscription);
     }
-    rlt_overlap_close(&handover->overlap);
+    /* The active one may still bring what the second one has brought. */
+    rlt_overlap_end_side(&handover->overlap, side_of(handover->second));
     handover->phase = RLT_HANDOVER_CONNECTING;
-    handover->deadline_ns = RLT_NEVER;
+    handover->deadline_ns = now_ns + LINGER_NS;
 }
 
 /* ---- Waiting ------------------------------------------------------------------------------ */
@@ -365,6 +428,12 @@ uint64_t rlt_handover_deadline(const struct rlt_handover *handover)
     return handover->phase == RLT_HANDOVER_NONE ? RLT_NEVER : handover->deadline_ns;
 }
 
+static bool can_write(const struct rlt_connection *connection)
+{
+    return connection->session.state == RLT_SESSION_READY &&
+           !rlt_sender_is_busy(&connection->sender);
+}
+
 bool rlt_handover_has_work(const struct rlt_cluster *cluster, uint32_t position)
 {
     const struct rlt_handover *handover = &cluster->handovers[position];
@@ -372,11 +441,12 @@ bool rlt_handover_has_work(const struct rlt_cluster *cluster, uint32_t position)
     case RLT_HANDOVER_NONE:
         return is_lame_duck(cluster->active[position]);
     case RLT_HANDOVER_CONNECTING:
-        return handover->started && handover->second->session.state == RLT_SESSION_READY;
+        return handover->started && handover->deadline_ns == RLT_NEVER &&
+               handover->second->session.state == RLT_SESSION_READY;
     case RLT_HANDOVER_SUBSCRIBING:
-        return !rlt_sender_is_busy(&handover->second->sender);
+        return can_write(handover->second);
     case RLT_HANDOVER_DRAINING:
-        return handover->fence == NULL && !rlt_sender_is_busy(&cluster->active[position]->sender);
+        return handover->fence == NULL && can_write(cluster->active[position]);
     default:
         return false;
     }
@@ -388,7 +458,5 @@ void rlt_handover_stop(struct rlt_cluster *cluster, uint32_t position)
     drop_fence(handover);
     rlt_cluster_finish_fences(cluster, handover->held, ROULETTE_ECLOSED);
     handover->held = NULL;
-    rlt_overlap_close(&handover->overlap);
-    handover->phase = RLT_HANDOVER_NONE;
-    handover->deadline_ns = RLT_NEVER;
+    end(handover);
 }

@@ -17,9 +17,10 @@
  *  LINGERING    the second connection is the one now, and publishes; the old one is closed. Its
  *               copies that are still on their way are dropped for LINGER_NS.
  *
- * If the old connection is lost before its time, the second takes over at once, as it is: what it
- * was not told of yet is lost and restored like on any reconnect. If the second one is lost, it
- * starts again, and the old one goes on meanwhile.
+ * If the old connection is lost before its time, the second takes over at once, as it is. All that
+ * was subscribed on the old one is lost and restored like on any reconnect: what was on its way may
+ * be on no other. If the second one is lost, it starts again, and the old one goes on meanwhile;
+ * members of queue groups have lost what was on its way to them.
  *
  * Owner: the event thread.
  */
@@ -71,7 +72,7 @@ uint64_t rlt_handover_deadline(const struct rlt_handover *handover);
 bool rlt_handover_has_work(const struct rlt_cluster *cluster, uint32_t position);
 
 /** The second connection is lost. */
-void rlt_handover_on_second_lost(struct rlt_cluster *cluster, uint32_t position);
+void rlt_handover_on_second_lost(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns);
 
 /** The active connection is lost, and its subscriptions were dealt with: the second takes over.
  *  Returns: false if there is none, and the active one has to reconnect by itself. */

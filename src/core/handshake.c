@@ -112,7 +112,9 @@ void rlt_handshake_on_info(struct rlt_connection *connection, const struct rlt_f
     }
     bool unlimited = info->max_payload <= 0 || info->max_payload > RLT_SIZE_MAX;
     uint32_t payload_max = unlimited ? RLT_SIZE_MAX : (uint32_t)info->max_payload;
-    atomic_store_explicit(&connection->wire->payload_max, payload_max, memory_order_relaxed);
+    if (connection->cluster->active[connection->position] == connection) {
+        atomic_store_explicit(&connection->wire->payload_max, payload_max, memory_order_relaxed);
+    }
     rlt_sender_set_payload_max(&connection->sender, payload_max);
     rlt_handshake_act(connection, rlt_session_on_info(&connection->session));
 }

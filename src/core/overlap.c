@@ -33,6 +33,15 @@ void rlt_overlap_close(struct rlt_overlap *overlap)
     overlap->entries = NULL;
 }
 
+void rlt_overlap_end_side(struct rlt_overlap *overlap, int side)
+{
+    for (uint32_t i = 0; overlap->entries != NULL && i < RLT_OVERLAP_ENTRIES; i++) {
+        struct rlt_overlap_entry *entry = &overlap->entries[i];
+        bool behind = side == 0 ? entry->ahead < 0 : entry->ahead > 0;
+        entry->ahead = behind ? 0 : entry->ahead;
+    }
+}
+
 /* The entry of a hash, taken if it is new; NULL if there is no room for a new one. */
 static struct rlt_overlap_entry *find(struct rlt_overlap *overlap, XXH128_hash_t hash)
 {

@@ -40,6 +40,9 @@ int rlt_overlap_open(struct rlt_overlap *overlap);
 /** Forget everything. */
 void rlt_overlap_close(struct rlt_overlap *overlap);
 
+/** Nothing more arrives on a side: copies that it has not brought do not come. */
+void rlt_overlap_end_side(struct rlt_overlap *overlap, int side);
+
 /**
  * A MSG frame arrived on side 0 or 1.
  *

@@ -12,12 +12,22 @@ static void end_refused(struct rlt_connection *connection, struct rlt_subscripti
                         int error)
 {
     struct rlt_cluster *cluster = connection->cluster;
-    if (subscription->connection == connection->position && subscription->on_server) {
+    struct rlt_connection *active = cluster->active[connection->position];
+    bool told = connection == active ? subscription->on_server : subscription->on_second;
+    if (subscription->connection != connection->position || !told) {
+        return;
+    }
+    if (connection == active) {
         subscription->on_server = false;
         rlt_counter_add(&cluster->metrics.subscriptions, (uint64_t)-1);
-        rlt_subscription_queue_remove(&connection->pending, subscription);
-        rlt_cluster_end_subscription(cluster, subscription, error);
+    } else {
+        subscription->on_second = false;
     }
+    rlt_subscription_queue_remove(&active->pending, subscription);
+    if (subscription->on_server) {
+        rlt_subscription_queue_push(&active->pending, subscription);
+    }
+    rlt_cluster_end_subscription(cluster, subscription, error);
 }
 
 /* End what the server's text names: a shared subscription, or all of one queue group. */

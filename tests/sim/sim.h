@@ -33,6 +33,9 @@ struct sim_faults {
     uint32_t ping;         /* per step: PINGs of the server */
     uint32_t stray;        /* per step: a MSG for a sid that nobody has */
     uint32_t large;        /* of the server's messages: around and beyond a slab */
+    uint32_t tls;          /* of a handshake: it fails */
+    uint32_t lame;         /* per step: the server becomes a lame duck */
+    uint32_t lame_close;   /* per step: a lame duck closes */
 };
 
 /** How an operation is cut into parts. */
@@ -53,6 +56,8 @@ struct sim {
     enum sim_style receive_style;
     uint32_t pace;        /* per 1000: an operation that can complete does so in this step */
     uint32_t max_payload; /* in the next INFO; 0: unlimited */
+    uint32_t lag;         /* per 1000: a server's stream stands still for some rounds */
+    bool tls;
 };
 
 static inline uint64_t sim_below(struct sim *sim, uint64_t bound)

@@ -51,7 +51,8 @@ static void record(struct sim_server *server, struct sim_record what)
 static void say_info(struct sim_server *server)
 {
     uint32_t told = server->sim->max_payload;
-    say(server, "INFO {\"server_id\":\"sim\",\"max_payload\":%u,\"headers\":true} \r\n", told);
+    say(server, "INFO {\"server_id\":\"sim\",\"max_payload\":%u,\"headers\":true%s%s} \r\n", told,
+        server->sim->tls ? ",\"tls_required\":true" : "", server->lame ? ",\"ldm\":true" : "");
     server->max_payload = told != 0 ? told : UINT32_MAX;
     if (server->max_payload > server->max_payload_most) {
         server->max_payload_most = server->max_payload;
@@ -61,6 +62,11 @@ static void say_info(struct sim_server *server)
 
 void sim_server_begin(struct sim_server *server)
 {
+    server->live = true;
+    server->silent = false;
+    server->lame = false;
+    server->secure = false;
+    server->begins++;
     server->greeted = false;
     server->has_connect = false;
     server->ended = false;
@@ -99,15 +105,13 @@ static size_t random_body_len(struct sim *sim)
 }
 
 /* A third of the messages has a reply, a fifth has headers. */
-void sim_server_send(struct sim_server *server, const struct sim_sub *sub)
+static void send_number(struct sim_server *server, const struct sim_sub *sub, uint32_t number)
 {
     static const char header[] = "NATS/1.0\r\nK: v\r\n\r\n";
     static uint8_t body[SIM_NUMBER_LEN + 3 * SLAB_BYTES];
-    uint32_t number = (*server->next_number)++;
-    size_t len = random_body_len(server->sim);
-    if (server->out_len > BACKLOG_MAX || server->record_count == SIM_RECORDS_MAX) {
-        return; /* as a server that drops for a slow consumer */
-    }
+    struct sim_copy *copy = &server->network->copies[number];
+    size_t len = copy->len;
+    copy->sent[server < server->twin ? 0 : 1]++;
     char reply[32] = "";
     if (number % 3 == 0) {
         (void)snprintf(reply, sizeof(reply), "r.%u ", number);
@@ -131,6 +135,99 @@ void sim_server_send(struct sim_server *server, const struct sim_sub *sub)
                    });
 }
 
+static uint32_t new_number(struct sim_server *server, const struct sim_sub *sub)
+{
+    struct sim_network *network = server->network;
+    SIM_CHECK(server->sim, network->next_number < SIM_COPIES_MAX);
+    network->copies[network->next_number] = (struct sim_copy){
+        .sid = sub->sid,
+        .len = (uint32_t)random_body_len(server->sim),
+        .exclusive = sub->exclusive,
+    };
+    return network->next_number++;
+}
+
+static bool can_send(const struct sim_server *server)
+{
+    return server->live && !server->ended && !server->silent;
+}
+
+/* Then a server drops, as for a slow consumer. */
+static bool is_slow(const struct sim_server *server)
+{
+    return server->out_len > BACKLOG_MAX || server->record_count == SIM_RECORDS_MAX;
+}
+
+static const struct sim_sub *shared_sub(const struct sim_server *server, uint32_t topic)
+{
+    for (uint32_t i = 0; i < server->sub_count; i++) {
+        if (server->subs[i].topic == topic && !server->subs[i].exclusive) {
+            return &server->subs[i];
+        }
+    }
+    return NULL;
+}
+
+/* One copy to each connection. Sometimes the message is equal to the last one. */
+static void publish_shared(struct sim_server *server, uint32_t topic)
+{
+    struct sim_server *ends[2] = {server, server->twin};
+    struct sim_network *network = server->network;
+    uint64_t way = 0;
+    for (int i = 0; i < 2; i++) {
+        const struct sim_sub *sub = can_send(ends[i]) ? shared_sub(ends[i], topic) : NULL;
+        ends[i] = sub != NULL ? ends[i] : NULL;
+        bool is_first = i == 0 ? server < server->twin : server->twin < server;
+        uint64_t end = sub != NULL ? sub->sid * 4001 + ends[i]->begins : 0;
+        way += end * (is_first ? 1 : UINT64_C(1000000007));
+    }
+    const struct sim_sub *first = NULL;
+    for (int i = 0; i < 2; i++) {
+        const struct sim_sub *sub = ends[i] != NULL ? shared_sub(ends[i], topic) : NULL;
+        if (sub == NULL) {
+            continue;
+        }
+        bool equal = way == network->last_way[topic] && sim_below(server->sim, 4) == 0;
+        if (first == NULL || first->sid != sub->sid) {
+            network->last_number[topic] =
+                equal ? network->last_number[topic] : new_number(server, sub);
+        }
+        first = sub;
+        send_number(ends[i], sub, network->last_number[topic]);
+    }
+    network->last_way[topic] = way;
+}
+
+/* One copy to one member of the queue group, wherever it is. */
+static void publish_group(struct sim_server *server, uint32_t topic)
+{
+    struct sim_server *ends[2] = {server, server->twin};
+    struct sim_server *chosen = NULL;
+    struct sim_sub sub = {0};
+    uint64_t found = 0;
+    for (int i = 0; i < 2; i++) {
+        for (uint32_t k = 0; can_send(ends[i]) && k < ends[i]->sub_count; k++) {
+            if (ends[i]->subs[k].topic == topic && ends[i]->subs[k].exclusive &&
+                sim_below(server->sim, ++found) == 0) {
+                chosen = ends[i];
+                sub = ends[i]->subs[k];
+            }
+        }
+    }
+    if (chosen != NULL) {
+        send_number(chosen, &sub, new_number(chosen, &sub));
+    }
+}
+
+void sim_server_publish(struct sim_server *server, uint32_t topic)
+{
+    if (is_slow(server) || (can_send(server->twin) && is_slow(server->twin))) {
+        return;
+    }
+    publish_shared(server, topic);
+    publish_group(server, topic);
+}
+
 /* ---- Reading ------------------------------------------------------------------------------ */
 
 static struct sim_sub *find_sub(struct sim_server *server, uint64_t sid)
@@ -151,17 +248,20 @@ static void deny(struct sim_server *server, uint32_t topic)
     server->denied[topic] = true;
 }
 
-static void on_sub(struct sim_server *server, uint32_t topic, uint64_t sid)
+static void on_sub(struct sim_server *server, uint32_t topic, uint64_t sid, bool exclusive)
 {
     SIM_CHECK(server->sim, topic < SIM_TOPICS);
     SIM_CHECK(server->sim, find_sub(server, sid) == NULL, "SUB with a sid in use");
     for (uint32_t i = 0; i < server->sub_count; i++) {
-        SIM_CHECK(server->sim, server->subs[i].topic != topic, "a second SUB for t.%u", topic);
+        SIM_CHECK(server->sim,
+                  server->subs[i].topic != topic || exclusive || server->subs[i].exclusive,
+                  "a second SUB for t.%u", topic);
     }
-    if (server->denied[topic]) {
+    SIM_CHECK(server->sim, server->sub_count < SIM_SUBS_MAX);
+    if (server->denied[topic] && !exclusive) {
         deny(server, topic);
     } else {
-        server->subs[server->sub_count++] = (struct sim_sub){sid, topic};
+        server->subs[server->sub_count++] = (struct sim_sub){sid, topic, exclusive};
     }
 }
 
@@ -216,11 +316,7 @@ static size_t on_pub(struct sim_server *server, uint32_t topic, size_t payload_l
     SIM_CHECK(sim, memcmp(payload + payload_len, "\r\n", 2) == 0, "no CR LF behind a payload");
     server->published++;
     server->on_publish(server->context, server->slot, topic, payload, payload_len);
-    for (uint32_t i = 0; i < server->sub_count; i++) {
-        if (server->subs[i].topic == topic) {
-            sim_server_send(server, &server->subs[i]);
-        }
-    }
+    sim_server_publish(server, topic);
     return payload_len + 2;
 }
 
@@ -234,6 +330,7 @@ static size_t on_line(struct sim_server *server, const char *line, const uint8_t
     if (strncmp(line, "CONNECT {", 9) == 0) {
         SIM_CHECK(sim, server->greeted && !server->has_connect, "CONNECT out of place");
         SIM_CHECK(sim, line[strlen(line) - 1] == '}');
+        SIM_CHECK(sim, server->secure == sim->tls, "CONNECT in clear");
         server->has_connect = true;
         return 0;
     }
@@ -244,9 +341,11 @@ static size_t on_line(struct sim_server *server, const char *line, const uint8_t
         return on_pub(server, (uint32_t)topic, (size_t)number, behind, left);
     }
     rest = line + 4;
-    if (strncmp(line, "SUB ", 4) == 0 && read_topic(&rest, &topic) && read_number(&rest, &number) &&
-        *rest == '\0') {
-        on_sub(server, (uint32_t)topic, number);
+    if (strncmp(line, "SUB ", 4) == 0 && read_topic(&rest, &topic)) {
+        bool exclusive = strncmp(rest, "g ", 2) == 0;
+        rest += exclusive ? 2 : 0;
+        SIM_CHECK(sim, read_number(&rest, &number) && *rest == '\0', "not protocol: %.40s", line);
+        on_sub(server, (uint32_t)topic, number, exclusive);
         return 0;
     }
     rest = line + 6;
@@ -306,6 +405,12 @@ void sim_server_received(struct sim_server *server, uint8_t *out, size_t len)
 
 /* ---- Of its own accord -------------------------------------------------------------------- */
 
+/* In a handover the two servers would have to agree. */
+static bool faults_allow_denial(const struct sim *sim)
+{
+    return sim->faults.lame == 0;
+}
+
 static void say_error(struct sim_server *server)
 {
     static const char *const harmless[] = {"Permissions Violation for Publish to \"t.1\"",
@@ -323,8 +428,9 @@ static void say_error(struct sim_server *server)
     uint64_t choice = sim_below(sim, 3);
     if (choice == 0) {
         say(server, "-ERR '%s'\r\n", harmless[sim_below(sim, 4)]);
-    } else if (choice == 1 && server->sub_count != 0) {
-        uint64_t index = sim_below(sim, server->sub_count);
+    } else if (choice == 1 && server->sub_count != 0 && !server->subs[0].exclusive &&
+               faults_allow_denial(sim)) {
+        uint64_t index = 0;
         deny(server, server->subs[index].topic);
         server->subs[index] = server->subs[--server->sub_count];
     } else {
@@ -360,12 +466,14 @@ void sim_server_act(struct sim_server *server)
         return;
     }
     for (uint64_t i = sim_below(sim, 4); i != 0 && server->sub_count != 0; i--) {
-        sim_server_send(server, &server->subs[sim_below(sim, server->sub_count)]);
+        sim_server_publish(server, server->subs[sim_below(sim, server->sub_count)].topic);
     }
     if (sim_chance(sim, faults->stray)) {
         static const uint64_t sids[] = {0, 1000, UINT64_C(1) << 24, INT64_MAX};
-        struct sim_sub stray = {sids[sim_below(sim, 4)], 0};
-        sim_server_send(server, &stray);
+        struct sim_sub stray = {sids[sim_below(sim, 4)], 0, true};
+        if (!is_slow(server)) {
+            send_number(server, &stray, new_number(server, &stray));
+        }
     }
     if (sim_chance(sim, faults->ping)) {
         for (uint64_t i = sim_below(sim, 20); i != 0; i--) {
@@ -375,6 +483,14 @@ void sim_server_act(struct sim_server *server)
     if (sim_chance(sim, faults->pong)) {
         say(server, "PONG\r\n");
         server->lied = true;
+    }
+    if (sim_chance(sim, faults->lame) && !server->lame) {
+        server->lame = true;
+        say_info(server);
+    }
+    if (server->lame && sim_chance(sim, faults->lame_close)) {
+        server->ended = true;
+        return;
     }
     if (sim_chance(sim, faults->info)) {
         say_info(server);

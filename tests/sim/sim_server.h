@@ -14,6 +14,8 @@
 #include "sim/sim.h"
 
 #define SIM_RECORDS_MAX 4096
+#define SIM_SUBS_MAX    64
+#define SIM_COPIES_MAX  ((uint32_t)1 << 17)
 #define SIM_IN_MAX      ((size_t)192 * 1024)
 #define SIM_OUT_MAX     ((size_t)1024 * 1024)
 
@@ -35,6 +37,27 @@ struct sim_record {
 struct sim_sub {
     uint64_t sid;
     uint32_t topic;
+    bool exclusive; /* of a member of the topic's queue group */
+};
+
+/** What became of a message to one subscription: of all that are equal to it, by side. */
+struct sim_copy {
+    uint64_t sid;
+    uint32_t len;
+    bool exclusive;
+    uint16_t sent[2];
+    uint16_t got[2];  /* received by the client */
+    uint16_t lost[2]; /* with their connection */
+    uint16_t delivered;
+};
+
+/** What the servers of a cluster share. */
+struct sim_network {
+    uint32_t next_number;    /* of the messages that servers send */
+    struct sim_copy *copies; /* by number */
+    /* Of the last message of each topic: its number, and where it went. */
+    uint32_t last_number[SIM_TOPICS];
+    uint64_t last_way[SIM_TOPICS];
 };
 
 struct sim_server {
@@ -43,8 +66,14 @@ struct sim_server {
     void (*on_publish)(void *context, uint32_t slot, uint32_t topic, const uint8_t *payload,
                        size_t len);
     void *context;
-    uint32_t *next_number; /* of the messages that servers send */
+    struct sim_network *network;
+    struct sim_server *twin; /* another server of the cluster */
+    uint64_t begins;         /* connections */
 
+    bool live;    /* a connection has begun and is not closed */
+    bool silent;  /* it neither reads nor writes any more */
+    bool lame;    /* it will close soon */
+    bool secure;  /* TLS is spoken */
     bool greeted; /* INFO was sent */
     bool has_connect;
     bool ended;                /* it closes when its stream is read */
@@ -54,7 +83,7 @@ struct sim_server {
     uint64_t published;        /* PUBs processed */
     uint32_t pongs;            /* PONGs of the client */
 
-    struct sim_sub subs[SIM_TOPICS];
+    struct sim_sub subs[SIM_SUBS_MAX];
     uint32_t sub_count;
     bool denied[SIM_TOPICS]; /* no permission to subscribe */
 
@@ -79,8 +108,8 @@ void sim_server_take(struct sim_server *server, const uint8_t *bytes, size_t len
 /** Do something of its own accord: messages to subscribers, and faults. */
 void sim_server_act(struct sim_server *server);
 
-/** Send a message to a subscription. */
-void sim_server_send(struct sim_server *server, const struct sim_sub *sub);
+/** Somebody publishes in the cluster: send to its subscribers on both servers. */
+void sim_server_publish(struct sim_server *server, uint32_t topic);
 
 /** The client received `len` bytes. */
 void sim_server_received(struct sim_server *server, uint8_t *out, size_t len);

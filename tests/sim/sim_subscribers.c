@@ -55,6 +55,9 @@ void sim_subscribers_begin(struct sim_subscribers *self, struct sim *sim,
     self->messages = 0;
     self->deliveries = 0;
     self->unknown = 0;
+    self->suppressed = 0;
+    self->losses = 0;
+    self->groups = sim_below(sim, 2) == 0 ? 0 : (uint32_t)sim_below(sim, 1001);
     memset(self->oversized_noted, 0, sizeof(self->oversized_noted));
     self->count = 1 + (uint32_t)sim_below(sim, SIM_SUBSCRIBERS_MAX);
     for (uint32_t i = 0; i < self->count; i++) {
@@ -73,12 +76,15 @@ static void subscribe(struct sim_subscribers *self, struct sim_subscriber *subsc
                       uint32_t topic)
 {
     struct sim_handle *handle = calloc(1, sizeof(*handle));
-    int len = snprintf(handle->text, sizeof(handle->text), "t.%u", topic);
+    bool exclusive = sim_chance(self->sim, self->groups);
+    int len = snprintf(handle->text, sizeof(handle->text), exclusive ? "t.%u g" : "t.%u", topic);
     handle->topic = topic;
     handle->member = (struct rlt_member){
         .subscribe = {.kind = RLT_COMMAND_SUBSCRIBE},
         .unsubscribe = {.kind = RLT_COMMAND_UNSUBSCRIBE},
+        .drain = {.kind = RLT_COMMAND_DRAIN},
         .mailbox = &subscriber->mailbox,
+        .exclusive = exclusive,
         .key = {handle->text, (size_t)len, rlt_ring_hash(handle->text, (size_t)len)},
         .connection = topic % self->cluster->config->pool_size,
         .handle = handle,
@@ -96,6 +102,20 @@ static void unsubscribe(struct sim_subscribers *self, struct sim_subscriber *sub
     handle->next = subscriber->leaving;
     subscriber->leaving = handle;
     submit(self, &handle->member.unsubscribe);
+}
+
+/* Begin to drain, and later, when all that was on its way may have come, finish. */
+static void drain(struct sim_subscribers *self, struct sim_handle *handle)
+{
+    struct rlt_member *member = &handle->member;
+    if (!handle->draining) {
+        handle->draining = true;
+        submit(self, &member->drain);
+    } else if (!handle->finishing && rlt_stack_is_empty(&self->cluster->commands)) {
+        handle->finishing = true;
+        member->drain.kind = RLT_COMMAND_FINISH;
+        submit(self, &member->drain);
+    }
 }
 
 /* ---- Receiving ---------------------------------------------------------------------------- */
@@ -130,24 +150,20 @@ static void take_message(struct sim_subscribers *self, struct sim_subscriber *su
     const uint8_t *body = delivery->base + delivery->body_offset + delivery->header_len;
     uint32_t len = delivery->body_len - delivery->header_len;
     uint32_t number = sim_read(sim, body, len);
-    SIM_CHECK(sim, delivery->topic_len == member->key.len &&
-                       memcmp(delivery->base, member->key.topic, member->key.len) == 0);
+    SIM_CHECK(sim, delivery->topic_len == 3 && memcmp(delivery->base, handle->text, 3) == 0);
     SIM_CHECK(sim, (delivery->reply_offset != 0) == (number % 3 == 0));
     SIM_CHECK(sim, (delivery->header_len != 0) == (number % 5 == 0));
     SIM_CHECK(sim, handle->last_notice == 0 || handle->last_notice == 'R',
               "a message behind notice %c", handle->last_notice);
-    for (;;) {
-        SIM_CHECK(sim, subscriber->expected_seen < subscriber->expected_count,
-                  "message %u must not come", number);
-        struct sim_expected *expected = &subscriber->expected[subscriber->expected_seen++];
-        if (expected->member == member && expected->number == number) {
-            break;
-        }
-        subscriber->skipped++;
-    }
-    SIM_CHECK(sim, subscriber->skipped == subscriber->told,
-              "%lu dropped before message %u, %lu told", subscriber->skipped, number,
-              subscriber->told);
+    SIM_CHECK(sim,
+              subscriber->expected_seen + (subscriber->told - subscriber->skipped) <
+                  subscriber->expected_count,
+              "message %u must not come", number);
+    subscriber->expected_seen += (uint32_t)(subscriber->told - subscriber->skipped);
+    subscriber->skipped = subscriber->told;
+    const struct sim_expected *expected = &subscriber->expected[subscriber->expected_seen++];
+    SIM_CHECK(sim, expected->member == member && expected->number == number,
+              "message %u comes, %u must", number, expected->number);
     subscriber->received++;
     sim_trace(sim, 0x600 + number);
     struct sim_held held = {body, delivery->base, len, number};
@@ -177,7 +193,12 @@ static void forget(struct sim_subscriber *subscriber, struct sim_handle *handle)
     } else {
         subscriber->handles[handle->topic] = NULL;
     }
-    free(handle);
+    if (handle->draining) {
+        handle->next = subscriber->over;
+        subscriber->over = handle;
+    } else {
+        free(handle);
+    }
 }
 
 static void take_notice(struct sim_subscribers *self, struct sim_subscriber *subscriber,
@@ -194,13 +215,15 @@ static void take_notice(struct sim_subscribers *self, struct sim_subscriber *sub
         SIM_CHECK(sim, self->cluster->config->restart == ROULETTE_RESTART_PERMANENT);
         SIM_CHECK(sim, delivery->notice.error < 0);
         handle->last_notice = 'L';
+        handle->was_lost = true;
+        self->losses++;
         break;
     case RLT_NOTICE_RESTORED:
         SIM_CHECK(sim, before == 'L');
         handle->last_notice = 'R';
         break;
     case RLT_NOTICE_ENDED:
-        SIM_CHECK(sim, delivery->notice.error < 0);
+        SIM_CHECK(sim, delivery->notice.error < (handle->finishing ? 1 : 0));
         handle->last_notice = 'E';
         /* If it is leaving, REMOVED follows. */
         if (!handle->leaving) {
@@ -276,6 +299,8 @@ void sim_subscribers_step(struct sim_subscribers *self)
         if (subscriber->handles[topic] == NULL) {
             subscribe(self, subscriber, topic);
         } else if (sim_below(sim, 3) == 0) {
+            drain(self, subscriber->handles[topic]);
+        } else if (sim_below(sim, 3) == 0) {
             unsubscribe(self, subscriber, topic);
         }
         break;
@@ -313,10 +338,22 @@ static struct sim_subscriber *subscriber_of(struct rlt_mailbox *mailbox)
 }
 
 /* A message of a server's stream reaches the client now. */
-static void expect(struct sim_subscribers *self, const struct sim_record *record, bool is_over)
+static void expect(struct sim_subscribers *self, uint32_t slot, const struct sim_record *record,
+                   bool is_over)
 {
     struct rlt_subscription *subscription =
         rlt_subscriptions_find(&self->cluster->subscriptions, record->sid);
+    struct sim_copy *copy = &self->network->copies[record->number];
+    int side = slot < self->cluster->config->pool_size ? 0 : 1;
+    copy->got[side]++;
+    if (subscription != NULL && !copy->exclusive) {
+        /* Of each message the copy that comes first. */
+        if (copy->got[side] <= copy->delivered) {
+            self->suppressed++;
+            return;
+        }
+        copy->delivered++;
+    }
     self->messages++;
     if (subscription == NULL || subscription->member_count == 0 || is_over) {
         self->unknown++;
@@ -359,6 +396,57 @@ static uint64_t denied_sid(struct sim_subscribers *self, uint32_t slot, uint32_t
                : 0;
 }
 
+/* Whether a subscriber may expect the message of a record that is lost with its connection. */
+static bool is_missed(struct sim_subscribers *self, const struct sim_copy *copy,
+                      const struct rlt_subscription *subscription)
+{
+    if (subscription == NULL || !rlt_subscription_is_wanted(subscription)) {
+        return false;
+    }
+    if (copy->exclusive) {
+        return self->was_active ? subscription->on_server : subscription->on_second;
+    }
+    int most = copy->sent[0] > copy->sent[1] ? copy->sent[0] : copy->sent[1];
+    int left[2] = {copy->sent[0] - copy->lost[0], copy->sent[1] - copy->lost[1]};
+    return self->was_active && subscription->on_server && left[0] < most && left[1] < most;
+}
+
+/* A connection is closed, and what was not received is lost. That is told, or is nothing. */
+static void note_losses(struct sim_subscribers *self, uint32_t slot)
+{
+    const struct rlt_connection *connection = &self->cluster->connections[slot];
+    struct sim_server *server = &self->transport->slots[slot].server;
+    self->was_active = self->cluster->active[connection->position] == connection;
+    int side = slot < self->cluster->config->pool_size ? 0 : 1;
+    for (; server->record_count != 0 && !self->cluster->stopping; server->record_count--) {
+        const struct sim_record *record = &server->records[server->record_first];
+        server->record_first = (server->record_first + 1) % SIM_RECORDS_MAX;
+        struct sim_copy *copy = &self->network->copies[record->number];
+        if (record->kind != SIM_RECORD_MESSAGE || copy->sent[side] == 0) {
+            continue;
+        }
+        copy->lost[side]++;
+        struct rlt_subscription *subscription =
+            rlt_subscriptions_find(&self->cluster->subscriptions, record->sid);
+        bool missed = is_missed(self, copy, subscription);
+        if (connection->retiring) {
+            /* It has left its groups, and the other one has the rest. */
+            int left[2] = {copy->sent[0] - copy->lost[0], copy->sent[1] - copy->lost[1]};
+            SIM_CHECK(self->sim,
+                      subscription == NULL || !rlt_subscription_is_wanted(subscription) ||
+                          (!copy->exclusive && left[1 - side] >= copy->sent[side]),
+                      "message %u of %lu is lost by moving: %d, sent %u %u, lost %u %u",
+                      record->number, record->sid, copy->exclusive, copy->sent[0], copy->sent[1],
+                      copy->lost[0], copy->lost[1]);
+            continue;
+        }
+        for (uint32_t i = 0; missed && i < subscription->member_count; i++) {
+            struct sim_handle *handle = rlt_subscription_members(subscription)[i]->handle;
+            handle->must_lose = true;
+        }
+    }
+}
+
 static bool is_reading(const struct rlt_connection *connection)
 {
     enum rlt_session_state state = connection->session.state;
@@ -372,6 +460,7 @@ void sim_subscribers_before_event(struct sim_subscribers *self, const struct rlt
     struct sim_server *server = &slot->server;
     if (event->kind == RLT_IO_CLOSED) {
         self->oversized_noted[event->slot] = false;
+        note_losses(self, event->slot);
     }
     if (event->kind != RLT_IO_RECEIVED || event->error != 0 ||
         !is_reading(&self->cluster->connections[event->slot])) {
@@ -392,7 +481,7 @@ void sim_subscribers_before_event(struct sim_subscribers *self, const struct rlt
         } else if (self->oversized_noted[event->slot]) {
             self->oversized_noted[event->slot] = false;
         } else {
-            expect(self, record, is_over_in_this_event(over, over_count, record->sid));
+            expect(self, event->slot, record, is_over_in_this_event(over, over_count, record->sid));
         }
         server->record_first = (server->record_first + 1) % SIM_RECORDS_MAX;
         server->record_count--;
@@ -407,7 +496,7 @@ static void note_oversized(struct sim_subscribers *self, uint32_t slot)
     if (connection->receiver.skip != 0 && !self->oversized_noted[slot] &&
         server->record_count != 0 &&
         server->records[server->record_first].kind == SIM_RECORD_MESSAGE) {
-        expect(self, &server->records[server->record_first], false);
+        expect(self, slot, &server->records[server->record_first], false);
         self->oversized_noted[slot] = true;
     }
 }
@@ -425,6 +514,9 @@ void sim_subscribers_after_event(struct sim_subscribers *self, const struct rlt_
     SIM_CHECK(self->sim, rlt_counter_get(&metrics->received_messages) == self->messages,
               "%lu received, %lu must be", rlt_counter_get(&metrics->received_messages),
               self->messages);
+    SIM_CHECK(self->sim, rlt_counter_get(&metrics->suppressed) == self->suppressed,
+              "%lu suppressed, %lu must be", rlt_counter_get(&metrics->suppressed),
+              self->suppressed);
     SIM_CHECK(self->sim, rlt_counter_get(&metrics->unknown_sid) == self->unknown);
     SIM_CHECK(self->sim, delivered + dropped == self->deliveries,
               "%lu delivered and %lu dropped, %lu must be", delivered, dropped, self->deliveries);
@@ -440,6 +532,12 @@ bool sim_subscribers_are_settled(struct sim_subscribers *self)
             subscriber->leaving != NULL) {
             return false;
         }
+        for (uint32_t topic = 0; topic < SIM_TOPICS; topic++) {
+            const struct sim_handle *handle = subscriber->handles[topic];
+            if (handle != NULL && handle->must_lose && !handle->was_lost) {
+                return false;
+            }
+        }
     }
     return true;
 }
@@ -447,18 +545,27 @@ bool sim_subscribers_are_settled(struct sim_subscribers *self)
 bool sim_subscribers_agree(struct sim_subscribers *self)
 {
     for (uint32_t topic = 0; topic < SIM_TOPICS; topic++) {
+        uint32_t members = 0;
         bool wanted = false;
         for (uint32_t i = 0; i < self->count; i++) {
-            wanted = wanted || self->subscribers[i].handles[topic] != NULL;
+            const struct sim_handle *handle = self->subscribers[i].handles[topic];
+            if (handle == NULL || handle->draining) {
+                continue;
+            }
+            wanted = wanted || !handle->member.exclusive;
+            members += handle->member.exclusive ? 1 : 0;
         }
         uint32_t found = 0;
+        uint32_t found_members = 0;
         for (uint32_t slot = 0; slot < self->transport->slot_count; slot++) {
             const struct sim_server *server = &self->transport->slots[slot].server;
             for (uint32_t i = 0; i < server->sub_count; i++) {
-                found += server->subs[i].topic == topic ? 1 : 0;
+                bool is_ours = server->live && server->subs[i].topic == topic;
+                found += is_ours && !server->subs[i].exclusive ? 1 : 0;
+                found_members += is_ours && server->subs[i].exclusive ? 1 : 0;
             }
         }
-        if (found != (wanted ? 1 : 0)) {
+        if (found != (wanted ? 1 : 0) || found_members != members) {
             return false;
         }
     }
@@ -476,6 +583,15 @@ static void end_one(struct sim_subscribers *self, struct sim_subscriber *subscri
     release_some(self, subscriber, UINT64_MAX);
 }
 
+static void free_all(struct sim_handle *handle)
+{
+    while (handle != NULL) {
+        struct sim_handle *next = handle->next;
+        free(handle);
+        handle = next;
+    }
+}
+
 void sim_subscribers_end(struct sim_subscribers *self)
 {
     for (uint32_t i = 0; i < self->count; i++) {
@@ -485,11 +601,8 @@ void sim_subscribers_end(struct sim_subscribers *self)
         for (uint32_t topic = 0; topic < SIM_TOPICS; topic++) {
             free(subscriber->handles[topic]);
         }
-        while (subscriber->leaving != NULL) {
-            struct sim_handle *handle = subscriber->leaving;
-            subscriber->leaving = handle->next;
-            free(handle);
-        }
+        free_all(subscriber->leaving);
+        free_all(subscriber->over);
         rlt_mailbox_fini(&subscriber->mailbox);
     }
 }

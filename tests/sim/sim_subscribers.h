@@ -22,6 +22,10 @@ struct sim_handle {
     struct rlt_member member; /* the cluster's, until its last notice is received */
     uint32_t topic;
     bool leaving;
+    bool draining;  /* DRAIN was submitted */
+    bool finishing; /* and FINISH */
+    bool must_lose; /* a message was lost with its connection */
+    bool was_lost;  /* and that was told */
     char last_notice;
     char text[8];
     struct sim_handle *next; /* that is leaving */
@@ -46,6 +50,7 @@ struct sim_subscriber {
     bool asleep;
     struct sim_handle *handles[SIM_TOPICS]; /* live ones */
     struct sim_handle *leaving;             /* those that wait for REMOVED */
+    struct sim_handle *over;                /* kept, because a command may be on its way */
     struct sim_expected *expected;
     uint32_t expected_count;
     uint32_t expected_seen; /* received or told as dropped */
@@ -68,6 +73,13 @@ struct sim_subscribers {
     uint64_t messages;
     uint64_t deliveries;
     uint64_t unknown;
+    uint64_t suppressed;
+    uint64_t losses; /* LOST notices */
+    struct sim_network *network;
+    uint32_t groups; /* per 1000 subscriptions: of a queue group */
+    /* By slot, when its connection is closed: what was lost with it. */
+    bool was_active;
+    bool was_retiring;
     bool oversized_noted[SIM_SLOTS_MAX];
 };
 

@@ -36,8 +36,10 @@
 #ifdef SANITIZED
 #include <sanitizer/common_interface_defs.h>
 #define SEEDS 500
+#define MOVES 100
 #else
-#define SEEDS 20000
+#define SEEDS 8000
+#define MOVES 2000
 #endif
 
 #define EVENTS_MAX 8
@@ -60,6 +62,7 @@ static const struct {
     {"dropped for pinned memory", offsetof(struct rlt_metrics, dropped_pinned)},
     {"dropped for size", offsetof(struct rlt_metrics, dropped_oversized)},
     {"unknown sids", offsetof(struct rlt_metrics, unknown_sid)},
+    {"second copies", offsetof(struct rlt_metrics, suppressed)},
     {"joins", offsetof(struct rlt_metrics, joins)},
     {"connects", offsetof(struct rlt_metrics, connects)},
     {"failed connects", offsetof(struct rlt_metrics, connect_failures)},
@@ -78,7 +81,7 @@ struct world {
     struct sim_transport transport;
     struct sim_publishers publishers;
     struct sim_subscribers subscribers;
-    uint32_t next_number;
+    struct sim_network network;
     bool sleeping;
     uint32_t spins;
     uint32_t busyness; /* steps of other threads between two of the event thread */
@@ -147,7 +150,14 @@ static void random_faults(struct sim *sim)
         .ping = random_rate(sim, 100),
         .stray = random_rate(sim, 100),
         .large = random_rate(sim, 20),
+        .tls = random_rate(sim, 200),
     };
+    if (sim_below(sim, 2) == 0) {
+        sim->faults.lame = (uint32_t)sim_below(sim, 100);
+        sim->faults.lame_close = random_rate(sim, 200);
+        /* A copy that is too large is told as dropped, whatever becomes of the other one. */
+        sim->faults.large = 0;
+    }
     /* Lies hide other mistakes: most worlds have none. */
     if (sim_below(sim, 8) != 0) {
         sim->faults.pong = 0;
@@ -172,8 +182,18 @@ static void random_config(struct world *world)
         .slab_bytes = 131072,
         .slab_count = 4 + (uint32_t)sim_below(sim, 5),
         .name = "simulation",
+        .tls = sim_below(sim, 4) == 0,
+        .tls_first = sim_below(sim, 2) == 0,
     };
     world->address = (struct rlt_address){.host = "sim", .port = 4222, .label = "sim:4222"};
+}
+
+/* Copies that come later than a handover lingers are delivered twice. */
+static void keep_up(struct sim *sim)
+{
+    sim->send_style = SIM_RANDOM;
+    sim->receive_style = SIM_RANDOM;
+    sim->pace = 600 + (uint32_t)sim_below(sim, 401);
 }
 
 static void begin_world(struct world *world, uint64_t seed)
@@ -191,10 +211,17 @@ static void begin_world(struct world *world, uint64_t seed)
     sim->receive_style = (enum sim_style)sim_below(sim, SIM_STYLES);
     sim->pace = 200 + (uint32_t)sim_below(sim, 801);
     sim->max_payload = 1048576;
+    sim->lag = random_rate(sim, 200);
+    if (sim->faults.lame != 0) {
+        keep_up(sim);
+    }
     random_config(world);
+    sim->tls = world->config.tls;
     world->sleeping = false;
     world->spins = 0;
-    world->next_number = 0;
+    world->network.next_number = 1;
+    memset(world->network.last_way, 0, sizeof(world->network.last_way));
+    world->subscribers.network = &world->network;
     world->busyness = 1 + (uint32_t)sim_below(sim, 12);
     sim_transport_reset(&world->transport, sim, rlt_cluster_slot_count(&world->config));
     cr_assert_eq(rlt_cluster_create(&world->config, &world->address, 0, &world->transport.transport,
@@ -204,7 +231,7 @@ static void begin_world(struct world *world, uint64_t seed)
         struct sim_server *server = &world->transport.slots[i].server;
         server->on_publish = sim_publishers_on_publish;
         server->context = &world->publishers;
-        server->next_number = &world->next_number;
+        server->network = &world->network;
         server->lied = false;
         server->sub_count = 0;
         server->out_len = 0;
@@ -369,6 +396,7 @@ static void heal(struct world *world)
     sim->send_style = SIM_RANDOM;
     sim->receive_style = SIM_RANDOM;
     sim->max_payload = 1048576;
+    sim->lag = 0;
     sim_publishers_settle(&world->publishers);
     uint64_t deadline_ns = sim->now_ns + HEAL_NS;
     /* The first flush may fail with a connection that is dead already. */
@@ -442,12 +470,14 @@ static void open_worlds(void)
     world.transport.on_wake = on_wake;
     world.transport.context = &world;
     sim_subscribers_create(&world.subscribers);
+    world.network.copies = malloc(SIM_COPIES_MAX * sizeof(struct sim_copy));
 }
 
 static void close_worlds(void)
 {
     sim_transport_destroy(&world.transport);
     sim_subscribers_destroy(&world.subscribers);
+    free(world.network.copies);
 }
 
 /* Returns the hash of all that happened. */
@@ -483,6 +513,41 @@ Test(sim, random_worlds_keep_every_promise, .init = open_worlds, .fini = close_w
         printf("sim: %12" PRIu64 " %s\n", world.totals[i], counted[i].name);
         cr_assert(count < 100 || world.totals[i] != 0, "%s: none", counted[i].name);
     }
+}
+
+/* Nothing goes wrong, but servers shut down, and close when all have left. */
+static void run_moves(uint64_t seed)
+{
+    begin_world(&world, seed);
+    uint32_t lame = 1 + (uint32_t)sim_below(&world.sim, 60);
+    world.sim.faults = (struct sim_faults){.lame = lame};
+    world.sim.lag = (uint32_t)sim_below(&world.sim, 300);
+    /* Nor is anything so slow that it looks dead. */
+    world.config.max_retry = 100;
+    keep_up(&world.sim);
+    for (uint64_t i = 100 + sim_below(&world.sim, 800); i != 0; i--) {
+        round_of(&world, act);
+    }
+    heal(&world);
+    const struct rlt_metrics *metrics = &world.cluster->metrics;
+    SIM_CHECK(&world.sim, rlt_counter_get(&metrics->disconnects) == 0);
+    SIM_CHECK(&world.sim, rlt_counter_get(&metrics->in_doubt) == 0);
+    SIM_CHECK(&world.sim, rlt_counter_get(&metrics->failed) == 0);
+    SIM_CHECK(&world.sim, world.subscribers.losses == 0);
+    SIM_CHECK(&world.sim, world.publishers.again == 0);
+    stop(&world);
+    end_world(&world);
+}
+
+Test(sim, servers_that_shut_down_cost_nothing, .init = open_worlds, .fini = close_worlds)
+{
+    uint64_t first = number_from_env("RLT_SEED", 1);
+    uint64_t count = number_from_env("RLT_SEEDS", getenv("RLT_SEED") != NULL ? 1 : MOVES);
+    for (uint64_t seed = first; seed < first + count; seed++) {
+        run_moves(seed);
+    }
+    uint64_t connects = world.totals[9];
+    printf("sim: %" PRIu64 " connects in %" PRIu64 " worlds\n", connects, count);
 }
 
 Test(sim, same_seed_gives_the_same_trace, .init = open_worlds, .fini = close_worlds)

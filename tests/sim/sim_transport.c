@@ -35,7 +35,7 @@ static void sim_open(struct rlt_transport *transport, uint32_t index, const char
 static void begin(struct sim *sim, struct sim_slot *slot, struct sim_operation *operation,
                   const struct rlt_span *spans, uint32_t count)
 {
-    SIM_CHECK(sim, slot->open && !slot->closing && !operation->in_progress);
+    SIM_CHECK(sim, slot->open && !slot->closing && !operation->in_progress && !slot->securing);
     SIM_CHECK(sim, count != 0 && count <= SIM_SPANS_MAX);
     memcpy(operation->spans, spans, count * sizeof(*spans));
     operation->count = count;
@@ -80,6 +80,16 @@ static void sim_close(struct rlt_transport *transport, uint32_t index)
     slot->closing = true;
 }
 
+static void sim_secure(struct rlt_transport *transport, uint32_t index, const char *host)
+{
+    struct sim *sim = of(transport)->sim;
+    struct sim_slot *slot = slot_of(transport, index);
+    SIM_CHECK(sim, sim->tls && strcmp(host, "sim") == 0);
+    SIM_CHECK(sim, slot->open && !slot->closing && !slot->securing && !slot->server.secure);
+    SIM_CHECK(sim, !slot->receive.in_progress && !slot->send.in_progress);
+    slot->securing = true;
+}
+
 static void sim_signal(struct rlt_transport *transport, int descriptor)
 {
     of(transport)->on_signal(of(transport)->context, descriptor);
@@ -93,6 +103,7 @@ static void sim_wake(struct rlt_transport *transport, _Atomic(uint32_t) *word)
 static const struct rlt_transport_ops ops = {
     .name = "simulation",
     .open = sim_open,
+    .secure = sim_secure,
     .receive = sim_receive,
     .send = sim_send,
     .close = sim_close,
@@ -131,6 +142,11 @@ void sim_transport_reset(struct sim_transport *transport, struct sim *sim, uint3
     for (uint32_t i = 0; i < SIM_SLOTS_MAX; i++) {
         struct sim_slot *slot = &transport->slots[i];
         slot->opening = slot->open = slot->closing = slot->dead = slot->silent = false;
+        slot->securing = false;
+        slot->lag = 0;
+        slot->server.live = false;
+        slot->server.begins = 0;
+        slot->server.twin = &transport->slots[(i + slot_count / 2) % slot_count].server;
         slot->receive.in_progress = slot->send.in_progress = false;
         slot->up_len = 0;
         slot->received = 0;
@@ -194,6 +210,7 @@ static void step_slot(struct sim *sim, struct sim_slot *slot)
         collect(slot, slot->send.taken, false);
     }
     slot->silent = slot->silent || sim_chance(sim, sim->faults.silent);
+    slot->server.silent = slot->silent;
     if (slot->silent) {
         return;
     }
@@ -245,6 +262,7 @@ static bool complete_open(struct sim_transport *transport, struct sim_slot *slot
     slot->open = true;
     slot->dead = false;
     slot->silent = false;
+    slot->lag = 0;
     slot->up_len = 0;
     slot->received = 0;
     slot->incarnation++;
@@ -281,6 +299,11 @@ static bool complete_receive(struct sim_transport *transport, struct sim_slot *s
     len = len < slot->down_left ? len : (size_t)slot->down_left;
     size_t room = total_of(&slot->receive);
     len = len < room ? len : room;
+    if (!over && slot->lag != 0) {
+        slot->lag--;
+        return false;
+    }
+    slot->lag = sim_chance(sim, sim->lag) ? (uint32_t)sim_below(sim, 10) : 0;
     /* What was on its way may still come, even while the slot is being closed. */
     if (len == 0 || (over && sim_below(sim, 2) == 0)) {
         if (!over) {
@@ -330,6 +353,7 @@ static bool complete_close(struct sim_transport *transport, struct sim_slot *slo
     slot->open = false;
     slot->opening = false;
     slot->closing = false;
+    slot->server.live = false;
     *event = made(transport, slot, RLT_IO_CLOSED, 0, 0);
     return true;
 }
@@ -341,6 +365,15 @@ static bool complete_some(struct sim_transport *transport, struct sim_slot *slot
     /* The event of an open that is closed may be missing. */
     if (slot->opening && (!slot->closing || sim_below(sim, 2) == 0)) {
         return complete_open(transport, slot, event);
+    }
+    if (slot->securing && (slot->closing || slot->dead || sim_chance(sim, sim->pace / 4))) {
+        slot->securing = false;
+        bool over = slot->closing || slot->dead;
+        bool failed = over || sim_chance(sim, sim->faults.tls);
+        slot->server.secure = !failed;
+        int error = over ? ROULETTE_EDISCONNECTED : ROULETTE_ETLS;
+        *event = made(transport, slot, RLT_IO_SECURED, failed ? error : 0, 0);
+        return true;
     }
     bool send_first = sim_below(sim, 2) == 0;
     for (int i = 0; i < 2; i++) {

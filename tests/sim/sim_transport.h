@@ -33,6 +33,8 @@ struct sim_slot {
     bool hangs; /* the open never completes */
     bool open;
     bool closing;
+    bool securing;
+    uint32_t lag;       /* rounds for which the server's stream stands still */
     bool dead;          /* cut: no byte goes through any more */
     bool silent;        /* the server neither reads nor answers */
     uint64_t up_left;   /* bytes to the server until the cut */
