@@ -546,7 +546,7 @@ Test(sim, servers_that_shut_down_cost_nothing, .init = open_worlds, .fini = clos
     for (uint64_t seed = first; seed < first + count; seed++) {
         run_moves(seed);
     }
-    uint64_t connects = world.totals[9];
+    uint64_t connects = world.totals[10];
     printf("sim: %" PRIu64 " connects in %" PRIu64 " worlds\n", connects, count);
 }
 
