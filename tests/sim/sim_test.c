@@ -35,8 +35,8 @@
 
 #ifdef SANITIZED
 #include <sanitizer/common_interface_defs.h>
-#define SEEDS 500
-#define MOVES 100
+#define SEEDS 200
+#define MOVES 40
 #else
 #define SEEDS 8000
 #define MOVES 2000
