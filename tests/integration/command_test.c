@@ -208,7 +208,7 @@ static void compare_rings(enum roulette_ring ring, const char *name)
     options.ring = ring;
     cr_assert_eq(roulette_open(&options, &client), 0);
     for (int i = 0; i < TOPICS; i++) {
-        char topic[16];
+        char topic[24];
         (void)snprintf(topic, sizeof(topic), "room.%d", i);
         int cluster = roulette_cluster_of(client, topic, ROULETTE_STRLEN);
         input_len += (size_t)sprintf(input + input_len, "%s\n", topic);
