@@ -323,6 +323,24 @@ static uint64_t confirmed(const roulette_client *client, size_t cluster)
     return fleet_stats(client, cluster).ledger.confirmed;
 }
 
+/* Wait until a cluster confirms again. It has 16 MiB to catch up with, on a busy machine. */
+static void await_confirmed(roulette_client *client, size_t cluster, uint64_t before)
+{
+    uint64_t deadline_ms = net_now_ms() + 4 * EVENTUALLY_MS;
+    int result = ROULETTE_ETIMEDOUT;
+    while (result != 0 || confirmed(client, cluster) <= before) {
+        struct roulette_stats stats = fleet_stats(client, cluster);
+        REQUIRE(net_now_ms() < deadline_ms,
+                "flush: %s; connected %u, last error %s, queued %llu bytes, %llu accepted, "
+                "%llu confirmed (%llu before), %llu in doubt, %llu sends",
+                roulette_error_name(result), stats.connected, roulette_error_name(stats.last_error),
+                (unsigned long long)stats.queued_bytes, (unsigned long long)stats.ledger.accepted,
+                (unsigned long long)stats.ledger.confirmed, (unsigned long long)before,
+                (unsigned long long)stats.ledger.in_doubt, (unsigned long long)stats.sends);
+        result = roulette_flush(client, EVENTUALLY_MS, NULL, 0);
+    }
+}
+
 static void kill_under_flood(struct fleet *fleet, roulette_client *client, size_t victim)
 {
     uint64_t other = confirmed(client, (victim + 1) % SERVERS);
@@ -332,8 +350,7 @@ static void kill_under_flood(struct fleet *fleet, roulette_client *client, size_
                confirmed(client, (victim + 1) % SERVERS) > other);
     uint64_t before = confirmed(client, victim);
     cr_assert(nats_server_restart(fleet->servers[victim]));
-    EVENTUALLY(roulette_flush(client, EVENTUALLY_MS, NULL, 0) == 0 &&
-               confirmed(client, victim) > before);
+    await_confirmed(client, victim, before);
 }
 
 static void flood_and_kill(const struct roulette_options *options, struct fleet *fleet,
