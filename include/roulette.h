@@ -413,7 +413,9 @@ int roulette_flush(roulette_client *client, int timeout_ms, struct roulette_ledg
 
 /**
  * Publish a message. 0 means accepted into the queue of the topic's cluster, nothing more: see
- * struct roulette_ledger for what can become of it. Order is kept per (thread, topic).
+ * struct roulette_ledger for what can become of it. Order is kept per (thread, topic), except
+ * that a message in doubt may arrive behind later ones: a server reads a lost connection to its
+ * end beside the new one.
  *
  * Threads: any thread; never blocks. Allocates once per thread, client and connection, at the
  *          first publish. Not from a signal handler.
@@ -597,7 +599,9 @@ void roulette_subscription_options_init_sized(struct roulette_subscription_optio
  * Returns: as roulette_subscribe() (the same topic in another queue group is another
  *          subscription), and when waiting ROULETTE_ETIMEDOUT, ROULETTE_EDISCONNECTED,
  *          ROULETTE_EPERMISSION or ROULETTE_ESERVER (refused by the server). When it fails,
- *          nothing stays subscribed.
+ *          nothing stays subscribed. A refusal that names no topic ("maximum subscriptions
+ *          exceeded", "Invalid Subject") cannot be told apart yet: it is logged and counted in
+ *          stats.server_errors, and 0 is returned.
  */
 int roulette_subscribe_with(roulette_subscriber *subscriber, const char *topic, size_t topic_len,
                             const struct roulette_subscription_options *options,
