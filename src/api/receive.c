@@ -60,17 +60,19 @@ static bool sleep_until(struct roulette_subscriber *subscriber, uint64_t deadlin
 
 /* ---- Taking deliveries -------------------------------------------------------------------- */
 
-static void release_delivery(struct rlt_mailbox *mailbox, const struct rlt_delivery *delivery)
+static void release_delivery(struct rlt_mailbox *mailbox, const struct rlt_delivery *delivery,
+                             uint32_t count)
 {
     struct rlt_slab *slab = rlt_slab_of(delivery->base, mailbox->slab_bytes);
-    rlt_mailbox_note_released(mailbox, slab->index, 1);
-    rlt_slab_release(slab, 1);
+    rlt_mailbox_note_released(mailbox, slab->index, count);
+    rlt_slab_release(slab, count);
 }
 
+/* The message of a delivery whose topic is at `base`. */
 static void fill_message(const struct rlt_mailbox *mailbox, const struct rlt_delivery *delivery,
-                         const struct rlt_handle *handle, struct roulette_message *message)
+                         const struct rlt_handle *handle, const char *base,
+                         struct roulette_message *message)
 {
-    const char *base = (const char *)delivery->base;
     const char *body = base + delivery->body_offset;
     message->kind = ROULETTE_KIND_MESSAGE;
     message->cluster = mailbox->cluster;
@@ -79,7 +81,7 @@ static void fill_message(const struct rlt_mailbox *mailbox, const struct rlt_del
     message->headers = delivery->header_len != 0 ? body : NULL;
     message->payload = body + delivery->header_len;
     message->topic_len = delivery->topic_len;
-    message->reply_len = delivery->reply_len;
+    message->reply_len = delivery->reply_offset != 0 ? delivery->reply_len : 0;
     message->headers_len = delivery->header_len;
     message->payload_len = delivery->body_len - delivery->header_len;
     message->subscription = handle->name;
@@ -160,23 +162,6 @@ static bool take_notice(struct rlt_mailbox *mailbox, const struct rlt_delivery *
     return told;
 }
 
-/* Take one delivery. True if `message` was filled. */
-static bool take(struct rlt_mailbox *mailbox, const struct rlt_delivery *delivery,
-                 struct roulette_message *message)
-{
-    if (rlt_unlikely(delivery->base == NULL)) {
-        return take_notice(mailbox, delivery, message);
-    }
-    struct rlt_handle *handle = ((struct rlt_member *)delivery->target)->handle;
-    if (rlt_unlikely(handle->over)) {
-        release_delivery(mailbox, delivery);
-        return false;
-    }
-    fill_message(mailbox, delivery, handle, message);
-    rlt_handle_count(handle, mailbox->cluster);
-    return true;
-}
-
 /* Where messages go: an array of the caller's, whose structs may be larger than ours. */
 struct sink {
     uint8_t *next;
@@ -211,6 +196,32 @@ static void take_silent_drops(struct rlt_mailbox *mailbox, uint64_t position, st
     }
 }
 
+/* Take the messages of a delivery that fit into the sink. True if none of them is left. */
+static bool take_messages(struct rlt_mailbox *mailbox, const struct rlt_delivery *delivery,
+                          struct sink *sink)
+{
+    struct rlt_handle *handle = ((struct rlt_member *)delivery->target)->handle;
+    uint32_t total = rlt_delivery_count(delivery);
+    size_t stride = rlt_delivery_stride(delivery);
+    uint32_t taken = mailbox->taken;
+    const char *base = (const char *)delivery->base + taken * stride;
+    mailbox->taken = 0;
+    for (; taken < total && !handle->over; taken++) {
+        if (sink->left == 0) {
+            mailbox->taken = taken;
+            return false;
+        }
+        fill_message(mailbox, delivery, handle, base, next_of(sink));
+        put(sink);
+        rlt_handle_count(handle, mailbox->cluster);
+        base += stride;
+    }
+    if (rlt_unlikely(taken != total)) {
+        release_delivery(mailbox, delivery, total - taken);
+    }
+    return true;
+}
+
 static void take_all(struct roulette_subscriber *subscriber, struct rlt_mailbox *mailbox,
                      struct sink *sink)
 {
@@ -222,9 +233,13 @@ static void take_all(struct roulette_subscriber *subscriber, struct rlt_mailbox 
             take_silent_drops(mailbox, position, sink);
             break;
         }
-        position++;
-        if (rlt_likely(take(mailbox, delivery, next_of(sink)))) {
-            put(sink);
+        if (rlt_unlikely(delivery->base == NULL)) {
+            position++;
+            if (take_notice(mailbox, delivery, next_of(sink))) {
+                put(sink);
+            }
+        } else if (rlt_likely(take_messages(mailbox, delivery, sink))) {
+            position++;
         }
     }
     if (position == start) {

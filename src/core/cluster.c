@@ -101,52 +101,53 @@ static void drop_for(struct rlt_cluster *cluster, struct rlt_subscription *subsc
 {
     struct rlt_member **members = rlt_subscription_members(subscription);
     for (uint32_t i = 0; i < subscription->member_count; i++) {
-        rlt_mailbox_drop(members[i]->mailbox);
+        rlt_mailbox_drop(members[i]->mailbox, 1);
         mark_dirty(cluster, members[i]->mailbox);
         rlt_counter_add(reason, 1);
     }
 }
 
 static inline void push(struct rlt_cluster *cluster, struct rlt_member *member,
-                        const struct rlt_frame *frame, struct rlt_slab *slab)
+                        const struct rlt_frame *frame, uint32_t more, struct rlt_slab *slab)
 {
     struct rlt_mailbox *mailbox = member->mailbox;
     struct rlt_metrics *metrics = &cluster->metrics;
     mark_dirty(cluster, mailbox);
-    switch (rlt_mailbox_push(mailbox, member, frame, slab, cluster->round)) {
+    switch (rlt_mailbox_push(mailbox, member, frame, more, slab, cluster->round)) {
     case RLT_PUSH_DONE:
-        cluster->batch_delivered++;
+        cluster->batch_delivered += 1 + more;
         break;
     case RLT_PUSH_RING_FULL:
-        rlt_counter_add(&metrics->dropped_ring_full, 1);
+        rlt_counter_add(&metrics->dropped_ring_full, 1 + more);
         break;
     case RLT_PUSH_PINNED:
-        rlt_counter_add(&metrics->dropped_pinned, 1);
+        rlt_counter_add(&metrics->dropped_pinned, 1 + more);
         break;
     }
 }
 
-void rlt_cluster_deliver(struct rlt_cluster *cluster, const struct rlt_frame *frame,
+void rlt_cluster_deliver(struct rlt_cluster *cluster, const struct rlt_frame *frame, uint32_t more,
                          struct rlt_slab *slab)
 {
     struct rlt_metrics *metrics = &cluster->metrics;
-    cluster->batch_received++;
+    cluster->batch_received += 1 + more;
     struct rlt_subscription *subscription =
         rlt_subscriptions_find(&cluster->subscriptions, frame->sid);
     if (rlt_unlikely(subscription == NULL || subscription->member_count == 0)) {
-        rlt_counter_add(&metrics->unknown_sid, 1);
+        rlt_counter_add(&metrics->unknown_sid, 1 + more);
         return;
     }
     if (rlt_unlikely(slab == NULL)) {
+        RLT_ASSERT(more == 0);
         drop_for(cluster, subscription, &metrics->dropped_pinned);
         return;
     }
     if (rlt_likely(subscription->member_capacity == 0)) {
-        push(cluster, subscription->only, frame, slab);
+        push(cluster, subscription->only, frame, more, slab);
         return;
     }
     for (uint32_t i = 0; i < subscription->member_count; i++) {
-        push(cluster, subscription->many[i], frame, slab);
+        push(cluster, subscription->many[i], frame, more, slab);
     }
 }
 

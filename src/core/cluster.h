@@ -133,8 +133,11 @@ void rlt_cluster_ledger(const struct rlt_cluster *cluster, bool stopped,
 
 /* ---- For the connections ------------------------------------------------------------------ */
 
-/** Fan a message out to the members of its subscription. `slab` NULL: it cannot be kept. */
-void rlt_cluster_deliver(struct rlt_cluster *cluster, const struct rlt_frame *frame,
+/**
+ * Fan a message, and `more` behind it with the same line, out to the members of its subscription.
+ * `slab` NULL: it cannot be kept.
+ */
+void rlt_cluster_deliver(struct rlt_cluster *cluster, const struct rlt_frame *frame, uint32_t more,
                          struct rlt_slab *slab);
 
 /** A message was too large for receive memory. */

@@ -251,7 +251,7 @@ static void on_operation(struct rlt_connection *connection, const struct rlt_fra
     }
     switch (frame->op) {
     case RLT_OP_MSG:
-        rlt_cluster_deliver(connection->cluster, frame, slab);
+        rlt_cluster_deliver(connection->cluster, frame, 0, slab);
         break;
     case RLT_OP_INFO:
         rlt_handshake_on_info(connection, frame);
@@ -304,10 +304,15 @@ static void on_received(struct rlt_connection *connection, size_t count, uint64_
         if (rlt_unlikely(result == RLT_RECEIVER_OVERSIZED)) {
             rlt_cluster_drop_oversized(cluster, &frame);
         } else if (rlt_likely(frame.op == RLT_OP_MSG && ready)) {
-            if (rlt_unlikely(overlap->entries != NULL) && is_second(connection, &frame)) {
-                continue;
+            uint32_t more = 0;
+            if (rlt_unlikely(overlap->entries != NULL)) {
+                if (is_second(connection, &frame)) {
+                    continue;
+                }
+            } else if (rlt_likely(slab != NULL)) {
+                more = rlt_receiver_take_more(&connection->receiver, &frame, RLT_DELIVERY_MORE_MAX);
             }
-            rlt_cluster_deliver(cluster, &frame, slab);
+            rlt_cluster_deliver(cluster, &frame, more, slab);
         } else {
             on_operation(connection, &frame, slab, now_ns);
             ready = connection->session.state == RLT_SESSION_READY;

@@ -63,14 +63,14 @@ void rlt_mailbox_check_pinned(struct rlt_mailbox *mailbox, struct rlt_slab *slab
     mailbox->lengths[slab->index] = slab->length;
 }
 
-void rlt_mailbox_drop(struct rlt_mailbox *mailbox)
+void rlt_mailbox_drop(struct rlt_mailbox *mailbox, uint32_t count)
 {
     /* The count is visible at once, so what came before it must be: a consumer that found the
      * ring empty would tell the drop before messages that it follows. */
     rlt_delivery_ring_publish(&mailbox->ring);
     uint64_t dropped = atomic_load_explicit(&mailbox->dropped, memory_order_relaxed);
     /* Release: a consumer that sees the count sees the ring as it was published above. */
-    atomic_store_explicit(&mailbox->dropped, dropped + 1, memory_order_release);
+    atomic_store_explicit(&mailbox->dropped, dropped + count, memory_order_release);
 }
 
 static void push_notice(struct rlt_mailbox *mailbox, struct rlt_member *member,

@@ -21,6 +21,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/assert.h"
 #include "base/defs.h"
 #include "core/command.h"
 #include "lockfree/delivery_ring.h"
@@ -104,6 +105,7 @@ struct rlt_mailbox {
     alignas(RLT_CACHE_LINE) _Atomic(uint32_t) *released; /* by slab index; relaxed: an estimate
                                                             for the event thread */
     uint64_t dropped_seen;
+    uint32_t taken; /* messages of the ring's first delivery, a run */
     struct rlt_command retry;
 };
 
@@ -149,30 +151,32 @@ static inline void rlt_mailbox_tell_dropped(struct rlt_mailbox *mailbox)
     }
 }
 
-/** Count a message that could not be kept for another reason than this mailbox. */
-void rlt_mailbox_drop(struct rlt_mailbox *mailbox);
+/** Count messages that could not be kept for another reason than this mailbox. */
+void rlt_mailbox_drop(struct rlt_mailbox *mailbox, uint32_t count);
 
 /**
- * Push a message that lies in `slab`. `round` identifies the current batch of received bytes:
- * a mailbox that pins too much is looked at again once a round.
+ * Push a message that lies in `slab`, and `more` behind it with the same line (see
+ * rlt_receiver_take_more()): all of them or none. `round` identifies the current batch of received
+ * bytes: a mailbox that pins too much is looked at again once a round.
  */
 static inline enum rlt_push_result rlt_mailbox_push(struct rlt_mailbox *mailbox,
                                                     struct rlt_member *member,
-                                                    const struct rlt_frame *frame,
+                                                    const struct rlt_frame *frame, uint32_t more,
                                                     struct rlt_slab *slab, uint64_t round)
 {
+    RLT_DASSERT(more <= RLT_DELIVERY_MORE_MAX && (more == 0 || frame->reply_offset == 0));
     if (rlt_unlikely(slab != mailbox->slab || slab->length != 1 ||
                      (mailbox->over_pinned && mailbox->checked_round != round))) {
         rlt_mailbox_check_pinned(mailbox, slab, round);
     }
     if (rlt_unlikely(mailbox->over_pinned)) {
-        rlt_mailbox_drop(mailbox);
+        rlt_mailbox_drop(mailbox, 1 + more);
         return RLT_PUSH_PINNED;
     }
     /* Room for the message and a notice before it. */
     if (rlt_unlikely(!rlt_delivery_ring_has_room(&mailbox->ring, 2) ||
                      mailbox->owed_first != NULL)) {
-        rlt_mailbox_drop(mailbox);
+        rlt_mailbox_drop(mailbox, 1 + more);
         return RLT_PUSH_RING_FULL;
     }
     rlt_mailbox_tell_dropped(mailbox);
@@ -181,12 +185,16 @@ static inline enum rlt_push_result rlt_mailbox_push(struct rlt_mailbox *mailbox,
     delivery->target = member;
     delivery->topic_len = frame->topic_len;
     delivery->reply_offset = frame->reply_offset;
-    delivery->reply_len = frame->reply_len;
+    if (frame->reply_offset != 0) {
+        delivery->reply_len = frame->reply_len;
+    } else {
+        delivery->more = (uint16_t)more;
+    }
     delivery->body_offset = frame->body_offset;
     delivery->header_len = frame->header_len;
     delivery->body_len = frame->body_len;
-    mailbox->issued[slab->index]++;
-    slab->issued++;
+    mailbox->issued[slab->index] += 1 + more;
+    slab->issued += 1 + more;
     return RLT_PUSH_DONE;
 }
 

@@ -84,6 +84,16 @@ void rlt_receiver_on_bytes(struct rlt_receiver *receiver, size_t count);
 int rlt_receiver_next(struct rlt_receiver *receiver, struct rlt_frame *frame,
                       struct rlt_slab **slab);
 
+/**
+ * Take the frames behind `frame`, the MSG that rlt_receiver_next() has just returned with a slab,
+ * as long as they are complete and have the very same line: up to `max`. Each lies
+ * frame->frame_len behind the one before.
+ *
+ * Returns: how many were taken.
+ */
+uint32_t rlt_receiver_take_more(struct rlt_receiver *receiver, const struct rlt_frame *frame,
+                                uint32_t max);
+
 /** Whether a part of a frame has arrived. */
 static inline bool rlt_receiver_has_fragment(const struct rlt_receiver *receiver)
 {

@@ -23,8 +23,11 @@
 #include "base/defs.h"
 
 /**
- * One delivery: a message (base is where its topic begins in a slab; offsets count from there),
- * or a notice (base is NULL). Half a cache line.
+ * One delivery: a run of messages (base is where the topic of the first begins in a slab; offsets
+ * count from there), or a notice (base is NULL). Half a cache line.
+ *
+ * Messages of one topic and size often come one behind the other, with the same line before each.
+ * They share a descriptor, so the threads exchange a cache line for many messages, not for two.
  */
 struct rlt_delivery {
     const uint8_t *base;
@@ -33,7 +36,11 @@ struct rlt_delivery {
         struct {
             uint16_t topic_len;
             uint16_t reply_offset; /* 0: none */
-            uint16_t reply_len;
+            union {
+                uint16_t reply_len;
+                /* Without a reply: messages behind the first one, `stride` apart. */
+                uint16_t more;
+            };
             uint16_t body_offset;
             uint32_t header_len;
             uint32_t body_len; /* headers included */
@@ -46,6 +53,21 @@ struct rlt_delivery {
     };
 };
 static_assert(sizeof(struct rlt_delivery) == 32, "two descriptors to a cache line");
+
+/** Messages in a run beside the first, at most. */
+#define RLT_DELIVERY_MORE_MAX UINT16_MAX
+
+/** Messages that a delivery, which is no notice, stands for. */
+static inline uint32_t rlt_delivery_count(const struct rlt_delivery *delivery)
+{
+    return delivery->reply_offset == 0 ? 1 + (uint32_t)delivery->more : 1;
+}
+
+/** Bytes from one topic of a run to the next: "MSG " is before each, CR LF behind each body. */
+static inline size_t rlt_delivery_stride(const struct rlt_delivery *delivery)
+{
+    return 4 + (size_t)delivery->body_offset + delivery->body_len + 2;
+}
 
 struct rlt_delivery_ring {
     struct rlt_delivery *slots; /* immutable */

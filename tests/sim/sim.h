@@ -57,6 +57,7 @@ struct sim {
     uint32_t pace;        /* per 1000: an operation that can complete does so in this step */
     uint32_t max_payload; /* in the next INFO; 0: unlimited */
     uint32_t lag;         /* per 1000: a server's stream stands still for some rounds */
+    uint32_t alike;       /* per 1000: a server's message is as long as its last one */
     bool tls;
 };
 

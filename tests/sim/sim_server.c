@@ -95,8 +95,12 @@ void sim_server_begin(struct sim_server *server)
 
 /* ---- Messages ----------------------------------------------------------------------------- */
 
-static size_t random_body_len(struct sim *sim)
+static size_t random_body_len(struct sim *sim, size_t last_len)
 {
+    /* So that there are runs: messages with the same line, one behind the other. */
+    if (last_len != 0 && sim_chance(sim, sim->alike)) {
+        return last_len;
+    }
     if (sim_chance(sim, sim->faults.large)) {
         return SIM_NUMBER_LEN + (size_t)sim_below(sim, 3 * SLAB_BYTES);
     }
@@ -139,9 +143,10 @@ static uint32_t new_number(struct sim_server *server, const struct sim_sub *sub)
 {
     struct sim_network *network = server->network;
     SIM_CHECK(server->sim, network->next_number < SIM_COPIES_MAX);
+    network->last_len = random_body_len(server->sim, network->last_len);
     network->copies[network->next_number] = (struct sim_copy){
         .sid = sub->sid,
-        .len = (uint32_t)random_body_len(server->sim),
+        .len = (uint32_t)network->last_len,
         .exclusive = sub->exclusive,
     };
     return network->next_number++;

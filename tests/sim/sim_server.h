@@ -54,6 +54,7 @@ struct sim_copy {
 /** What the servers of a cluster share. */
 struct sim_network {
     uint32_t next_number;    /* of the messages that servers send */
+    size_t last_len;         /* of their bodies */
     struct sim_copy *copies; /* by number */
     /* Of the last message of each topic: its number, and where it went. */
     uint32_t last_number[SIM_TOPICS];

@@ -174,6 +174,20 @@ static void take_message(struct sim_subscribers *self, struct sim_subscriber *su
     }
 }
 
+/* Take up to `count` messages of a delivery. Returns: how many. */
+static uint64_t take_messages(struct sim_subscribers *self, struct sim_subscriber *subscriber,
+                              const struct rlt_delivery *delivery, uint64_t count)
+{
+    uint32_t *taken = &subscriber->mailbox.taken;
+    count = rlt_min_u64(count, rlt_delivery_count(delivery) - *taken);
+    for (uint64_t i = 0; i < count; i++) {
+        struct rlt_delivery one = *delivery;
+        one.base += (*taken)++ * rlt_delivery_stride(delivery);
+        take_message(self, subscriber, &one);
+    }
+    return count;
+}
+
 static void take_drops(struct sim_subscribers *self, struct sim_subscriber *subscriber,
                        uint64_t count)
 {
@@ -249,10 +263,17 @@ static void take(struct sim_subscribers *self, struct sim_subscriber *subscriber
             take_drops(self, subscriber, dropped);
             break;
         }
-        position++;
         if (delivery->base != NULL) {
-            take_message(self, subscriber, delivery);
-        } else if (delivery->notice.kind != RLT_NOTICE_DROPPED) {
+            count -= take_messages(self, subscriber, delivery, count) - 1;
+            if (mailbox->taken != rlt_delivery_count(delivery)) {
+                break;
+            }
+            mailbox->taken = 0;
+            position++;
+            continue;
+        }
+        position++;
+        if (delivery->notice.kind != RLT_NOTICE_DROPPED) {
             take_notice(self, subscriber, delivery);
         } else if ((int64_t)(delivery->notice.count - mailbox->dropped_seen) > 0) {
             take_drops(self, subscriber, delivery->notice.count - mailbox->dropped_seen);

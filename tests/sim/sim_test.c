@@ -212,6 +212,7 @@ static void begin_world(struct world *world, uint64_t seed)
     sim->pace = 200 + (uint32_t)sim_below(sim, 801);
     sim->max_payload = 1048576;
     sim->lag = random_rate(sim, 200);
+    sim->alike = random_rate(sim, 1000);
     if (sim->faults.lame != 0) {
         keep_up(sim);
     }
@@ -220,6 +221,7 @@ static void begin_world(struct world *world, uint64_t seed)
     world->sleeping = false;
     world->spins = 0;
     world->network.next_number = 1;
+    world->network.last_len = 0;
     memset(world->network.last_way, 0, sizeof(world->network.last_way));
     world->subscribers.network = &world->network;
     world->busyness = 1 + (uint32_t)sim_below(sim, 12);

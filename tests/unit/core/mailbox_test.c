@@ -78,7 +78,7 @@ static enum rlt_push_result push_in(struct box *box, struct rlt_member *member,
         .body_offset = 8,
         .body_len = box->next_message++,
     };
-    return rlt_mailbox_push(&box->mailbox, member, &frame, slab, box->round);
+    return rlt_mailbox_push(&box->mailbox, member, &frame, 0, slab, box->round);
 }
 
 static enum rlt_push_result push(struct box *box, struct rlt_member *member)
@@ -196,6 +196,46 @@ static const char *take(struct box *box, uint32_t count, bool hold)
 #define assert_takes(box, count, text) cr_assert_str_eq(take((box), (count), false), (text))
 #define assert_takes_all(box, text)    assert_takes((box), 1000, (text))
 
+/* ---- Runs --------------------------------------------------------------------------------- */
+
+/* Push `count` messages with the same line. */
+static enum rlt_push_result push_run(struct box *box, struct rlt_member *member, uint32_t count)
+{
+    struct rlt_frame frame = {
+        .topic = box->slab->bytes, .topic_len = 1, .body_offset = 8, .body_len = 5};
+    return rlt_mailbox_push(&box->mailbox, member, &frame, count - 1, box->slab, box->round);
+}
+
+Test(mailbox, run_takes_one_slot_and_a_reference_for_each_message)
+{
+    struct box *box = open_box(SLABS);
+    struct rlt_member member = member_of(box);
+    cr_assert_eq(push_run(box, &member, 1000), RLT_PUSH_DONE);
+    publish(box);
+    cr_assert_eq(box->slab->issued, 1000);
+    cr_assert_eq(box->mailbox.issued[box->slab->index], 1000);
+    const struct rlt_delivery *delivery = rlt_delivery_ring_peek(&box->mailbox.ring, 0);
+    cr_assert_eq(rlt_delivery_count(delivery), 1000);
+    cr_assert_eq(rlt_delivery_stride(delivery), 4 + 8 + 5 + 2);
+    cr_assert_null(rlt_delivery_ring_peek(&box->mailbox.ring, 1));
+    rlt_mailbox_note_released(&box->mailbox, box->slab->index, 1000);
+    rlt_slab_release(box->slab, 1000);
+    close_box(box);
+}
+
+Test(mailbox, run_that_does_not_fit_is_dropped_and_counted_whole)
+{
+    struct box *box = open_box(SLABS);
+    struct rlt_member member = member_of(box);
+    while (push(box, &member) == RLT_PUSH_DONE) {
+    }
+    uint64_t before = atomic_load(&box->mailbox.dropped);
+    cr_assert_eq(push_run(box, &member, 1000), RLT_PUSH_RING_FULL);
+    cr_assert_eq(atomic_load(&box->mailbox.dropped), before + 1000);
+    (void)take(box, 1000, false);
+    close_box(box);
+}
+
 /* ---- Messages ----------------------------------------------------------------------------- */
 
 Test(mailbox, delivers_in_order_what_was_published)
@@ -294,7 +334,7 @@ Test(mailbox, message_that_cannot_be_kept_is_told_in_its_place)
     struct box *box = open_box(SLABS);
     struct rlt_member member = member_of(box);
     push_many(box, &member, 1);
-    rlt_mailbox_drop(&box->mailbox);
+    rlt_mailbox_drop(&box->mailbox, 1);
     push_many(box, &member, 1);
     publish(box);
     assert_takes_all(box, "m1 D1 m2 ");

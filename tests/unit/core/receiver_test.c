@@ -296,6 +296,124 @@ Test(receiver, split_receive_may_itself_be_cut_at_every_offset)
     free(stream);
 }
 
+/* ---- Runs --------------------------------------------------------------------------------- */
+
+/* Take the next message and those behind it with the same line. Returns how many in all. */
+static uint32_t take_run(uint32_t max)
+{
+    struct rlt_frame frame;
+    struct rlt_slab *slab;
+    int result = rlt_receiver_next(&receiver, &frame, &slab);
+    if (result == 0) {
+        return 0;
+    }
+    cr_assert_eq(result, 1);
+    cr_assert_eq(frame.op, RLT_OP_MSG);
+    uint32_t more = rlt_receiver_take_more(&receiver, &frame, max);
+    for (uint32_t i = 0; i <= more; i++) {
+        assert_body(&frame);
+        frame.topic += frame.frame_len;
+    }
+    return 1 + more;
+}
+
+Test(receiver, messages_with_the_same_line_are_taken_together)
+{
+    open_pool(4);
+    size_t len = 0;
+    for (uint64_t i = 0; i < 5; i++) {
+        len += put_message(scratch + len, 7, 20);
+    }
+    len += put_message(scratch + len, 8, 20); /* another sid */
+    len += put_message(scratch + len, 8, 21); /* another size */
+    len += put_message(scratch + len, 8, 21);
+    cr_assert_eq(receive(scratch, len), len);
+    cr_assert_eq(take_run(100), 5);
+    cr_assert_eq(take_run(100), 1);
+    cr_assert_eq(take_run(100), 2);
+    cr_assert_eq(take_run(100), 0);
+    close_pool();
+}
+
+Test(receiver, run_ends_at_its_limit)
+{
+    open_pool(4);
+    size_t len = 0;
+    for (uint64_t i = 0; i < 10; i++) {
+        len += put_message(scratch + len, 7, 0);
+    }
+    cr_assert_eq(receive(scratch, len), len);
+    cr_assert_eq(take_run(0), 1);
+    cr_assert_eq(take_run(3), 4);
+    cr_assert_eq(take_run(100), 5);
+    cr_assert_eq(take_run(100), 0);
+    close_pool();
+}
+
+Test(receiver, run_may_be_cut_at_every_offset)
+{
+    enum { MESSAGES = 4, BODY = 9 };
+    size_t one = put_message(scratch, 7, BODY);
+    for (size_t i = 1; i < MESSAGES; i++) {
+        (void)put_message(scratch + i * one, 7, BODY);
+    }
+    for (size_t cut = 1; cut < MESSAGES * one; cut++) {
+        open_pool(4);
+        /* The slab is used from its start again: what is behind the cut there looks right. */
+        cr_assert_eq(receive(scratch, MESSAGES * one), MESSAGES * one);
+        cr_assert_eq(take_run(100), MESSAGES);
+        expect_nothing();
+        cr_assert_eq(receive(scratch, cut), cut);
+        cr_assert_eq(take_run(100), cut / one, "cut %zu", cut);
+        expect_nothing();
+        cr_assert_eq(receive(scratch + cut, MESSAGES * one - cut), MESSAGES * one - cut);
+        cr_assert_eq(take_run(100), MESSAGES - cut / one, "cut %zu", cut);
+        expect_nothing();
+        close_pool();
+    }
+}
+
+/* A message that is not ended by CR LF is an error, whatever came before it. */
+Test(receiver, run_does_not_hide_a_missing_end)
+{
+    struct rlt_frame frame;
+    struct rlt_slab *slab;
+    open_pool(4);
+    size_t len = put_message(scratch, 7, 5);
+    for (size_t i = 1; i < 4; i++) {
+        (void)put_message(scratch + i * len, 7, 5);
+    }
+    scratch[3 * len - 1] = 'x';
+    cr_assert_eq(receive(scratch, 4 * len), 4 * len);
+    cr_assert_eq(take_run(100), 2);
+    cr_assert_eq(rlt_receiver_next(&receiver, &frame, &slab), -RLT_PARSE_TERMINATOR);
+    close_pool();
+}
+
+/* They differ in what the descriptor of a run has once: replies, headers, and odd verbs. */
+Test(receiver, other_messages_come_one_by_one)
+{
+    static const char *const odd[] = {
+        "MSG a.b 7 reply 2\r\nab\r\n",
+        "HMSG a.b 7 12 14\r\nNATS/1.0\r\n\r\nab\r\n",
+        "MSG  a.b 7 2\r\nab\r\n",
+    };
+    for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) {
+        struct rlt_frame frame;
+        struct rlt_slab *slab;
+        size_t len = strlen(odd[i]);
+        open_pool(4);
+        cr_assert_eq(receive((const uint8_t *)odd[i], len), len);
+        cr_assert_eq(receive((const uint8_t *)odd[i], len), len);
+        for (int k = 0; k < 2; k++) {
+            cr_assert_eq(rlt_receiver_next(&receiver, &frame, &slab), 1);
+            cr_assert_eq(rlt_receiver_take_more(&receiver, &frame, 100), 0, "%s", odd[i]);
+        }
+        expect_nothing();
+        close_pool();
+    }
+}
+
 /* The line of the last frame is not looked at in a slab that may have been given back. */
 Test(receiver, repeated_line_is_forgotten_with_its_slab)
 {
