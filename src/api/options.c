@@ -105,6 +105,7 @@ static int check_numbers(const struct roulette_options *options)
         {"slab_count", options->slab_count, 4, RLT_SLAB_COUNT_MAX},
         {"log_level", options->log_level, ROULETTE_LOG_ERROR, ROULETTE_LOG_DEBUG},
         {"role", options->role, ROULETTE_ROLE_BOTH, ROULETTE_ROLE_SUBSCRIBER},
+        {"spin_us", options->spin_us, 0, 1000000},
         {"guarantee", options->guarantee, ROULETTE_AT_MOST_ONCE, ROULETTE_AT_LEAST_ONCE},
     };
     int result = check_ranges(ranges, sizeof(ranges) / sizeof(ranges[0]));
@@ -192,6 +193,7 @@ int rlt_options_check(const struct roulette_options *options, struct rlt_config 
         .lane_capacity = options->queue_bytes / RLT_QUEUE_LANES,
         .slab_bytes = options->slab_bytes,
         .slab_count = options->slab_count,
+        .spin_ns = options->spin_us * RLT_NS_PER_US,
         .log = {options->log, options->log_context, options->log_level},
     };
     return copy_texts(options, config, texts);

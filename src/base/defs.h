@@ -21,6 +21,16 @@
 #define rlt_likely(x)   __builtin_expect(!!(x), 1)
 #define rlt_unlikely(x) __builtin_expect(!!(x), 0)
 
+/** In a loop that waits for another thread's store. */
+static inline void rlt_cpu_relax(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
 /** The struct of type `type` whose member `member` is at `pointer`. */
 #define rlt_container_of(pointer, type, member) \
     ((type *)(void *)((char *)(pointer)-offsetof(type, member)))

@@ -33,6 +33,7 @@ struct rlt_config {
     size_t lane_capacity;
     size_t slab_bytes;
     uint32_t slab_count;
+    uint64_t spin_ns; /* before a thread sleeps; 0: none */
 
     const char *name;
     const char *user; /* NULL, or the credentials of clusters that have none of their own */

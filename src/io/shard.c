@@ -63,23 +63,37 @@ static uint32_t wait_for_events(struct rlt_shard *shard, uint64_t deadline_ns,
     return rlt_tls_layer_filter(shard->layer, inner, count, events, EVENTS_MAX);
 }
 
+/*
+ * Up to when to wait for events; 0: only look. Before that, spin for a while after the last event:
+ * the doorbell is not armed then, so that nobody pays for waking us.
+ */
+static uint64_t waiting_deadline(const struct rlt_shard *shard, uint64_t event_ns)
+{
+    uint64_t spin_ns = shard->config->spin_ns;
+    if (spin_ns != 0 && rlt_clock_ns() - event_ns < spin_ns) {
+        return 0;
+    }
+    return rlt_cluster_may_sleep(shard->cluster) ? rlt_cluster_deadline(shard->cluster) : 0;
+}
+
 /* The loop of the event thread. */
 static void serve(struct rlt_shard *shard)
 {
     struct rlt_cluster *cluster = shard->cluster;
     struct rlt_backend *backend = shard->backend;
     struct rlt_io_event events[EVENTS_MAX];
-    rlt_cluster_start(cluster, rlt_clock_ns());
+    uint64_t event_ns = rlt_clock_ns(); /* of the last one */
+    rlt_cluster_start(cluster, event_ns);
     for (;;) {
         rlt_cluster_run(cluster, rlt_clock_ns());
         if (rlt_cluster_is_stopped(cluster)) {
             return;
         }
-        uint64_t deadline_ns = rlt_cluster_may_sleep(cluster) ? rlt_cluster_deadline(cluster) : 0;
-        uint32_t count = wait_for_events(shard, deadline_ns, events);
+        uint32_t count = wait_for_events(shard, waiting_deadline(shard, event_ns), events);
         rlt_doorbell_disarm(&cluster->doorbell);
         rlt_counter_set(&cluster->metrics.wakeups, backend->wakeups);
         uint64_t now_ns = rlt_clock_ns();
+        event_ns = count != 0 ? now_ns : event_ns;
         for (uint32_t i = 0; i < count; i++) {
             rlt_cluster_on_event(cluster, &events[i], now_ns);
         }

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "roulette.h"
 #include "support/condition.h"
@@ -739,6 +740,82 @@ Test(options, at_least_once_loses_nothing_when_the_server_is_killed)
     cr_assert_eq(stats.ledger.in_doubt + stats.ledger.failed + stats.ledger.discarded, 0);
     cr_assert_geq(stats.disconnects, KILLS);
     roulette_subscriber_close(witness.subscriber);
+    fleet_close(client);
+    fleet_stop(&fleet);
+}
+
+/* ---- Spinning ----------------------------------------------------------------------------- */
+
+/* Send messages there and back, one at a time. Returns: how often the event thread was woken. */
+static uint64_t count_wakeups(struct fleet *fleet, uint32_t spin_us, uint64_t messages)
+{
+    struct roulette_options options = fleet_options(fleet);
+    options.spin_us = spin_us;
+    roulette_client *client = fleet_open(&options);
+    roulette_subscriber *subscriber = fleet_subscriber(client, 0);
+    subscribe(subscriber, "there.and.back", NULL, 0);
+    uint64_t before = fleet_stats(client, 0).wakeups;
+    for (uint64_t i = 0; i < messages; i++) {
+        require_published(client, "there.and.back", i);
+        require_number(subscriber, i);
+    }
+    uint64_t wakeups = fleet_stats(client, 0).wakeups - before;
+    roulette_subscriber_close(subscriber);
+    fleet_close(client);
+    return wakeups;
+}
+
+Test(options, event_thread_that_spins_need_not_be_woken)
+{
+    enum { MESSAGES = 500 };
+    struct fleet fleet;
+    fleet_start(&fleet, 1);
+    uint64_t asleep = count_wakeups(&fleet, 0, MESSAGES);
+    uint64_t spinning = count_wakeups(&fleet, 1000000, MESSAGES);
+    printf("options: woken %llu times for %d messages, when it spins %llu times\n",
+           (unsigned long long)asleep, MESSAGES, (unsigned long long)spinning);
+    cr_assert_gt(asleep, MESSAGES / 5);
+    cr_assert_lt(spinning, MESSAGES / 20);
+    fleet_stop(&fleet);
+}
+
+static double cpu_seconds(void)
+{
+    struct timespec now;
+    REQUIRE(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now) == 0);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+/* Whether all threads of this process together sleep nearly all of the next 100 ms. */
+static bool sleeps(void)
+{
+    const struct timespec pause = {.tv_nsec = 100000000};
+    double before = cpu_seconds();
+    (void)nanosleep(&pause, NULL);
+    return cpu_seconds() - before < 0.01;
+}
+
+Test(options, spinning_ends_when_there_is_nothing_to_do)
+{
+    struct fleet fleet;
+    struct roulette_message message;
+    fleet_start(&fleet, 1);
+    struct roulette_options options = fleet_options(&fleet);
+    options.spin_us = 200000;
+    roulette_client *client = fleet_open(&options);
+    roulette_subscriber *subscriber = fleet_subscriber(client, 0);
+    subscribe(subscriber, "a", NULL, 0);
+    EVENTUALLY(sleeps());
+    /* The receiving thread spins too, and not beyond its timeout. */
+    double before = cpu_seconds();
+    cr_assert_eq(roulette_receive(subscriber, &message, 1, 50), 0);
+    double spun = cpu_seconds() - before;
+    cr_assert_lt(spun, 0.2);
+#ifndef TEST_SANITIZED
+    cr_assert_gt(spun, 0.001);
+#endif
+    cr_assert(sleeps());
+    roulette_subscriber_close(subscriber);
     fleet_close(client);
     fleet_stop(&fleet);
 }
