@@ -27,7 +27,7 @@ static inline void rlt_cpu_relax(void)
 #if defined(__x86_64__)
     __builtin_ia32_pause();
 #elif defined(__aarch64__)
-    __asm__ volatile("yield");
+    __asm__("yield");
 #endif
 }
 
