@@ -36,7 +36,6 @@ void rlt_receiver_reset(struct rlt_receiver *receiver)
     receiver->frame_len = 0;
     receiver->missing = 0;
     receiver->next_end = 0;
-    receiver->last_line = NULL;
     receiver->skip = 0;
 }
 
@@ -151,8 +150,6 @@ uint32_t rlt_receiver_spans(struct rlt_receiver *receiver, struct rlt_span spans
 
 void rlt_receiver_on_bytes(struct rlt_receiver *receiver, size_t count)
 {
-    /* The last line's memory may have been received into again. */
-    receiver->last_line = NULL;
     if (receiver->missing != 0) {
         size_t here = rlt_min_size(count, receiver->missing);
         receiver->missing -= here;
@@ -181,8 +178,6 @@ static bool switch_to_next(struct rlt_receiver *receiver)
         return false;
     }
     RLT_ASSERT(receiver->start == receiver->end);
-    /* With the last reference, which may have been released already, the slab is gone. */
-    receiver->last_line = NULL;
     rlt_slab_settle(receiver->slab);
     receiver->slab = receiver->next;
     receiver->next = NULL;
@@ -211,38 +206,6 @@ static bool can_hold(struct rlt_receiver *receiver, uint64_t frame_len)
     return receiver->run != NULL;
 }
 
-/* Lines longer than this are parsed each time. */
-#define LAST_LINE_MAX 64
-
-/*
- * Messages of one topic and size come in runs, with the same line before each: then nothing needs
- * to be parsed but the end. True if that is so, and the frame is complete.
- */
-static inline bool same_line(const struct rlt_receiver *receiver, const uint8_t *bytes, size_t len,
-                             struct rlt_frame *frame)
-{
-    if (receiver->last_line == NULL || len < receiver->last.frame_len ||
-        !rlt_equal_short(bytes, receiver->last_line, receiver->last_line_len) ||
-        memcmp(bytes + receiver->last.frame_len - 2, "\r\n", 2) != 0) {
-        return false;
-    }
-    *frame = receiver->last;
-    frame->topic = bytes + (receiver->last.topic - receiver->last_line);
-    return true;
-}
-
-/* Remember the line of a complete frame at `bytes`. */
-static inline void keep_line(struct rlt_receiver *receiver, const uint8_t *bytes,
-                             const struct rlt_frame *frame)
-{
-    uint64_t line_len = frame->frame_len - frame->body_len - 2;
-    if (frame->op == RLT_OP_MSG && line_len <= LAST_LINE_MAX) {
-        receiver->last_line = bytes;
-        receiver->last_line_len = (uint32_t)line_len;
-        receiver->last = *frame;
-    }
-}
-
 int rlt_receiver_next(struct rlt_receiver *receiver, struct rlt_frame *frame,
                       struct rlt_slab **slab)
 {
@@ -258,12 +221,7 @@ int rlt_receiver_next(struct rlt_receiver *receiver, struct rlt_frame *frame,
             return 0;
         }
         const uint8_t *bytes = receiver->slab->bytes + receiver->start;
-        int64_t used;
-        if (same_line(receiver, bytes, len, frame)) {
-            used = (int64_t)frame->frame_len;
-        } else if ((used = rlt_parse(bytes, len, frame)) > 0) {
-            keep_line(receiver, bytes, frame);
-        }
+        int64_t used = rlt_parse(bytes, len, frame);
         if (rlt_likely(used > 0)) {
             receiver->start += (size_t)used;
             *slab = receiver->slab != receiver->spare ? receiver->slab : NULL;

@@ -48,11 +48,6 @@ struct rlt_receiver {
     struct rlt_slab *run; /* taken for the cut frame, which is larger than a slab; or NULL */
     uint64_t skip;        /* bytes of an oversized frame still to come */
 
-    /* The line of the last MSG in these received bytes, and its frame: see same_line(). */
-    const uint8_t *last_line; /* NULL: none */
-    uint32_t last_line_len;
-    struct rlt_frame last;
-
     uint64_t joins;
     uint64_t joined_bytes;
 };
