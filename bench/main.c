@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "contest.h"
+#include "lines.h"
 #include "machine.h"
 #include "record.h"
 #include "report.h"
@@ -126,7 +127,7 @@ static void on_trial(void *context, const struct contest *contest, const struct 
 
 /* Run one workload. Returns the number of runs that failed. */
 static uint32_t run(const struct workload *workload, const struct options *options,
-                    struct record *record)
+                    struct lines *lines)
 {
     static struct contest contest;
     struct contest_options settings = {
@@ -134,11 +135,11 @@ static uint32_t run(const struct workload *workload, const struct options *optio
         .seconds = options->seconds,
         .peer = options->peer,
         .on_trial = on_trial,
-        .context = record,
+        .context = lines,
     };
     contest_run(workload, &settings, &contest);
     report_contest(&contest);
-    record_contest(record, &contest);
+    record_contest(lines, &contest);
     uint32_t failures = 0;
     for (size_t i = 0; i < contest.entry_count; i++) {
         failures += contest.entries[i].failures;
@@ -166,14 +167,14 @@ int main(int argc, char **argv)
         return 2;
     }
     machine_describe(&machine);
-    struct record *record = record_open(options.output, &machine);
+    struct lines *lines = lines_open(options.output, LINES_REPLACE, &machine);
     report_head(&machine, options.rounds, options.seconds);
     uint32_t failures = 0;
     for (size_t i = 0; i < workload_count; i++) {
         if (is_chosen(&options, &workloads[i])) {
-            failures += run(&workloads[i], &options, record);
+            failures += run(&workloads[i], &options, lines);
         }
     }
-    record_close(record);
+    lines_close(lines);
     return failures == 0 ? 0 : 1;
 }
