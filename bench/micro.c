@@ -4,7 +4,7 @@
  *
  * Each is repeated until a round lasts long enough for the clock, for several rounds. With one
  * thread the CPU time of that thread counts, so that others on the machine disturb little; with
- * two it is the clock, divided by the operations that passed from one to the other.
+ * two it is the clock, in longer rounds: there another busy program is seen.
  */
 #include "micro.h"
 
@@ -96,22 +96,23 @@ static double time_run(const struct micro *micro, void *state, uint64_t count)
     return (double)(end.tv_sec - start.tv_sec) + (double)(end.tv_nsec - start.tv_nsec) / 1e9;
 }
 
-/* Operations that last for about `seconds`: from a run that is long enough to tell. */
+/* Operations that last for about `seconds`. */
 static uint64_t probe(const struct micro *micro, void *state, double seconds)
 {
     uint64_t count = MICRO_BATCH;
     double took;
-    while ((took = time_run(micro, state, count)) < seconds / 4) {
-        count *= 2;
+    while ((took = time_run(micro, state, count)) < seconds / 2) {
+        count *= took < seconds / 16 ? 8 : 2;
     }
-    uint64_t batches = (uint64_t)((double)count * seconds / took) / MICRO_BATCH;
-    return (batches + 1) * MICRO_BATCH;
+    return count;
 }
 
 static void measure(const struct micro *micro, const struct options *options, struct series *ns)
 {
     void *state = micro->open(micro->argument);
-    uint64_t count = probe(micro, state, options->seconds);
+    /* Two threads are given time to find their cores. */
+    double seconds = micro->threads == 1 ? options->seconds : options->seconds * 5;
+    uint64_t count = probe(micro, state, seconds);
     ns->count = 0;
     while (ns->count < options->rounds) {
         ns->values[ns->count++] = time_run(micro, state, count) * 1e9 / (double)count;
