@@ -211,6 +211,19 @@ static void report_subscriptions(const struct footprint_client *client,
                           cost->confirm_seconds, "unsubscribe_seconds", cost->unsubscribe_seconds));
 }
 
+/* Whether the server received a SUB and an UNSUB for each. Their sids have a digit at least. */
+static bool is_complete(struct bench_server *server, const struct options *options)
+{
+    struct server_account account;
+    uint64_t line_bytes = sizeof("SUB  1\r\nUNSUB 1\r\n") - 1 + FOOTPRINT_TOPIC_LEN;
+    if (server_account(server, &account) &&
+        account.received_bytes >= options->subscriptions * line_bytes) {
+        return true;
+    }
+    fprintf(stderr, "bench: the server did not receive all subscriptions\n");
+    return false;
+}
+
 /* Returns the number of clients that failed. */
 static int run_subscriptions(const struct options *options, struct lines *lines)
 {
@@ -224,7 +237,7 @@ static int run_subscriptions(const struct options *options, struct lines *lines)
         struct bench_server *server = start_server();
         uint16_t port = server_port(server);
         struct child child = start(measure_subscriptions, clients[i], &port, options, sizeof(cost));
-        if (finish(child, &cost, sizeof(cost))) {
+        if (finish(child, &cost, sizeof(cost)) && is_complete(server, options)) {
             report_subscriptions(clients[i], options, &cost, lines);
         } else {
             printf("  %-12s failed\n", clients[i]->name);
