@@ -101,6 +101,7 @@ static struct child start(measure_fn *measure, const struct footprint_client *cl
     int ends[2];
     pid_t parent = getpid();
     struct child child;
+    (void)fflush(stdout); /* or the child has what is not written yet too */
     if (pipe(ends) != 0 || (child.pid = fork()) < 0) {
         stop("no process for the client: %m");
     }
