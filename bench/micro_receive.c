@@ -94,7 +94,7 @@ static void *open_delivery(uint32_t argument)
     return delivery;
 }
 
-/* A batch, filled as a message is and published at once. False if there is no room. */
+/* A batch of runs of one message each, published at once. False if there is no room. */
 static bool push(struct rlt_delivery_ring *ring, uint64_t number)
 {
     if (!rlt_delivery_ring_has_room(ring, MICRO_BATCH)) {
@@ -183,7 +183,8 @@ static void close_delivery(void *state)
 const struct micro micro_receive[] = {
     {"slab: acquire, settle, release", 0, 1, open_pool, run_slab, close_pool},
     {"slab: issue and release a reference", 0, 1, open_pool, run_reference, close_pool},
-    {"delivery ring: push and pop", 0, 1, open_delivery, run_delivery, close_delivery},
-    {"delivery ring: push and pop", 0, 2, open_delivery, run_delivery_threads, close_delivery},
+    {"delivery ring: push and pop a run", 0, 1, open_delivery, run_delivery, close_delivery},
+    {"delivery ring: push and pop a run", 0, 2, open_delivery, run_delivery_threads,
+     close_delivery},
     {0},
 };
