@@ -277,11 +277,12 @@ static void add_fence(struct rlt_cluster *cluster, struct rlt_fence_part *part)
             link->next = handover->held;
             handover->held = link;
         } else {
-            rlt_sender_add_fence(&cluster->active[i]->sender, link);
+            rlt_ping_marks_add_fence(&cluster->active[i]->sender.pings, link);
         }
     }
     for (uint32_t i = 0; cluster->stopping && i < cluster->config->pool_size; i++) {
-        rlt_cluster_finish_fences(cluster, rlt_sender_take_fences(&cluster->active[i]->sender),
+        rlt_cluster_finish_fences(cluster,
+                                  rlt_ping_marks_take_waiting(&cluster->active[i]->sender.pings),
                                   ROULETTE_ECLOSED);
     }
 }
@@ -317,7 +318,7 @@ static void stop(struct rlt_cluster *cluster)
     }
     for (uint32_t i = 0; i < rlt_cluster_slot_count(cluster->config); i++) {
         struct rlt_connection *connection = &cluster->connections[i];
-        rlt_cluster_finish_fences(cluster, rlt_sender_take_fences(&connection->sender),
+        rlt_cluster_finish_fences(cluster, rlt_ping_marks_take_waiting(&connection->sender.pings),
                                   ROULETTE_ECLOSED);
         rlt_connection_stop(connection);
     }

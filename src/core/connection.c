@@ -161,7 +161,8 @@ static void on_closed(struct rlt_connection *connection, uint64_t now_ns)
         /* Relaxed: publishers may see it late; those that wait are woken below. */
         atomic_store_explicit(&connection->wire->state, RLT_WIRE_UNREACHABLE, memory_order_relaxed);
         if (rlt_sender_fail_queued(&connection->sender, wake_producers, connection) != 0) {
-            rlt_cluster_finish_fences(cluster, rlt_sender_take_fences(&connection->sender),
+            rlt_cluster_finish_fences(cluster,
+                                      rlt_ping_marks_take_waiting(&connection->sender.pings),
                                       ROULETTE_EDISCONNECTED);
         }
         /* Those too for whom there is no room yet: behind a frame that is not committed. */

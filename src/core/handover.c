@@ -81,7 +81,7 @@ static bool begin_fence(struct rlt_handover *handover, struct rlt_connection *co
     part->pending = 1;
     part->links[0].part = part;
     handover->fence = fence;
-    rlt_sender_add_fence(&connection->sender, &part->links[0]);
+    rlt_ping_marks_add_fence(&connection->sender.pings, &part->links[0]);
     return true;
 }
 
@@ -168,7 +168,7 @@ static bool run_settling(struct rlt_cluster *cluster, uint32_t position, uint64_
     }
     struct rlt_sender *old = &cluster->active[position]->sender;
     old->lanes_off = true;
-    handover->held = rlt_sender_take_unsent_fences(old);
+    handover->held = rlt_ping_marks_take_unsent(&old->pings);
     handover->group_told = false;
     handover->cursor = 0;
     handover->phase = RLT_HANDOVER_DRAINING;
@@ -314,13 +314,14 @@ static void swap(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns
     second->sender.lanes_off = false;
     old->sender.lanes_off = true;
     /* Flushes go with the lanes that they wait for. */
-    struct rlt_fence_link *lists[] = {handover->held, rlt_sender_take_unsent_fences(&old->sender)};
+    struct rlt_fence_link *lists[] = {handover->held,
+                                      rlt_ping_marks_take_unsent(&old->sender.pings)};
     handover->held = NULL;
     for (int i = 0; i < 2; i++) {
         while (lists[i] != NULL) {
             struct rlt_fence_link *link = lists[i];
             lists[i] = link->next;
-            rlt_sender_add_fence(&second->sender, link);
+            rlt_ping_marks_add_fence(&second->sender.pings, link);
         }
     }
     rlt_sender_adopt_lanes(&second->sender, &old->sender);
@@ -399,7 +400,7 @@ void rlt_handover_on_second_lost(struct rlt_cluster *cluster, uint32_t position,
         while (handover->held != NULL) {
             struct rlt_fence_link *link = handover->held;
             handover->held = link->next;
-            rlt_sender_add_fence(&active->sender, link);
+            rlt_ping_marks_add_fence(&active->sender.pings, link);
         }
     }
     for (uint32_t i = 0; i < table->index_count; i++) {

@@ -22,7 +22,7 @@ int rlt_sender_init(struct rlt_sender *sender, struct rlt_wire_queue *queue,
     sender->metrics = metrics;
     sender->payload_max = UINT32_MAX;
     sender->owner = true;
-    sender->fences_waiting_end = &sender->fences_waiting;
+    rlt_ping_marks_init(&sender->pings);
     sender->control[0] = rlt_memory_alloc_aligned(RLT_CACHE_LINE, RLT_CONTROL_BYTES);
     sender->control[1] = rlt_memory_alloc_aligned(RLT_CACHE_LINE, RLT_CONTROL_BYTES);
     if (sender->control[0] == NULL || sender->control[1] == NULL) {
@@ -227,33 +227,6 @@ static void gather_lanes(struct rlt_sender *sender)
 
 /* ---- Fences and pings --------------------------------------------------------------------- */
 
-void rlt_sender_add_fence(struct rlt_sender *sender, struct rlt_fence_link *link)
-{
-    link->next = NULL;
-    *sender->fences_waiting_end = link;
-    sender->fences_waiting_end = &link->next;
-}
-
-struct rlt_fence_link *rlt_sender_take_fences(struct rlt_sender *sender)
-{
-    struct rlt_fence_link *links = sender->fences_waiting;
-    sender->fences_waiting = NULL;
-    sender->fences_waiting_end = &sender->fences_waiting;
-    return links;
-}
-
-struct rlt_fence_link *rlt_sender_take_unsent_fences(struct rlt_sender *sender)
-{
-    struct rlt_fence_link *links = sender->fences_armed;
-    sender->fences_armed = NULL;
-    struct rlt_fence_link **end = &links;
-    while (*end != NULL) {
-        end = &(*end)->next;
-    }
-    *end = rlt_sender_take_fences(sender);
-    return links;
-}
-
 void rlt_sender_adopt_lanes(struct rlt_sender *sender, struct rlt_sender *from)
 {
     RLT_ASSERT(sender->queue == from->queue && from->owner && from->span_count == 0);
@@ -268,10 +241,9 @@ void rlt_sender_adopt_lanes(struct rlt_sender *sender, struct rlt_sender *from)
 /* All that was accepted before now is to be sent before the fences' PING. */
 static void arm_fences(struct rlt_sender *sender)
 {
-    if (sender->fences_armed != NULL || sender->fences_waiting == NULL) {
+    if (!rlt_ping_marks_arm(&sender->pings)) {
         return;
     }
-    sender->fences_armed = rlt_sender_take_fences(sender);
     uint32_t lanes = rlt_wire_queue_used(sender->queue);
     for (uint32_t i = 0; i < lanes; i++) {
         struct rlt_lane *lane = own_lane(sender, (int)i);
@@ -283,8 +255,8 @@ static void arm_fences(struct rlt_sender *sender)
 
 static bool fences_reached(struct rlt_sender *sender)
 {
-    if (sender->fences_armed == NULL || sender->lanes_off) {
-        return sender->fences_armed != NULL;
+    if (sender->pings.armed == NULL || sender->lanes_off) {
+        return sender->pings.armed != NULL;
     }
     uint32_t lanes = rlt_wire_queue_used(sender->queue);
     for (uint32_t i = 0; i < lanes; i++) {
@@ -312,7 +284,7 @@ static uint64_t batch_messages(const struct rlt_sender *sender)
 /* At least once: whether something is sent that no PING on its way will confirm. */
 static bool must_confirm(const struct rlt_sender *sender)
 {
-    return sender->keep && sender->ping_count == 0 &&
+    return sender->keep && sender->pings.count == 0 &&
            sender->sent + batch_messages(sender) != sender->confirmed;
 }
 
@@ -323,25 +295,16 @@ static void gather_ping(struct rlt_sender *sender)
     if (!wanted) {
         return;
     }
-    if (sender->ping_count == RLT_SENDER_PINGS) {
-        /* Enough unanswered ones are out to find a dead peer; fences wait for a PONG. */
-        sender->ping_due = false;
-        return;
+    sender->ping_due = false;
+    struct rlt_ping_mark *mark = rlt_ping_marks_push(&sender->pings, reached);
+    if (mark == NULL) {
+        return; /* enough unanswered ones are out to find a dead peer; fences wait for a PONG */
     }
-    uint32_t slot = (sender->ping_first + sender->ping_count) % RLT_SENDER_PINGS;
-    sender->pings[slot].sent = sender->sent + batch_messages(sender);
-    sender->pings[slot].fences = reached ? sender->fences_armed : NULL;
-    if (reached) {
-        sender->fences_armed = NULL;
-    }
+    mark->sent = sender->sent + batch_messages(sender);
     for (int lane = 0; sender->keep && lane <= SHARED; lane++) {
         /* Our PONG does not confirm what another one sends, whoever owns the lanes then. */
-        sender->pings[slot].covers[lane] =
-            sender->owner ? cursor_of(sender, lane) : (struct rlt_lane_mark){0, 0};
+        mark->covers[lane] = sender->owner ? cursor_of(sender, lane) : (struct rlt_lane_mark){0, 0};
     }
-    sender->ping_count++;
-    sender->ping_in_batch = true;
-    sender->ping_due = false;
     add_span(sender, ping_line, PING_LEN, (struct rlt_sender_part){.lane = NO_LANE});
 }
 
@@ -376,8 +339,8 @@ bool rlt_sender_has_work(struct rlt_sender *sender, bool with_lanes)
     }
     /* Armed fences may wait for a frame that its producer has not committed; it rings then. */
     bool fences =
-        sender->fences_armed != NULL ? fences_reached(sender) : sender->fences_waiting != NULL;
-    return (fences && sender->ping_count < RLT_SENDER_PINGS) ||
+        sender->pings.armed != NULL ? fences_reached(sender) : sender->pings.waiting != NULL;
+    return (fences && sender->pings.count < RLT_PING_MARKS_MAX) ||
            (!sender->stalled && !sender->lanes_off && !rlt_wire_queue_is_empty(sender->queue));
 }
 
@@ -413,7 +376,7 @@ static void forget_batch(struct rlt_sender *sender)
     sender->span_count = 0;
     sender->span_done = 0;
     sender->span_progress = 0;
-    sender->ping_in_batch = false;
+    rlt_ping_marks_end_batch(&sender->pings);
 }
 
 uint32_t rlt_sender_on_sent(struct rlt_sender *sender, size_t count, rlt_sender_wake_fn *wake,
@@ -438,37 +401,32 @@ uint32_t rlt_sender_on_sent(struct rlt_sender *sender, size_t count, rlt_sender_
     return 0;
 }
 
-struct rlt_fence_link *rlt_sender_on_pong(struct rlt_sender *sender)
+/* What a PING's PONG confirms. Returns its fences. */
+static struct rlt_fence_link *confirm(struct rlt_sender *sender, const struct rlt_ping_mark *mark)
 {
-    if (sender->ping_count == 0) {
+    if (mark == NULL) {
         return NULL;
     }
-    if (sender->ping_count == 1 && sender->ping_in_batch) {
-        sender->pong_early = true;
-        return NULL;
-    }
-    struct rlt_ping_mark *ping = &sender->pings[sender->ping_first];
-    sender->ping_first = (sender->ping_first + 1) % RLT_SENDER_PINGS;
-    sender->ping_count--;
-    RLT_ASSERT(ping->sent >= sender->confirmed);
-    rlt_counter_add(&sender->metrics->confirmed, ping->sent - sender->confirmed);
-    sender->confirmed = ping->sent;
+    RLT_ASSERT(mark->sent >= sender->confirmed);
+    rlt_counter_add(&sender->metrics->confirmed, mark->sent - sender->confirmed);
+    sender->confirmed = mark->sent;
     sender->stalled = false;
     for (int lane = 0; sender->keep && lane <= SHARED; lane++) {
-        if (ping->covers[lane].position > sender->released[lane].position) {
-            release(sender, lane, ping->covers[lane], sender->wake, sender->wake_context);
+        if (mark->covers[lane].position > sender->released[lane].position) {
+            release(sender, lane, mark->covers[lane], sender->wake, sender->wake_context);
         }
     }
-    return ping->fences;
+    return mark->fences;
+}
+
+struct rlt_fence_link *rlt_sender_on_pong(struct rlt_sender *sender)
+{
+    return confirm(sender, rlt_ping_marks_pop(&sender->pings));
 }
 
 struct rlt_fence_link *rlt_sender_take_early_pong(struct rlt_sender *sender)
 {
-    if (!sender->pong_early || sender->ping_in_batch) {
-        return NULL;
-    }
-    sender->pong_early = false;
-    return rlt_sender_on_pong(sender);
+    return confirm(sender, rlt_ping_marks_pop_early(&sender->pings));
 }
 
 /* Part `index` was not completed: its whole frames are sent, the lane goes on behind them. */
@@ -531,16 +489,6 @@ void rlt_sender_give_up_unconfirmed(struct rlt_sender *sender)
     rlt_counter_add(&sender->metrics->in_doubt, count_in_doubt(sender));
 }
 
-/* Append list `more` to the list whose end is at `end`; returns the new end. */
-static struct rlt_fence_link **append(struct rlt_fence_link **end, struct rlt_fence_link *more)
-{
-    *end = more;
-    while (*end != NULL) {
-        end = &(*end)->next;
-    }
-    return end;
-}
-
 struct rlt_fence_link *rlt_sender_on_lost(struct rlt_sender *sender, rlt_sender_wake_fn *wake,
                                           void *context)
 {
@@ -555,22 +503,9 @@ struct rlt_fence_link *rlt_sender_on_lost(struct rlt_sender *sender, rlt_sender_
     go_back(sender);
     sender->sent = 0;
     sender->confirmed = 0;
-    sender->pong_early = false;
     sender->ping_due = false;
     sender->stalled = false;
-
-    struct rlt_fence_link *failed = NULL;
-    struct rlt_fence_link **end = &failed;
-    for (; sender->ping_count != 0; sender->ping_count--) {
-        end = append(end, sender->pings[sender->ping_first].fences);
-        sender->ping_first = (sender->ping_first + 1) % RLT_SENDER_PINGS;
-    }
-    end = append(end, sender->fences_armed);
-    sender->fences_armed = NULL;
-    if (in_doubt != 0) {
-        append(end, rlt_sender_take_fences(sender));
-    }
-    return failed;
+    return rlt_ping_marks_fail(&sender->pings, in_doubt != 0);
 }
 
 uint64_t rlt_sender_fail_queued(struct rlt_sender *sender, rlt_sender_wake_fn *wake, void *context)

@@ -25,8 +25,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "core/fence.h"
 #include "core/metrics.h"
+#include "core/ping_marks.h"
 #include "core/transport.h"
 #include "lockfree/wire_queue.h"
 
@@ -36,22 +36,12 @@
 #define RLT_SENDER_BATCH_BYTES ((size_t)1024 * 1024)
 /** Control, PING, and two parts (before and behind the ring's end) for each lane. */
 #define RLT_SENDER_SPANS (2 + 2 * (RLT_WIRE_LANES + 1))
-/** PINGs without PONG at most; more flushes wait. */
-#define RLT_SENDER_PINGS 16
 
 /** What a span of the batch came from. */
 struct rlt_sender_part {
     int lane; /* index; RLT_WIRE_LANES: the shared lane; negative: no lane */
     struct rlt_lane_mark start;
     struct rlt_lane_mark end;
-};
-
-/** A PING without PONG: what its PONG will confirm. */
-struct rlt_ping_mark {
-    uint64_t sent; /* messages sent before it on this connection */
-    struct rlt_fence_link *fences;
-    /* At least once: up to where its PONG confirms each lane. */
-    struct rlt_lane_mark covers[RLT_WIRE_LANES + 1];
 };
 
 /** Called for a lane whose producer waits for room and now has some. */
@@ -99,14 +89,7 @@ struct rlt_sender {
     bool lanes_off;
 
     bool ping_due; /* a keepalive PING is wanted */
-    struct rlt_ping_mark pings[RLT_SENDER_PINGS];
-    uint32_t ping_first;
-    uint32_t ping_count;
-    bool ping_in_batch;                    /* the last one's PING is in the batch in flight */
-    bool pong_early;                       /* and its PONG is here already */
-    struct rlt_fence_link *fences_waiting; /* not looked at yet */
-    struct rlt_fence_link **fences_waiting_end;
-    struct rlt_fence_link *fences_armed; /* lanes have targets; ride on the next PING */
+    struct rlt_ping_marks pings;
 
     /* Of the server's last INFO. Frames that are larger are given up, not sent: they would end the
      * connection for all. */
@@ -130,9 +113,6 @@ void rlt_sender_wipe_control(struct rlt_sender *sender);
 
 /** A new connection has told its max_payload (0: unlimited). */
 void rlt_sender_set_payload_max(struct rlt_sender *sender, uint32_t payload_max);
-
-/** Queue a fence link; it passes or fails later. */
-void rlt_sender_add_fence(struct rlt_sender *sender, struct rlt_fence_link *link);
 
 /**
  * Note what is in the lanes now: the next batch takes no more. A thread that gives a command and
@@ -167,8 +147,7 @@ uint32_t rlt_sender_on_sent(struct rlt_sender *sender, size_t count, rlt_sender_
 
 /**
  * A PONG arrived: what was sent before its PING is confirmed. If that PING is in the batch in
- * flight (a receive may complete before the send that it answers, and a server may say anything),
- * the PONG counts once the batch is done: see rlt_sender_take_early_pong().
+ * flight, the PONG counts once the batch is done: see rlt_sender_take_early_pong().
  *
  * Returns: the fence links that have passed, as a list; NULL if there are none.
  */
@@ -199,12 +178,6 @@ uint64_t rlt_sender_fail_queued(struct rlt_sender *sender, rlt_sender_wake_fn *w
 
 /** Wake all producers that wait for room: the queue takes nothing any more. */
 void rlt_sender_wake_all(struct rlt_sender *sender, rlt_sender_wake_fn *wake, void *context);
-
-/** Take all fence links that have not begun, when nothing will be sent any more. */
-struct rlt_fence_link *rlt_sender_take_fences(struct rlt_sender *sender);
-
-/** Take all fence links whose PING was not sent. */
-struct rlt_fence_link *rlt_sender_take_unsent_fences(struct rlt_sender *sender);
 
 /** Become the owner of the lanes, and go on where `from`, which is idle and was it, has stopped. */
 void rlt_sender_adopt_lanes(struct rlt_sender *sender, struct rlt_sender *from);

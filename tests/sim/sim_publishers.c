@@ -356,7 +356,7 @@ static void check_state(struct sim_publishers *self, uint32_t slot)
     struct rlt_connection *connection = self->cluster->active[slot];
     const struct rlt_session *session = &connection->session;
     uint32_t state = atomic_load_explicit(&connection->wire->state, memory_order_relaxed);
-    SIM_CHECK(self->sim, !connection->sender.pong_early || connection->sender.ping_in_batch,
+    SIM_CHECK(self->sim, !connection->sender.pings.early || connection->sender.pings.in_batch,
               "an early PONG is forgotten");
     if (self->cluster->stopping) {
         return;

@@ -274,7 +274,7 @@ WireTest(control_lines_come_first_and_the_ping_last)
 {
     struct rlt_fence_link link = {NULL, NULL};
     publish(0, 20);
-    rlt_sender_add_fence(&wire.sender, &link);
+    rlt_ping_marks_add_fence(&wire.sender.pings, &link);
     put_control("SUB a 1\r\n");
     cr_assert_eq(gather(), 3);
     cr_assert_eq(memcmp(wire.sender.spans[0].bytes, "SUB a 1\r\n", 9), 0);
@@ -416,7 +416,7 @@ static void queue_sample(struct rlt_fence_link *link)
     publish(SHARED, 8);
     publish(SHARED, 77);
     *link = (struct rlt_fence_link){NULL, NULL};
-    rlt_sender_add_fence(&wire.sender, link);
+    rlt_ping_marks_add_fence(&wire.sender.pings, link);
     cr_assert_eq(gather(), 6);
 }
 
@@ -635,7 +635,7 @@ WireTest(pings_without_pong_are_bound)
         drain();
     }
     parse_stream(&wire.stream);
-    cr_assert_eq(wire.stream.pings, RLT_SENDER_PINGS);
+    cr_assert_eq(wire.stream.pings, RLT_PING_MARKS_MAX);
     cr_assert_not(rlt_sender_has_work(&wire.sender, true));
 }
 
@@ -651,7 +651,7 @@ WireTest(fence_rides_behind_all_that_was_accepted_before)
         (void)try_publish(SHARED, 400);
     }
     uint32_t before = wire.published;
-    rlt_sender_add_fence(&wire.sender, &link);
+    rlt_ping_marks_add_fence(&wire.sender.pings, &link);
     while (wire.stream.pings == 0) {
         cr_assert_neq(gather(), 0);
         take_all();
@@ -674,7 +674,7 @@ WireTest(fence_waits_for_a_lane_that_takes_several_batches)
     cr_assert_eq(rlt_wire_queue_acquire(&wire.queue), 3);
     while (try_publish(3, 30000)) {
     }
-    rlt_sender_add_fence(&wire.sender, &link);
+    rlt_ping_marks_add_fence(&wire.sender.pings, &link);
     for (int batch = 0; batch < 3; batch++) {
         cr_assert_neq(gather(), 0);
         take_all();
@@ -691,7 +691,7 @@ WireTest(fence_waits_for_a_lane_that_takes_several_batches)
 WireTest(fence_without_messages_is_one_ping)
 {
     struct rlt_fence_link link = {NULL, NULL};
-    rlt_sender_add_fence(&wire.sender, &link);
+    rlt_ping_marks_add_fence(&wire.sender.pings, &link);
     cr_assert(rlt_sender_has_work(&wire.sender, true));
     cr_assert_not(rlt_sender_has_work(&wire.sender, false));
     drain();
@@ -706,7 +706,7 @@ WireTest(keepalive_pong_does_not_pass_a_fence_behind_it)
     wire.sender.ping_due = true;
     drain();
     publish(0, 20);
-    rlt_sender_add_fence(&wire.sender, &link);
+    rlt_ping_marks_add_fence(&wire.sender.pings, &link);
     drain();
     cr_assert_null(rlt_sender_on_pong(&wire.sender));
     cr_assert_eq(rlt_sender_on_pong(&wire.sender), &link);
@@ -716,7 +716,7 @@ WireTest(fences_that_come_together_share_a_ping)
 {
     struct rlt_fence_link links[3] = {{NULL, NULL}, {NULL, NULL}, {NULL, NULL}};
     for (int i = 0; i < 3; i++) {
-        rlt_sender_add_fence(&wire.sender, &links[i]);
+        rlt_ping_marks_add_fence(&wire.sender.pings, &links[i]);
     }
     drain();
     parse_stream(&wire.stream);
@@ -731,21 +731,21 @@ WireTest(fences_that_come_together_share_a_ping)
 
 WireTest(fences_wait_while_enough_pings_are_out)
 {
-    struct rlt_fence_link links[RLT_SENDER_PINGS + 2];
-    for (int i = 0; i < RLT_SENDER_PINGS + 2; i++) {
+    struct rlt_fence_link links[RLT_PING_MARKS_MAX + 2];
+    for (int i = 0; i < RLT_PING_MARKS_MAX + 2; i++) {
         links[i] = (struct rlt_fence_link){NULL, NULL};
-        rlt_sender_add_fence(&wire.sender, &links[i]);
+        rlt_ping_marks_add_fence(&wire.sender.pings, &links[i]);
         drain();
     }
     cr_assert_not(rlt_sender_has_work(&wire.sender, true));
-    for (int i = 0; i < RLT_SENDER_PINGS; i++) {
+    for (int i = 0; i < RLT_PING_MARKS_MAX; i++) {
         cr_assert_eq(rlt_sender_on_pong(&wire.sender), &links[i]);
         cr_assert_null(links[i].next);
         drain();
     }
-    cr_assert_eq(rlt_sender_on_pong(&wire.sender), &links[RLT_SENDER_PINGS]);
+    cr_assert_eq(rlt_sender_on_pong(&wire.sender), &links[RLT_PING_MARKS_MAX]);
     drain();
-    cr_assert_eq(rlt_sender_on_pong(&wire.sender), &links[RLT_SENDER_PINGS + 1]);
+    cr_assert_eq(rlt_sender_on_pong(&wire.sender), &links[RLT_PING_MARKS_MAX + 1]);
 }
 
 WireTest(fence_waits_for_a_claimed_frame_and_is_no_work_meanwhile)
@@ -756,7 +756,7 @@ WireTest(fence_waits_for_a_claimed_frame_and_is_no_work_meanwhile)
     struct rlt_pub pub = {.topic = "t.1", .topic_len = 3, .payload = "00000000", .payload_len = 8};
     size_t len = rlt_encode_pub_len(&pub);
     cr_assert(rlt_shared_lane_claim(&wire.queue.shared, len, &claim));
-    rlt_sender_add_fence(&wire.sender, &link);
+    rlt_ping_marks_add_fence(&wire.sender.pings, &link);
     cr_assert_eq(gather(), 0);
     /* Its producer rings when it commits: the event thread may sleep. */
     cr_assert_not(rlt_sender_has_work(&wire.sender, true));
@@ -772,10 +772,10 @@ WireTest(fence_waits_for_a_claimed_frame_and_is_no_work_meanwhile)
 WireTest(fences_that_had_begun_fail_with_the_connection)
 {
     struct rlt_fence_link links[2] = {{NULL, NULL}, {NULL, NULL}};
-    rlt_sender_add_fence(&wire.sender, &links[0]);
+    rlt_ping_marks_add_fence(&wire.sender.pings, &links[0]);
     drain();
     publish(0, 30);
-    rlt_sender_add_fence(&wire.sender, &links[1]);
+    rlt_ping_marks_add_fence(&wire.sender.pings, &links[1]);
     (void)gather();
     struct rlt_fence_link *failed = lose();
     cr_assert_eq(failed, &links[0]);
@@ -788,7 +788,7 @@ WireTest(fence_that_waits_while_nothing_is_in_doubt_passes_on_the_next_connectio
     struct rlt_fence_link link = {NULL, NULL};
     publish(0, 30);
     cr_assert_eq(gather(), 1);
-    rlt_sender_add_fence(&wire.sender, &link);
+    rlt_ping_marks_add_fence(&wire.sender.pings, &link);
     (void)take(5);
     cr_assert_null(lose());
     reconnect();
@@ -804,23 +804,23 @@ WireTest(fence_that_waits_behind_a_message_in_doubt_fails)
     struct rlt_fence_link link = {NULL, NULL};
     publish(0, 30);
     cr_assert_eq(gather(), 1);
-    rlt_sender_add_fence(&wire.sender, &link);
+    rlt_ping_marks_add_fence(&wire.sender.pings, &link);
     take_all();
     cr_assert_eq(lose(), &link);
     cr_assert_null(link.next);
     assert_ledger(0, 1, 0);
-    cr_assert_null(rlt_sender_take_fences(&wire.sender));
+    cr_assert_null(rlt_ping_marks_take_waiting(&wire.sender.pings));
 }
 
 WireTest(fences_that_wait_can_be_taken_back)
 {
     struct rlt_fence_link links[2] = {{NULL, NULL}, {NULL, NULL}};
-    rlt_sender_add_fence(&wire.sender, &links[0]);
-    rlt_sender_add_fence(&wire.sender, &links[1]);
-    struct rlt_fence_link *taken = rlt_sender_take_fences(&wire.sender);
+    rlt_ping_marks_add_fence(&wire.sender.pings, &links[0]);
+    rlt_ping_marks_add_fence(&wire.sender.pings, &links[1]);
+    struct rlt_fence_link *taken = rlt_ping_marks_take_waiting(&wire.sender.pings);
     cr_assert(taken == &links[0] && taken->next == &links[1] && links[1].next == NULL);
-    rlt_sender_add_fence(&wire.sender, &links[0]);
-    cr_assert_eq(rlt_sender_take_fences(&wire.sender), &links[0]);
+    rlt_ping_marks_add_fence(&wire.sender.pings, &links[0]);
+    cr_assert_eq(rlt_ping_marks_take_waiting(&wire.sender.pings), &links[0]);
     cr_assert_null(links[0].next);
 }
 
