@@ -566,6 +566,13 @@ int roulette_subscriber_fd(const roulette_subscriber *subscriber);
  * for one that others publish, and for a wildcard with a pool_size above 1, whose messages may
  * take another connection than the subscription, roulette_flush() first.
  *
+ * A server that refuses it ends it, with ROULETTE_KIND_ENDED and ROULETTE_EPERMISSION,
+ * ROULETTE_ETOPIC or ROULETTE_ESERVER (too many subscriptions). It is always known which one is
+ * refused, also where the server does not say: servers answer in order, and between two
+ * subscriptions they are asked for an answer. One case is not an answer: a server whose limit is
+ * lowered says so to those above it and closes their connections. A subscription that it has not
+ * confirmed at that moment may end, where others wait for the next connection.
+ *
  * `user_data` comes back in each message. `subscription` may be NULL.
  *
  * Ownership: the handle is the subscriber's; it dies with roulette_unsubscribe(), with the
@@ -608,10 +615,9 @@ void roulette_subscription_options_init_sized(struct roulette_subscription_optio
  * Threads: the owner thread. Allocates; blocks only if options->timeout_ms is not 0.
  * Returns: as roulette_subscribe() (the same topic in another queue group is another
  *          subscription), and when waiting ROULETTE_ETIMEDOUT, ROULETTE_EDISCONNECTED,
- *          ROULETTE_EPERMISSION or ROULETTE_ESERVER (refused by the server). When it fails,
- *          nothing stays subscribed. A refusal that names no topic ("maximum subscriptions
- *          exceeded", "Invalid Subject") cannot be told apart yet: it is logged and counted in
- *          stats.server_errors, and 0 is returned.
+ *          ROULETTE_EPERMISSION, ROULETTE_ETOPIC or ROULETTE_ESERVER (refused by a server: not
+ *          permitted, a topic that it does not take, too many subscriptions). When it fails,
+ *          nothing stays subscribed, on no cluster.
  */
 int roulette_subscribe_with(roulette_subscriber *subscriber, const char *topic, size_t topic_len,
                             const struct roulette_subscription_options *options,

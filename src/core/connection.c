@@ -338,6 +338,23 @@ static void on_received(struct rlt_connection *connection, size_t count, uint64_
 
 /* ---- Doing what is wanted ----------------------------------------------------------------- */
 
+bool rlt_connection_write_unsub(struct rlt_connection *connection, uint64_t sid)
+{
+    uint8_t *out = rlt_sender_control_claim(&connection->sender, RLT_UNSUB_LEN_MAX);
+    if (out == NULL) {
+        return false;
+    }
+    rlt_sender_control_commit(&connection->sender, rlt_encode_unsub(out, sid));
+    return true;
+}
+
+/* SUB or UNSUB. False if there was no room. */
+static bool write_change(struct rlt_connection *connection, const struct rlt_subscription *what)
+{
+    return what->on_server ? rlt_connection_write_unsub(connection, what->sid)
+                           : rlt_sender_write_sub(&connection->sender, &what->key, what->sid);
+}
+
 /* Tell the server what it does not know yet. False if there was no room for all of it. */
 static bool write_subscriptions(struct rlt_connection *connection)
 {
@@ -347,25 +364,20 @@ static bool write_subscriptions(struct rlt_connection *connection)
         return true; /* they wait for the connection that takes over */
     }
     while ((subscription = connection->pending.first) != NULL) {
-        uint8_t *out = rlt_sender_control_claim(&connection->sender, RLT_SUB_LEN_MAX);
-        if (out == NULL) {
+        bool wanted = rlt_subscription_is_wanted(subscription);
+        if (wanted != subscription->on_server && !write_change(connection, subscription)) {
             return false;
         }
         rlt_subscription_queue_remove(&connection->pending, subscription);
-        bool wanted = rlt_subscription_is_wanted(subscription);
         if (!wanted && subscription->on_server) {
-            out = rlt_encode_unsub(out, subscription->sid);
             subscription->on_server = false;
             rlt_counter_add(&cluster->metrics.subscriptions, (uint64_t)-1);
             rlt_cluster_forget(cluster, subscription);
         } else if (wanted && !subscription->on_server) {
-            out = rlt_encode_sub(out, subscription->key.topic, subscription->key.len, NULL, 0,
-                                 subscription->sid);
             subscription->on_server = true;
             rlt_counter_add(&cluster->metrics.subscriptions, 1);
             rlt_cluster_notify(cluster, subscription, RLT_NOTICE_RESTORED, 0);
         }
-        rlt_sender_control_commit(&connection->sender, out);
     }
     return true;
 }
@@ -455,7 +467,8 @@ bool rlt_connection_has_work(struct rlt_connection *connection)
     }
     bool ready = connection->session.state == RLT_SESSION_READY;
     bool can_send = !rlt_sender_is_busy(&connection->sender);
-    bool can_tell = ready && connection->pending.first != NULL && !connection->sender.lanes_off;
+    bool can_tell = ready && connection->pending.first != NULL && !connection->sender.lanes_off &&
+                    !rlt_sub_marks_is_full(&connection->sender.subs);
     return !connection->receiving || (can_send && can_tell) ||
            (can_send && rlt_sender_has_work(&connection->sender, ready));
 }

@@ -62,6 +62,9 @@ void rlt_connection_on_event(struct rlt_connection *connection, const struct rlt
 /** The connection cannot go on; `error` says why. The first reason is kept. */
 void rlt_connection_fail(struct rlt_connection *connection, int error);
 
+/** Write an UNSUB. Returns: false if there is no room: send first. */
+bool rlt_connection_write_unsub(struct rlt_connection *connection, uint64_t sid);
+
 /** Write to the client's log what happens to this connection. */
 void rlt_connection_report(const struct rlt_connection *connection, enum roulette_log_level level,
                            const char *what, const char *detail);

@@ -3,7 +3,6 @@
 
 #include "base/assert.h"
 #include "core/cluster.h"
-#include "proto/encode.h"
 
 #define START_JITTER_NS (RLT_NS_PER_S / 2)
 #define SETTLE_NS       (RLT_NS_PER_S / 4)
@@ -118,14 +117,10 @@ static bool write_all(struct rlt_cluster *cluster, uint32_t position)
             subscription->on_second || !rlt_subscription_is_wanted(subscription)) {
             continue;
         }
-        struct rlt_sender *sender = &handover->second->sender;
-        uint8_t *out = rlt_sender_control_claim(sender, RLT_SUB_LEN_MAX);
-        if (out == NULL) {
+        if (!rlt_sender_write_sub(&handover->second->sender, &subscription->key,
+                                  subscription->sid)) {
             return false;
         }
-        out = rlt_encode_sub(out, subscription->key.topic, subscription->key.len, NULL, 0,
-                             subscription->sid);
-        rlt_sender_control_commit(sender, out);
         subscription->on_second = true;
         handover->wrote = true;
     }
@@ -180,18 +175,15 @@ static bool leave_groups(struct rlt_cluster *cluster, uint32_t position)
 {
     struct rlt_handover *handover = of(cluster, position);
     struct rlt_subscriptions *table = &cluster->subscriptions;
-    struct rlt_sender *sender = &cluster->active[position]->sender;
     for (; handover->cursor < table->index_count; handover->cursor++) {
         const struct rlt_subscription *subscription = table->by_index[handover->cursor];
         if (subscription == NULL || subscription->connection != position ||
             !subscription->exclusive || !subscription->on_server) {
             continue;
         }
-        uint8_t *out = rlt_sender_control_claim(sender, RLT_UNSUB_LEN_MAX);
-        if (out == NULL) {
+        if (!rlt_connection_write_unsub(cluster->active[position], subscription->sid)) {
             return false;
         }
-        rlt_sender_control_commit(sender, rlt_encode_unsub(out, subscription->sid));
     }
     return true;
 }
@@ -445,7 +437,8 @@ bool rlt_handover_has_work(const struct rlt_cluster *cluster, uint32_t position)
         return handover->started && handover->deadline_ns == RLT_NEVER &&
                handover->second->session.state == RLT_SESSION_READY;
     case RLT_HANDOVER_SUBSCRIBING:
-        return can_write(handover->second);
+        return can_write(handover->second) &&
+               !rlt_sub_marks_is_full(&handover->second->sender.subs);
     case RLT_HANDOVER_DRAINING:
         return handover->fence == NULL && can_write(cluster->active[position]);
     default:

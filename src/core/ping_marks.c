@@ -63,6 +63,7 @@ struct rlt_ping_mark *rlt_ping_marks_push(struct rlt_ping_marks *marks, bool wit
     }
     uint32_t slot = (marks->first + marks->count) % RLT_PING_MARKS_MAX;
     struct rlt_ping_mark *mark = &marks->marks[slot];
+    mark->number = ++marks->written;
     mark->fences = with_armed ? marks->armed : NULL;
     if (with_armed) {
         marks->armed = NULL;
@@ -82,14 +83,17 @@ static struct rlt_ping_mark *take_first(struct rlt_ping_marks *marks)
 
 struct rlt_ping_mark *rlt_ping_marks_pop(struct rlt_ping_marks *marks)
 {
-    if (marks->count == 0) {
+    /* None is open, but for those behind an early one, which are not sent: nobody's PONG. */
+    if (marks->answered == marks->written || marks->early) {
         return NULL;
     }
-    if (marks->count == 1 && marks->in_batch) {
+    bool marked = marks->count != 0 && marks->marks[marks->first].number == marks->answered + 1;
+    if (marked && marks->count == 1 && marks->in_batch) {
         marks->early = true;
         return NULL;
     }
-    return take_first(marks);
+    marks->answered++;
+    return marked ? take_first(marks) : NULL;
 }
 
 struct rlt_ping_mark *rlt_ping_marks_pop_early(struct rlt_ping_marks *marks)
@@ -106,6 +110,8 @@ struct rlt_fence_link *rlt_ping_marks_fail(struct rlt_ping_marks *marks, bool wi
     struct rlt_fence_link *failed = NULL;
     struct rlt_fence_link **end = &failed;
     marks->early = false;
+    marks->written = 0;
+    marks->answered = 0;
     while (marks->count != 0) {
         end = append(end, take_first(marks)->fences);
     }

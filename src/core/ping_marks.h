@@ -6,7 +6,8 @@
  *     waiting -> armed -> in a mark -> passed, with the PONG; or failed, with the connection
  *
  * Armed fences wait until all that was accepted before them is sent; that is their sender's to
- * know. A server answers in order, so the n-th PONG is for the n-th PING.
+ * know. A server answers in order, so the n-th PONG is for the n-th PING. There are PINGs without a
+ * mark too: they stand between two SUBs (core/sub_marks.h).
  *
  * Owner: the event thread.
  */
@@ -19,12 +20,13 @@
 #include "core/fence.h"
 #include "lockfree/wire_queue.h"
 
-/** PINGs without PONG at most; more flushes wait. */
+/** Marked PINGs without PONG at most; more flushes wait. */
 #define RLT_PING_MARKS_MAX 16
 
 /** A PING without PONG: what its PONG will confirm. */
 struct rlt_ping_mark {
-    uint64_t sent; /* messages sent before it on this connection */
+    uint64_t number; /* of the PING */
+    uint64_t sent;   /* messages sent before it on this connection */
     struct rlt_fence_link *fences;
     /* At least once: up to where its PONG confirms each lane. */
     struct rlt_lane_mark covers[RLT_WIRE_LANES + 1];
@@ -34,6 +36,8 @@ struct rlt_ping_marks {
     struct rlt_ping_mark marks[RLT_PING_MARKS_MAX];
     uint32_t first;
     uint32_t count;
+    uint64_t written;               /* PINGs on this connection, behind that of the handshake */
+    uint64_t answered;              /* of these */
     bool in_batch;                  /* the last one's PING is in the batch in flight */
     bool early;                     /* and its PONG is here already */
     struct rlt_fence_link *waiting; /* not looked at yet */
@@ -61,6 +65,18 @@ struct rlt_fence_link *rlt_ping_marks_take_unsent(struct rlt_ping_marks *marks);
  * Returns: its mark, with the rest to be filled in; NULL if enough are without PONG.
  */
 struct rlt_ping_mark *rlt_ping_marks_push(struct rlt_ping_marks *marks, bool with_armed);
+
+/** A PING without a mark is written. */
+static inline void rlt_ping_marks_skip(struct rlt_ping_marks *marks)
+{
+    marks->written++;
+}
+
+/** How many PONGs have arrived. */
+static inline uint64_t rlt_ping_marks_pongs(const struct rlt_ping_marks *marks)
+{
+    return marks->answered + (marks->early ? 1 : 0);
+}
 
 /** The batch in flight is sent, or lost. */
 static inline void rlt_ping_marks_end_batch(struct rlt_ping_marks *marks)

@@ -7,15 +7,15 @@
 #include "core/ring.h"
 #include "proto/server_error.h"
 
-/* The server refuses a subscription that it was told of: that one is over. */
-static void end_refused(struct rlt_connection *connection, struct rlt_subscription *subscription,
+/* The server refuses a subscription: it is over. False if the server was not told of it. */
+static bool end_refused(struct rlt_connection *connection, struct rlt_subscription *subscription,
                         int error)
 {
     struct rlt_cluster *cluster = connection->cluster;
     struct rlt_connection *active = cluster->active[connection->position];
     bool told = connection == active ? subscription->on_server : subscription->on_second;
     if (subscription->connection != connection->position || !told) {
-        return;
+        return false;
     }
     if (connection == active) {
         subscription->on_server = false;
@@ -28,6 +28,7 @@ static void end_refused(struct rlt_connection *connection, struct rlt_subscripti
         rlt_subscription_queue_push(&active->pending, subscription);
     }
     rlt_cluster_end_subscription(cluster, subscription, error);
+    return true;
 }
 
 /* End what the server's text names: a shared subscription, or all of one queue group. */
@@ -39,7 +40,7 @@ static void end_named(struct rlt_connection *connection, const struct rlt_server
         struct rlt_subscription *subscription =
             rlt_subscriptions_find_topic(table, what->topic, what->topic_len, hash);
         if (subscription != NULL) {
-            end_refused(connection, subscription, what->error);
+            (void)end_refused(connection, subscription, what->error);
         }
         return;
     }
@@ -50,8 +51,33 @@ static void end_named(struct rlt_connection *connection, const struct rlt_server
             memcmp(subscription->key.topic, what->topic, what->topic_len) == 0 &&
             memcmp(subscription->key.topic + what->topic_len + 1, what->queue, what->queue_len) ==
                 0) {
-            end_refused(connection, subscription, what->error);
+            (void)end_refused(connection, subscription, what->error);
         }
+    }
+}
+
+/*
+ * End what a sid names: the server's text has it, or it is that of the SUB which the line answers.
+ * The server may hold it all the same: one that lowers a limit says so of its own accord, before it
+ * closes the connection. So it is told. Not having room for that is no harm.
+ */
+static void end_sid(struct rlt_connection *connection, uint64_t sid, int error)
+{
+    struct rlt_subscription *subscription =
+        rlt_subscriptions_find(&connection->cluster->subscriptions, sid);
+    if (subscription != NULL && end_refused(connection, subscription, error)) {
+        (void)rlt_connection_write_unsub(connection, sid);
+    }
+}
+
+static void end_subscription(struct rlt_connection *connection, const struct rlt_server_error *what)
+{
+    if (what->sid != 0) {
+        end_sid(connection, what->sid, what->error);
+    } else if (what->topic != NULL) {
+        end_named(connection, what);
+    } else {
+        end_sid(connection, rlt_sender_refused_sub(&connection->sender), what->error);
     }
 }
 
@@ -70,7 +96,7 @@ void rlt_refusal_on_error(struct rlt_connection *connection, const struct rlt_fr
     if (what.reaction == RLT_REACTION_RECONNECT) {
         rlt_connection_fail(connection, what.error);
     }
-    if (what.reaction == RLT_REACTION_SUBSCRIPTION && what.topic != NULL) {
-        end_named(connection, &what);
+    if (what.reaction == RLT_REACTION_SUBSCRIPTION) {
+        end_subscription(connection, &what);
     }
 }

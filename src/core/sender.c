@@ -115,6 +115,31 @@ void rlt_sender_control_commit(struct rlt_sender *sender, const uint8_t *end)
     RLT_ASSERT(sender->control_len <= RLT_CONTROL_BYTES);
 }
 
+bool rlt_sender_write_sub(struct rlt_sender *sender, const struct rlt_topic_key *key, uint64_t sid)
+{
+    if (rlt_sub_marks_is_full(&sender->subs)) {
+        return false;
+    }
+    uint8_t *out = rlt_sender_control_claim(sender, PING_LEN + RLT_SUB_LEN_MAX);
+    if (out == NULL) {
+        return false;
+    }
+    if (rlt_sub_marks_await(&sender->subs, sender->pings.written + 1)) {
+        memcpy(out, ping_line, PING_LEN);
+        out += PING_LEN;
+        rlt_ping_marks_skip(&sender->pings);
+    }
+    rlt_sub_marks_push(&sender->subs, sid, sender->pings.written + 1);
+    out = rlt_encode_sub(out, key->topic, key->len, NULL, 0, sid);
+    rlt_sender_control_commit(sender, out);
+    return true;
+}
+
+uint64_t rlt_sender_refused_sub(const struct rlt_sender *sender)
+{
+    return rlt_sub_marks_refused(&sender->subs, rlt_ping_marks_pongs(&sender->pings));
+}
+
 void rlt_sender_wipe_control(struct rlt_sender *sender)
 {
     sender->secret_len = sender->control_len;
@@ -421,7 +446,9 @@ static struct rlt_fence_link *confirm(struct rlt_sender *sender, const struct rl
 
 struct rlt_fence_link *rlt_sender_on_pong(struct rlt_sender *sender)
 {
-    return confirm(sender, rlt_ping_marks_pop(&sender->pings));
+    const struct rlt_ping_mark *mark = rlt_ping_marks_pop(&sender->pings);
+    rlt_sub_marks_confirm(&sender->subs, rlt_ping_marks_pongs(&sender->pings));
+    return confirm(sender, mark);
 }
 
 struct rlt_fence_link *rlt_sender_take_early_pong(struct rlt_sender *sender)
@@ -505,6 +532,7 @@ struct rlt_fence_link *rlt_sender_on_lost(struct rlt_sender *sender, rlt_sender_
     sender->confirmed = 0;
     sender->ping_due = false;
     sender->stalled = false;
+    rlt_sub_marks_clear(&sender->subs);
     return rlt_ping_marks_fail(&sender->pings, in_doubt != 0);
 }
 

@@ -27,7 +27,9 @@
 
 #include "core/metrics.h"
 #include "core/ping_marks.h"
+#include "core/sub_marks.h"
 #include "core/transport.h"
+#include "lockfree/topic_set.h"
 #include "lockfree/wire_queue.h"
 
 #define RLT_CONTROL_BYTES ((size_t)64 * 1024)
@@ -90,6 +92,7 @@ struct rlt_sender {
 
     bool ping_due; /* a keepalive PING is wanted */
     struct rlt_ping_marks pings;
+    struct rlt_sub_marks subs;
 
     /* Of the server's last INFO. Frames that are larger are given up, not sent: they would end the
      * connection for all. */
@@ -107,6 +110,17 @@ void rlt_sender_keep(struct rlt_sender *sender, rlt_sender_wake_fn *wake, void *
 /** Room for `len` control bytes, or NULL: send first. rlt_sender_control_commit() follows. */
 uint8_t *rlt_sender_control_claim(struct rlt_sender *sender, size_t len);
 void rlt_sender_control_commit(struct rlt_sender *sender, const uint8_t *end);
+
+/**
+ * Write a SUB; `key` is the topic, or "topic group". If the last SUB has no PING behind it, that
+ * comes first: an -ERR is about one SUB then.
+ *
+ * Returns: false if there is no room: send first, or wait for a PONG (`sender->subs` is full).
+ */
+bool rlt_sender_write_sub(struct rlt_sender *sender, const struct rlt_topic_key *key, uint64_t sid);
+
+/** An -ERR about a SUB that it does not name arrived. Returns: its sid; 0: of none that is open. */
+uint64_t rlt_sender_refused_sub(const struct rlt_sender *sender);
 
 /** Overwrite the control lines written so far once they are sent: they hold credentials. */
 void rlt_sender_wipe_control(struct rlt_sender *sender);

@@ -89,6 +89,28 @@ static bool skip_quoted(struct rest *rest, const char **text, size_t *len)
     return false;
 }
 
+/** The names in quotes behind a permissions violation. */
+static void read_names(struct rest *rest, struct rlt_server_error *result)
+{
+    if (!skip_quoted(rest, &result->topic, &result->topic_len))
+        return;
+    if (skip(rest, " using queue ") &&
+        (!skip_quoted(rest, &result->queue, &result->queue_len) || result->queue == NULL)) {
+        result->topic = NULL; /* without its queue group it would name another subscription */
+        result->topic_len = 0;
+    }
+    if (!skip(rest, " (sid \""))
+        return;
+    while (rest->len != 0 && rest->text[0] >= '0' && rest->text[0] <= '9' &&
+           result->sid <= UINT64_MAX / 10 - 1) {
+        result->sid = result->sid * 10 + (uint64_t)(rest->text[0] - '0');
+        rest->text++;
+        rest->len--;
+    }
+    if (!skip(rest, "\")"))
+        result->sid = 0;
+}
+
 struct rlt_server_error rlt_server_error_classify(const char *text, size_t len)
 {
     struct rlt_server_error result = {.reaction = RLT_REACTION_REPORT, .error = ROULETTE_ESERVER};
@@ -101,9 +123,7 @@ struct rlt_server_error rlt_server_error_classify(const char *text, size_t len)
 
     result.reaction = known[i].reaction;
     result.error = known[i].error;
-    if (result.error != ROULETTE_EPERMISSION)
-        return result;
-    if (skip_quoted(&rest, &result.topic, &result.topic_len) && skip(&rest, " using queue "))
-        skip_quoted(&rest, &result.queue, &result.queue_len);
+    if (result.error == ROULETTE_EPERMISSION)
+        read_names(&rest, &result);
     return result;
 }

@@ -7,12 +7,15 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /** What to do about an -ERR. */
 enum rlt_reaction {
-    RLT_REACTION_REPORT,       /* log and count; the connection stays */
-    RLT_REACTION_SUBSCRIPTION, /* as REPORT, and one subscription (or the last SUB) is over */
-    RLT_REACTION_RECONNECT,    /* the server closes: reconnect with backoff */
+    RLT_REACTION_REPORT, /* log and count; the connection stays */
+    /* As REPORT, and one subscription is over: that of `sid`; otherwise those that `topic` and
+     * `queue` name; if they are NULL that of the SUB which the line answers. */
+    RLT_REACTION_SUBSCRIPTION,
+    RLT_REACTION_RECONNECT, /* the server closes: reconnect with backoff */
 };
 
 struct rlt_server_error {
@@ -25,6 +28,7 @@ struct rlt_server_error {
     size_t topic_len;
     const char *queue;
     size_t queue_len;
+    uint64_t sid; /* of the subscription, if the text ends with it; 0: it does not */
 };
 
 /**

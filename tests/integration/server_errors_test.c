@@ -120,9 +120,15 @@ static const struct row rows[] = {
     {"Permissions Violation for Subscription to \"other\"", REPORTED, ROULETTE_EPERMISSION},
     {"Permissions Violation for Subscription to \"t\" using queue \"q\"", REPORTED,
      ROULETTE_EPERMISSION},
-    {"Invalid Subject", REPORTED, ROULETTE_ETOPIC},
+    {"Permissions Violation for Subscription to \"u\\\"v\" (sid \"2\")", REPORTED,
+     ROULETTE_EPERMISSION},
+    /* They name none that we know: so it is that of the SUB which they answer. */
+    {"Permissions Violation for Subscription to \"u\\\"v\"", SUB_ENDS, ROULETTE_EPERMISSION},
+    {"Permissions Violation for Subscription to \"u\\\"v\" (sid \"1\")", SUB_ENDS,
+     ROULETTE_EPERMISSION},
+    {"Invalid Subject", SUB_ENDS, ROULETTE_ETOPIC},
     {"Invalid Publish Subject", REPORTED, ROULETTE_ETOPIC},
-    {"maximum subscriptions exceeded", REPORTED, ROULETTE_ESERVER},
+    {"maximum subscriptions exceeded", SUB_ENDS, ROULETTE_ESERVER},
     {"Stale Connection", CONN_ENDS, ROULETTE_ESTALE},
     {"Authorization Violation", CONN_ENDS, ROULETTE_EAUTH},
     {"User Authentication Expired", CONN_ENDS, ROULETTE_EAUTH},
@@ -303,6 +309,62 @@ ErrorTest(server_error, instead_of_info_costs_one_attempt)
     for (size_t i = 0; i < ROW_COUNT; i++) {
         play_instead_of_info(&rows[i]);
     }
+}
+
+/* The PONG of a flush came behind it: the line is about no SUB of ours. */
+ErrorTest(server_error, confirmed_subscription_is_not_ended_by_a_line_that_names_none)
+{
+    const struct fake_script scripts[] = {
+        FAKE_SCRIPT(HANDSHAKE, FAKE_EXPECT("SUB t 1\r\n"), ANSWER,
+                    FAKE_SEND("-ERR 'Invalid Subject'\r\n"
+                              "-ERR 'maximum subscriptions exceeded'\r\n"
+                              "-ERR 'Permissions Violation for Subscription to \"\\\"\"'\r\n"
+                              "MSG t 1 2\r\nok\r\n")),
+    };
+    struct fake_server *server = fake_server_start(scripts, 1);
+    cr_assert_not_null(server);
+    struct roulette_options options = error_options(fake_server_port(server));
+    roulette_client *client = open_client(&options);
+    roulette_subscriber *subscriber = fleet_subscriber(client, 64);
+    cr_assert_eq(roulette_subscribe(subscriber, "t", 1, NULL, NULL), 0);
+    require_flush(client);
+    require_next(subscriber, ROULETTE_KIND_MESSAGE, 0);
+    cr_assert_eq(fleet_stats(client, 0).server_errors, 3);
+    cr_assert_eq(fleet_stats(client, 0).subscriptions, 1);
+    close_client(client, subscriber);
+    cr_assert(fake_server_stop(server));
+}
+
+/* Three SUBs at once: between them are PINGs, and the second is refused. */
+ErrorTest(server_error, refused_one_of_several_is_known)
+{
+    const struct fake_script scripts[] = {
+        FAKE_SCRIPT(HANDSHAKE,
+                    FAKE_EXPECT("SUB a 1\r\nPING\r\nSUB b 2\r\nPING\r\nSUB c 3\r\nPING\r\n"),
+                    FAKE_SEND("PONG\r\n-ERR 'Invalid Subject'\r\nPONG\r\nPONG\r\n"),
+                    FAKE_EXPECT("UNSUB 2\r\n")),
+    };
+    static const char *const topics[] = {"a", "b", "c"};
+    struct roulette_subscription *subscriptions[3];
+    struct fake_server *server = fake_server_start(scripts, 1);
+    cr_assert_not_null(server);
+    struct roulette_options options = error_options(fake_server_port(server));
+    roulette_client *client = open_client(&options);
+    roulette_subscriber *subscriber = fleet_subscriber(client, 64);
+    for (int i = 0; i < 3; i++) {
+        cr_assert_eq(roulette_subscribe(subscriber, topics[i], 1, NULL, &subscriptions[i]), 0);
+    }
+    require_flush(client);
+    struct roulette_message message;
+    cr_assert_eq(roulette_receive(subscriber, &message, 1, EVENTUALLY_MS), 1);
+    cr_assert_eq(message.kind, ROULETTE_KIND_ENDED);
+    cr_assert_eq(message.error, ROULETTE_ETOPIC);
+    cr_assert_eq(message.subscription, subscriptions[1]);
+    cr_assert_eq(roulette_receive(subscriber, &message, 1, 0), 0);
+    cr_assert_eq(fleet_stats(client, 0).subscriptions, 2);
+    cr_assert(fake_server_wait_received(server, 0, "UNSUB 2\r\n", EVENTUALLY_MS));
+    close_client(client, subscriber);
+    cr_assert(fake_server_stop(server));
 }
 
 /* Other clients give up after the second one. */
@@ -551,27 +613,144 @@ ErrorTest(server_error, refused_payload_is_not_sent_again_at_most_once)
     cr_assert(fake_server_stop(server));
 }
 
-ErrorTest(server_error, too_many_subscriptions_are_not_fatal)
+/* ---- Too many subscriptions --------------------------------------------------------------- */
+
+enum {
+    LIMIT = 40,
+    WANTED = 100, /* at once */
+};
+
+static const char limited[] = "max_subscriptions: 40\n";
+
+static const char *numbered(int number)
+{
+    static char topic[16];
+    (void)snprintf(topic, sizeof(topic), "t.%03d", number);
+    return topic;
+}
+
+/* Ask for t.000 and so on, without waiting. */
+static void subscribe_all(struct stage *stage, int count, void *user_data)
+{
+    for (int i = 0; i < count; i++) {
+        cr_assert_eq(
+            roulette_subscribe(stage->subscriber, numbered(i), ROULETTE_STRLEN, user_data, NULL),
+            0);
+    }
+}
+
+/* Take notices until `count` subscriptions have ended; others must be RESTORED or LOST. */
+static void require_refused(struct stage *stage, int count)
+{
+    struct roulette_message message;
+    while (count > 0) {
+        cr_assert_eq(roulette_receive(stage->subscriber, &message, 1, EVENTUALLY_MS), 1);
+        cr_assert_neq(message.kind, ROULETTE_KIND_MESSAGE);
+        if (message.kind == ROULETTE_KIND_ENDED) {
+            cr_assert_eq(message.error, ROULETTE_ESERVER);
+            count--;
+        }
+    }
+}
+
+/* Of t.000 and so on the first LIMIT are live, at the client and at the server. */
+static void require_first(struct stage *stage, int count)
+{
+    struct roulette_message message;
+    require_flush(stage->client);
+    for (int i = 0; i < count; i++) {
+        cr_assert_eq(publish(stage, numbered(i)), 0);
+    }
+    require_flush(stage->client);
+    for (int i = 0; i < LIMIT; i++) {
+        do {
+            cr_assert_eq(roulette_receive(stage->subscriber, &message, 1, EVENTUALLY_MS), 1);
+            cr_assert_neq(message.kind, ROULETTE_KIND_ENDED);
+        } while (message.kind != ROULETTE_KIND_MESSAGE);
+        cr_assert_eq(memcmp(message.topic, numbered(i), message.topic_len), 0, "%s", numbered(i));
+        roulette_release(stage->subscriber, &message, 1);
+    }
+    cr_assert_eq(roulette_receive(stage->subscriber, &message, 1, 0), 0);
+    cr_assert_eq(fleet_stats(stage->client, 0).subscriptions, LIMIT);
+    cr_assert_eq(fleet_server_subscriptions(stage->server), LIMIT);
+}
+
+ErrorTest(server_error, subscriptions_beyond_the_limit_end_and_no_other_does)
 {
     struct stage stage;
-    char topic[16];
-    set_stage(&stage, "max_subscriptions: 3\n");
+    set_stage(&stage, limited);
+    subscribe_all(&stage, WANTED, NULL);
+    require_refused(&stage, WANTED - LIMIT);
+    require_first(&stage, WANTED);
+    cr_assert_eq(subscribe(&stage, "one.more", NULL), ROULETTE_ESERVER);
+    cr_assert_eq(subscribe(&stage, "one.more", "group"), ROULETTE_ESERVER);
+    cr_assert_eq(roulette_unsubscribe_topic(stage.subscriber, numbered(7), ROULETTE_STRLEN), 0);
+    cr_assert_eq(subscribe(&stage, "one.more", NULL), 0);
+    cr_assert_eq(fleet_server_subscriptions(stage.server), LIMIT);
+    cr_assert_eq(fleet_stats(stage.client, 0).disconnects, 0);
+    strike(&stage);
+}
+
+ErrorTest(server_error, subscriptions_beyond_a_lowered_limit_are_not_restored)
+{
+    struct stage stage;
+    set_stage(&stage, "");
+    subscribe_all(&stage, WANTED, NULL);
+    require_flush(stage.client);
+    scratch_restart(&scratch, stage.server, limited);
+    require_refused(&stage, WANTED - LIMIT);
+    require_first(&stage, WANTED);
+    cr_assert_eq(fleet_stats(stage.client, 0).disconnects, 1);
+    strike(&stage);
+}
+
+/* A text that names the group would end all of them. */
+ErrorTest(server_error, member_of_a_queue_group_ends_alone)
+{
+    struct stage stage;
+    roulette_subscriber *members[3];
+    struct roulette_subscription_options options;
+    set_stage(&stage, "max_subscriptions: 2\n");
+    roulette_subscription_options_init(&options);
+    options.queue_group = "g";
     for (int i = 0; i < 3; i++) {
-        (void)snprintf(topic, sizeof(topic), "t.%d", i);
-        cr_assert_eq(subscribe(&stage, topic, NULL), 0);
-    }
-    for (int i = 3; i < 6; i++) {
-        (void)snprintf(topic, sizeof(topic), "t.%d", i);
-        cr_assert_eq(roulette_subscribe(stage.subscriber, topic, ROULETTE_STRLEN, NULL, NULL), 0);
+        members[i] = fleet_subscriber(stage.client, 64);
+        cr_assert_eq(roulette_subscribe_with(members[i], "t", 1, &options, NULL), 0);
     }
     require_flush(stage.client);
-    cr_assert_eq(log_record_count(record, "maximum subscriptions exceeded"), 3);
+    require_next(members[2], ROULETTE_KIND_ENDED, ROULETTE_ESERVER);
+    cr_assert_eq(publish(&stage, "t"), 0);
+    require_flush(stage.client);
+    int received = 0;
     for (int i = 0; i < 3; i++) {
-        (void)snprintf(topic, sizeof(topic), "t.%d", i);
-        cr_assert_eq(publish(&stage, topic), 0);
-        require_next(stage.subscriber, ROULETTE_KIND_MESSAGE, 0);
+        struct roulette_message message;
+        int count = roulette_receive(members[i], &message, 1, 0);
+        cr_assert(count == 0 || message.kind == ROULETTE_KIND_MESSAGE);
+        received += count;
+        roulette_subscriber_close(members[i]);
     }
-    cr_assert_eq(fleet_stats(stage.client, 0).disconnects, 0);
-    cr_assert_eq(fleet_server_subscriptions(stage.server), 3);
+    cr_assert_eq(received, 1);
+    strike(&stage);
+}
+
+/* It is on all clusters; one of them has no room for it. */
+ErrorTest(server_error, wildcard_that_one_cluster_refuses_is_left_on_all)
+{
+    struct nats_server *servers[2] = {scratch_server(&scratch, "max_subscriptions: 1\n")};
+    servers[1] = nats_server_start(NULL);
+    REQUIRE(servers[1] != NULL);
+    struct roulette_options options = error_options(0);
+    char both[64];
+    (void)snprintf(both, sizeof(both), "127.0.0.1:%u,127.0.0.1:%u", nats_server_port(servers[0]),
+                   nats_server_port(servers[1]));
+    options.servers = both;
+    struct stage stage = {.server = servers[0], .client = open_client(&options)};
+    stage.subscriber = fleet_subscriber(stage.client, 64);
+    cr_assert_eq(subscribe(&stage, "a.*", NULL), 0);
+    cr_assert_eq(subscribe(&stage, "b.*", NULL), ROULETTE_ESERVER);
+    require_flush(stage.client);
+    cr_assert_eq(fleet_server_subscriptions(servers[0]), 1);
+    cr_assert_eq(fleet_server_subscriptions(servers[1]), 1);
+    nats_server_stop(servers[1]);
     strike(&stage);
 }

@@ -73,6 +73,7 @@ void sim_server_begin(struct sim_server *server)
     server->lied = false;
     server->published = 0;
     server->pongs = 0;
+    server->pings = 0;
     server->max_payload_most = 0;
     server->sub_count = 0;
     memset(server->denied, 0, sizeof(server->denied));
@@ -249,8 +250,27 @@ static struct sim_sub *find_sub(struct sim_server *server, uint64_t sid)
 static void deny(struct sim_server *server, uint32_t topic)
 {
     say(server, "-ERR 'Permissions Violation for Subscription to \"t.%u\"'\r\n", topic);
-    record(server, (struct sim_record){.kind = SIM_RECORD_SUB_ERROR, .topic = topic});
+    record(server, (struct sim_record){.kind = SIM_RECORD_DENIAL, .topic = topic});
     server->denied[topic] = true;
+}
+
+/* The client ends the subscription of this SUB, though the line does not name it. */
+static void refuse(struct sim_server *server, uint64_t sid)
+{
+    static const char *const texts[] = {"maximum subscriptions exceeded", "Invalid Subject",
+                                        "Permissions Violation for Subscription to \"\\\"\""};
+    say(server, "-ERR '%s'\r\n", texts[sim_below(server->sim, 3)]);
+    /* The first PING is the handshake's, and the client does not count it. */
+    record(server,
+           (struct sim_record){.kind = SIM_RECORD_REFUSAL, .sid = sid, .ping = server->pings});
+}
+
+/* PONGs that nobody asked for are taken for others, so then no line can be told from another. In
+ * a handover the two servers would have to agree. */
+static bool may_refuse(const struct sim_server *server)
+{
+    return !server->lied && server->sim->faults.lame == 0 &&
+           server->record_count < SIM_RECORDS_MAX / 2;
 }
 
 static void on_sub(struct sim_server *server, uint32_t topic, uint64_t sid, bool exclusive)
@@ -265,6 +285,8 @@ static void on_sub(struct sim_server *server, uint32_t topic, uint64_t sid, bool
     SIM_CHECK(server->sim, server->sub_count < SIM_SUBS_MAX);
     if (server->denied[topic] && !exclusive) {
         deny(server, topic);
+    } else if (may_refuse(server) && sim_chance(server->sim, server->sim->faults.refuse)) {
+        refuse(server, sid);
     } else {
         server->subs[server->sub_count++] = (struct sim_sub){sid, topic, exclusive};
     }
@@ -273,7 +295,7 @@ static void on_sub(struct sim_server *server, uint32_t topic, uint64_t sid, bool
 static void on_unsub(struct sim_server *server, uint64_t sid)
 {
     struct sim_sub *sub = find_sub(server, sid);
-    /* Unknown: a permissions violation crossed it. */
+    /* Unknown: it was refused. */
     if (sub != NULL) {
         *sub = server->subs[--server->sub_count];
     }
@@ -360,6 +382,7 @@ static size_t on_line(struct sim_server *server, const char *line, const uint8_t
     }
     if (strcmp(line, "PING") == 0) {
         say(server, "PONG\r\n");
+        server->pings++;
         return 0;
     }
     SIM_CHECK(sim, strcmp(line, "PONG") == 0, "not protocol: %.40s", line);
@@ -419,8 +442,7 @@ static bool faults_allow_denial(const struct sim *sim)
 static void say_error(struct sim_server *server)
 {
     static const char *const harmless[] = {"Permissions Violation for Publish to \"t.1\"",
-                                           "Invalid Publish Subject", "Something Never Heard Of",
-                                           "Invalid Subject"};
+                                           "Invalid Publish Subject", "Something Never Heard Of"};
     static const char *const fatal[] = {"Stale Connection",
                                         "Authorization Violation",
                                         "User Authentication Expired",
@@ -432,7 +454,7 @@ static void say_error(struct sim_server *server)
     struct sim *sim = server->sim;
     uint64_t choice = sim_below(sim, 3);
     if (choice == 0) {
-        say(server, "-ERR '%s'\r\n", harmless[sim_below(sim, 4)]);
+        say(server, "-ERR '%s'\r\n", harmless[sim_below(sim, 3)]);
     } else if (choice == 1 && server->sub_count != 0 && !server->subs[0].exclusive &&
                faults_allow_denial(sim)) {
         uint64_t index = 0;

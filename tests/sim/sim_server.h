@@ -21,8 +21,9 @@
 
 enum sim_record_kind {
     SIM_RECORD_MESSAGE,
-    SIM_RECORD_SUB_ERROR, /* the client ends a subscription here */
-    SIM_RECORD_FATAL,     /* the client gives the connection up here */
+    SIM_RECORD_DENIAL,  /* the client ends its subscription to a topic here */
+    SIM_RECORD_REFUSAL, /* and here that of one SUB */
+    SIM_RECORD_FATAL,   /* the client gives the connection up here */
 };
 
 /** Something in the server's stream that the client acts on. */
@@ -32,6 +33,7 @@ struct sim_record {
     uint64_t sid;
     uint32_t topic;
     uint32_t number; /* of the message */
+    uint64_t ping;   /* of the refused SUB: number of the PING behind it */
 };
 
 struct sim_sub {
@@ -83,6 +85,7 @@ struct sim_server {
     uint32_t max_payload_most; /* ever told on this connection */
     uint64_t published;        /* PUBs processed */
     uint32_t pongs;            /* PONGs of the client */
+    uint64_t pings;            /* and its PINGs */
 
     struct sim_sub subs[SIM_SUBS_MAX];
     uint32_t sub_count;

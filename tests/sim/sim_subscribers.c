@@ -417,6 +417,24 @@ static uint64_t denied_sid(struct sim_subscribers *self, uint32_t slot, uint32_t
                : 0;
 }
 
+/* The sid of the live subscription that a refusal ends; 0: none. */
+static uint64_t refused_sid(struct sim_subscribers *self, uint32_t slot,
+                            const struct sim_record *record)
+{
+    const struct rlt_sub_marks *marks = &self->cluster->connections[slot].sender.subs;
+    const struct rlt_sub_mark *last = NULL;
+    for (uint32_t i = 0; i < marks->count; i++) {
+        const struct rlt_sub_mark *mark = &marks->marks[(marks->first + i) % RLT_SUB_MARKS_MAX];
+        last = mark->sid == record->sid ? mark : last;
+    }
+    SIM_CHECK(self->sim, last != NULL && last->ping >= record->ping, "a refused SUB is forgotten");
+    struct rlt_subscription *subscription =
+        rlt_subscriptions_find(&self->cluster->subscriptions, record->sid);
+    return subscription != NULL && subscription->on_server && last->ping == record->ping
+               ? record->sid
+               : 0;
+}
+
 /* Whether a subscriber may expect the message of a record that is lost with its connection. */
 static bool is_missed(struct sim_subscribers *self, const struct sim_copy *copy,
                       const struct rlt_subscription *subscription)
@@ -494,8 +512,10 @@ void sim_subscribers_before_event(struct sim_subscribers *self, const struct rlt
         if (record->end > slot->received || record->kind == SIM_RECORD_FATAL) {
             return;
         }
-        if (record->kind == SIM_RECORD_SUB_ERROR) {
-            uint64_t sid = denied_sid(self, event->slot, record->topic);
+        if (record->kind != SIM_RECORD_MESSAGE) {
+            uint64_t sid = record->kind == SIM_RECORD_DENIAL
+                               ? denied_sid(self, event->slot, record->topic)
+                               : refused_sid(self, event->slot, record);
             if (sid != 0 && over_count < 16) {
                 over[over_count++] = sid;
             }

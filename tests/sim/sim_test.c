@@ -148,6 +148,7 @@ static void random_faults(struct sim *sim)
         .info = random_rate(sim, 100),
         .pong = random_rate(sim, 50),
         .ping = random_rate(sim, 100),
+        .refuse = random_rate(sim, 300),
         .stray = random_rate(sim, 100),
         .large = random_rate(sim, 20),
         .tls = random_rate(sim, 200),

@@ -67,6 +67,38 @@ MarksTest(pong_of_a_ping_in_flight_counts_when_it_is_sent)
     cr_assert_null(rlt_ping_marks_pop(&marks));
 }
 
+MarksTest(pings_without_a_mark_take_a_pong_each)
+{
+    rlt_ping_marks_skip(&marks);
+    rlt_ping_marks_skip(&marks);
+    struct rlt_ping_mark *mark = ping(false);
+    rlt_ping_marks_skip(&marks);
+    cr_assert_null(rlt_ping_marks_pop(&marks));
+    cr_assert_null(rlt_ping_marks_pop(&marks));
+    cr_assert_eq(rlt_ping_marks_pongs(&marks), 2);
+    cr_assert_eq(rlt_ping_marks_pop(&marks), mark);
+    cr_assert_null(rlt_ping_marks_pop(&marks));
+    cr_assert_null(rlt_ping_marks_pop(&marks), "nobody's PONG");
+    cr_assert_eq(rlt_ping_marks_pongs(&marks), 4);
+    cr_assert_eq(ping(false)->number, 5);
+}
+
+/* Those behind it are not sent. */
+MarksTest(early_pong_is_counted_at_once_and_the_last)
+{
+    rlt_ping_marks_skip(&marks);
+    struct rlt_ping_mark *mark = rlt_ping_marks_push(&marks, false);
+    rlt_ping_marks_skip(&marks);
+    cr_assert_null(rlt_ping_marks_pop(&marks));
+    for (int i = 0; i < 3; i++) {
+        cr_assert_null(rlt_ping_marks_pop(&marks));
+        cr_assert_eq(rlt_ping_marks_pongs(&marks), 2);
+    }
+    rlt_ping_marks_end_batch(&marks);
+    cr_assert_eq(rlt_ping_marks_pop_early(&marks), mark);
+    cr_assert_eq(rlt_ping_marks_pongs(&marks), 2);
+}
+
 MarksTest(fences_ride_when_they_are_armed_and_pass_with_the_pong)
 {
     rlt_ping_marks_add_fence(&marks, &links[0]);
@@ -121,6 +153,7 @@ MarksTest(all_that_has_begun_fails_with_the_connection)
     rlt_ping_marks_end_batch(&marks);
     cr_assert_null(rlt_ping_marks_pop(&marks));
     cr_assert_null(rlt_ping_marks_take_unsent(&marks));
+    cr_assert_eq(rlt_ping_marks_pongs(&marks), 0);
 }
 
 MarksTest(early_pong_is_forgotten_with_its_connection)

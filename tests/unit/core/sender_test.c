@@ -639,6 +639,104 @@ WireTest(pings_without_pong_are_bound)
     cr_assert_not(rlt_sender_has_work(&wire.sender, true));
 }
 
+/* ---- SUBs --------------------------------------------------------------------------------- */
+
+static bool write_sub(const char *topic, uint64_t sid)
+{
+    struct rlt_topic_key key = {topic, strlen(topic), 0};
+    return rlt_sender_write_sub(&wire.sender, &key, sid);
+}
+
+static void require_stream(const char *text)
+{
+    cr_assert_eq(wire.stream.len, strlen(text));
+    cr_assert_eq(memcmp(wire.stream.bytes, text, strlen(text)), 0, "%.*s", (int)wire.stream.len,
+                 (const char *)wire.stream.bytes);
+}
+
+WireTest(between_two_subs_stands_a_ping_and_behind_one_none)
+{
+    cr_assert(write_sub("a", 1));
+    drain();
+    require_stream("SUB a 1\r\n");
+    cr_assert(write_sub("b g", 2));
+    put_control("PONG\r\n");
+    cr_assert(write_sub("c", 3));
+    drain();
+    require_stream("SUB a 1\r\nPING\r\nSUB b g 2\r\nPONG\r\nPING\r\nSUB c 3\r\n");
+    cr_assert_not(rlt_sender_has_work(&wire.sender, true));
+}
+
+WireTest(ping_of_a_fence_is_one_between_two_subs)
+{
+    struct rlt_fence_link link = {NULL, NULL};
+    cr_assert(write_sub("a", 1));
+    rlt_ping_marks_add_fence(&wire.sender.pings, &link);
+    drain();
+    cr_assert(write_sub("b", 2));
+    drain();
+    require_stream("SUB a 1\r\nPING\r\nSUB b 2\r\n");
+    cr_assert_eq(rlt_sender_on_pong(&wire.sender), &link);
+}
+
+/* The answers: a PONG for each PING, and an -ERR before it for the SUB that is refused. */
+WireTest(refused_sub_is_known_by_the_pongs_before_it)
+{
+    struct rlt_fence_link link = {NULL, NULL};
+    cr_assert_eq(rlt_sender_refused_sub(&wire.sender), 0);
+    for (uint64_t sid = 1; sid <= 3; sid++) {
+        cr_assert(write_sub("a", sid));
+    }
+    rlt_ping_marks_add_fence(&wire.sender.pings, &link);
+    drain();
+    wire.sender.ping_due = true;
+    drain();
+    cr_assert_eq(rlt_sender_refused_sub(&wire.sender), 1);
+    cr_assert_null(rlt_sender_on_pong(&wire.sender));
+    cr_assert_null(rlt_sender_on_pong(&wire.sender));
+    cr_assert_eq(rlt_sender_refused_sub(&wire.sender), 3);
+    cr_assert_eq(rlt_sender_on_pong(&wire.sender), &link);
+    cr_assert_eq(rlt_sender_refused_sub(&wire.sender), 0);
+    cr_assert_null(rlt_sender_on_pong(&wire.sender));
+    cr_assert(write_sub("a", 4));
+    cr_assert_eq(rlt_sender_refused_sub(&wire.sender), 4);
+    (void)lose();
+    cr_assert_eq(rlt_sender_refused_sub(&wire.sender), 0);
+}
+
+WireTest(pong_that_overtakes_its_send_confirms_the_sub)
+{
+    cr_assert(write_sub("a", 1));
+    cr_assert(write_sub("b", 2));
+    wire.sender.ping_due = true;
+    (void)gather();
+    (void)rlt_sender_on_pong(&wire.sender);
+    cr_assert_eq(rlt_sender_refused_sub(&wire.sender), 2);
+    (void)rlt_sender_on_pong(&wire.sender);
+    cr_assert_eq(rlt_sender_refused_sub(&wire.sender), 0);
+    take_all();
+    (void)rlt_sender_take_early_pong(&wire.sender);
+    cr_assert(write_sub("c", 3));
+    cr_assert_eq(rlt_sender_refused_sub(&wire.sender), 3);
+}
+
+WireTest(subs_without_pong_are_bound_and_go_on_with_one)
+{
+    uint64_t sid = 0;
+    do {
+        while (write_sub("a", sid + 1)) {
+            sid++;
+        }
+        drain();
+    } while (!rlt_sub_marks_is_full(&wire.sender.subs));
+    cr_assert_eq(sid, RLT_SUB_MARKS_MAX);
+    cr_assert_not(write_sub("a", sid + 1));
+    (void)rlt_sender_on_pong(&wire.sender);
+    cr_assert(write_sub("a", sid + 1));
+    cr_assert_not(write_sub("a", sid + 2));
+    cr_assert_eq(rlt_sender_refused_sub(&wire.sender), 2);
+}
+
 /* ---- Fences ------------------------------------------------------------------------------- */
 
 WireTest(fence_rides_behind_all_that_was_accepted_before)

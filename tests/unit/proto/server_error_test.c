@@ -131,13 +131,27 @@ Test(server_error, names_that_are_escaped_or_cut_are_none)
 {
     check_names(SUBSCRIPTION "\"a\\\"b\"", NULL, NULL);
     check_names(SUBSCRIPTION "\"a\\\\\" using queue \"q\"", NULL, "q");
-    check_names(SUBSCRIPTION "\"a\" using queue \"\\xff\"", "a", NULL);
+    /* The topic alone is another subscription. */
+    check_names(SUBSCRIPTION "\"a\" using queue \"\\xff\"", NULL, NULL);
     check_names(SUBSCRIPTION "\"\"", NULL, NULL);
     check_names(SUBSCRIPTION "\"a", NULL, NULL);
     check_names(SUBSCRIPTION "\"a\\", NULL, NULL);
     check_names(SUBSCRIPTION "\"", NULL, NULL);
     check_names(SUBSCRIPTION, NULL, NULL);
     check_names(SUBSCRIPTION "FOO", NULL, NULL);
-    check_names(SUBSCRIPTION "\"a\" using queue ", "a", NULL);
-    check_names(SUBSCRIPTION "\"a\" using queue \"q", "a", NULL);
+    check_names(SUBSCRIPTION "\"a\" using queue ", NULL, NULL);
+    check_names(SUBSCRIPTION "\"a\" using queue \"q", NULL, NULL);
+}
+
+Test(server_error, sid_is_read_if_the_text_ends_with_it)
+{
+    cr_assert_eq(classify(SUBSCRIPTION "\"a\" (sid \"7\")").sid, 7);
+    cr_assert_eq(classify(SUBSCRIPTION "\"a\\\"b\" (SID \"16777217\")").sid, 16777217);
+    cr_assert_eq(classify(SUBSCRIPTION "\"a\" using queue \"q\" (sid \"12\")").sid, 12);
+    cr_assert_eq(classify(SUBSCRIPTION "\"a\"").sid, 0);
+    cr_assert_eq(classify(SUBSCRIPTION "\"a\" (sid \"\")").sid, 0);
+    cr_assert_eq(classify(SUBSCRIPTION "\"a\" (sid \"7").sid, 0);
+    cr_assert_eq(classify(SUBSCRIPTION "\"a\" (sid \"-7\")").sid, 0);
+    cr_assert_eq(classify(SUBSCRIPTION "\"a\" (sid \"7x\")").sid, 0);
+    cr_assert_eq(classify(SUBSCRIPTION "\"a\" (sid \"99999999999999999999999\")").sid, 0);
 }
