@@ -341,7 +341,7 @@ struct roulette_stats {
     uint64_t lost_by_server;     /**< ... of these: closed by the peer */
     uint64_t lost_by_ping;       /**< ... of these: pings were not answered */
     uint64_t protocol_errors;    /**< ... connections ended because of malformed bytes */
-    uint64_t server_errors;      /**< -ERR lines received */
+    uint64_t server_errors;      /**< -ERR lines received: all are logged, few end a connection */
     uint64_t subscriptions;      /**< SUBs the cluster holds for this client now */
     uint64_t sends;              /**< send operations */
     uint64_t receives;           /**< receive operations */

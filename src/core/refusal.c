@@ -91,7 +91,6 @@ void rlt_refusal_on_error(struct rlt_connection *connection, const struct rlt_fr
     struct rlt_server_error what =
         rlt_server_error_classify((const char *)frame->text, frame->text_len);
     rlt_counter_add(&cluster->metrics.server_errors, 1);
-    rlt_counter_set(&cluster->metrics.last_error, (uint64_t)(int64_t)what.error);
     rlt_connection_report(connection, ROULETTE_LOG_WARNING, "the server says", text);
     if (what.reaction == RLT_REACTION_RECONNECT) {
         rlt_connection_fail(connection, what.error);
