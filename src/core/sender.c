@@ -211,6 +211,7 @@ static size_t gather_lane(struct rlt_sender *sender, int lane, size_t limit)
         return 0;
     }
     move_cursor(sender, lane, chunk.end);
+    sender->unmarked += chunk.len;
     add_span(sender, chunk.bytes, given_up ? 0 : chunk.len,
              (struct rlt_sender_part){lane, chunk.start, chunk.end});
     return chunk.len;
@@ -313,10 +314,16 @@ static bool must_confirm(const struct rlt_sender *sender)
            sender->sent + batch_messages(sender) != sender->confirmed;
 }
 
+/* Enough was sent that no PING on its way will confirm. */
+static bool should_confirm(const struct rlt_sender *sender)
+{
+    return sender->unmarked >= RLT_SENDER_PING_BYTES && sender->pings.count < RLT_SENDER_PING_COUNT;
+}
+
 static void gather_ping(struct rlt_sender *sender)
 {
     bool reached = fences_reached(sender);
-    bool wanted = sender->ping_due || reached || must_confirm(sender);
+    bool wanted = sender->ping_due || reached || must_confirm(sender) || should_confirm(sender);
     if (!wanted) {
         return;
     }
@@ -326,6 +333,7 @@ static void gather_ping(struct rlt_sender *sender)
         return; /* enough unanswered ones are out to find a dead peer; fences wait for a PONG */
     }
     mark->sent = sender->sent + batch_messages(sender);
+    sender->unmarked = 0;
     for (int lane = 0; sender->keep && lane <= SHARED; lane++) {
         /* Our PONG does not confirm what another one sends, whoever owns the lanes then. */
         mark->covers[lane] = sender->owner ? cursor_of(sender, lane) : (struct rlt_lane_mark){0, 0};
@@ -530,6 +538,7 @@ struct rlt_fence_link *rlt_sender_on_lost(struct rlt_sender *sender, rlt_sender_
     go_back(sender);
     sender->sent = 0;
     sender->confirmed = 0;
+    sender->unmarked = 0;
     sender->ping_due = false;
     sender->stalled = false;
     rlt_sub_marks_clear(&sender->subs);

@@ -12,6 +12,10 @@
  * messages are in doubt, frames taken only in part were not processed by any server and are sent
  * again, whole, on the next connection, with all behind them.
  *
+ * Besides flushes and keepalive, a PING follows every RLT_SENDER_PING_BYTES of messages: what is in
+ * doubt after a loss is then a few times that at full speed, not all that was sent since the last
+ * keepalive PING.
+ *
  * With the guarantee at_least_once a part is released only when a PONG covers it, and there is
  * always a PING on its way while something is unconfirmed. When the connection is lost, all that
  * is not released is sent again.
@@ -36,6 +40,9 @@
 /** Bytes taken from one lane at a time, and from all together. */
 #define RLT_SENDER_LANE_BYTES  ((size_t)256 * 1024)
 #define RLT_SENDER_BATCH_BYTES ((size_t)1024 * 1024)
+/** A PING follows so many bytes of messages, unless that many PINGs are without PONG. */
+#define RLT_SENDER_PING_BYTES ((size_t)4 * 1024 * 1024)
+#define RLT_SENDER_PING_COUNT 4
 /** Control, PING, and two parts (before and behind the ring's end) for each lane. */
 #define RLT_SENDER_SPANS (2 + 2 * (RLT_WIRE_LANES + 1))
 
@@ -90,7 +97,8 @@ struct rlt_sender {
     /* Nothing is taken from the lanes; fences wait for their PONG only. */
     bool lanes_off;
 
-    bool ping_due; /* a keepalive PING is wanted */
+    bool ping_due;   /* a keepalive PING is wanted */
+    size_t unmarked; /* bytes of messages taken since the last mark */
     struct rlt_ping_marks pings;
     struct rlt_sub_marks subs;
 

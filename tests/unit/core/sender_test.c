@@ -639,6 +639,69 @@ WireTest(pings_without_pong_are_bound)
     cr_assert_not(rlt_sender_has_work(&wire.sender, true));
 }
 
+/* Publish and send until `bytes` more of messages were taken; a batch takes 4 * 16 KiB. */
+static void send_bytes(size_t bytes)
+{
+    for (size_t sent = 0; sent < bytes;) {
+        for (int i = 0; i < 4; i++) {
+            publish(0, 16384 - 17);
+        }
+        cr_assert_neq(gather(), 0);
+        take_all();
+        sent += 4 * 16384;
+        parse_stream(&wire.stream);
+        wire.stream.len = 0;
+        wire.stream.parsed = 0;
+    }
+}
+
+WireTest(ping_follows_so_many_bytes_and_confirms_them)
+{
+    send_bytes(RLT_SENDER_PING_BYTES - 65536);
+    cr_assert_eq(wire.stream.pings, 0);
+    send_bytes(65536);
+    cr_assert_eq(wire.stream.pings, 1);
+    uint32_t before = wire.published;
+    send_bytes(65536);
+    cr_assert_eq(wire.stream.pings, 1);
+    cr_assert_null(rlt_sender_on_pong(&wire.sender));
+    assert_ledger(before, 0, 0);
+    (void)lose();
+    assert_ledger(before, 4, 0);
+}
+
+WireTest(any_ping_confirms_so_the_bytes_count_from_it)
+{
+    send_bytes(RLT_SENDER_PING_BYTES - 65536);
+    wire.sender.ping_due = true;
+    send_bytes(65536);
+    cr_assert_eq(wire.stream.pings, 1);
+    send_bytes(RLT_SENDER_PING_BYTES - 65536);
+    cr_assert_eq(wire.stream.pings, 1);
+    send_bytes(65536);
+    cr_assert_eq(wire.stream.pings, 2);
+    /* Nor do those of a lost connection count on the next one. */
+    send_bytes(RLT_SENDER_PING_BYTES - 65536);
+    (void)lose();
+    send_bytes(65536);
+    cr_assert_eq(wire.stream.pings, 2);
+}
+
+WireTest(pings_for_bytes_are_few_and_leave_room_for_others)
+{
+    send_bytes(20 * RLT_SENDER_PING_BYTES);
+    cr_assert_eq(wire.stream.pings, RLT_SENDER_PING_COUNT);
+    wire.sender.ping_due = true;
+    send_bytes(65536);
+    cr_assert_eq(wire.stream.pings, RLT_SENDER_PING_COUNT + 1);
+    /* One that was held back follows with the first batch behind a PONG that makes room. */
+    send_bytes(RLT_SENDER_PING_BYTES);
+    (void)rlt_sender_on_pong(&wire.sender);
+    (void)rlt_sender_on_pong(&wire.sender);
+    send_bytes(65536);
+    cr_assert_eq(wire.stream.pings, RLT_SENDER_PING_COUNT + 2);
+}
+
 /* ---- SUBs --------------------------------------------------------------------------------- */
 
 static bool write_sub(const char *topic, uint64_t sid)
