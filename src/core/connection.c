@@ -389,7 +389,7 @@ bool rlt_connection_wants_lanes(const struct rlt_connection *connection)
            !connection->sender.lanes_off;
 }
 
-static void send_batch(struct rlt_connection *connection)
+static void send_batch(struct rlt_connection *connection, uint64_t now_ns)
 {
     struct rlt_cluster *cluster = connection->cluster;
     struct rlt_sender *sender = &connection->sender;
@@ -405,6 +405,7 @@ static void send_batch(struct rlt_connection *connection)
         (void)rlt_sender_on_sent(sender, 0, wake_producers, connection);
     } else if (count != 0) {
         rlt_counter_add(&cluster->metrics.sends, 1);
+        rlt_session_on_send(&connection->session, now_ns);
         cluster->transport->ops->send(cluster->transport, connection->slot, sender->spans, count);
     }
 }
@@ -455,7 +456,7 @@ void rlt_connection_run(struct rlt_connection *connection, uint64_t now_ns)
         return;
     }
     if (!rlt_sender_is_busy(&connection->sender)) {
-        send_batch(connection);
+        send_batch(connection, now_ns);
     }
     receive_more(connection);
 }
@@ -473,15 +474,17 @@ bool rlt_connection_has_work(struct rlt_connection *connection)
            (can_send && rlt_sender_has_work(&connection->sender, ready));
 }
 
-static void on_sent(struct rlt_connection *connection, size_t count)
+static void on_sent(struct rlt_connection *connection, size_t count, uint64_t now_ns)
 {
     struct rlt_cluster *cluster = connection->cluster;
     struct rlt_sender *sender = &connection->sender;
     uint32_t left = rlt_sender_on_sent(sender, count, wake_producers, connection);
     if (left == 0) {
+        rlt_session_on_sent(&connection->session);
         rlt_cluster_finish_fences(cluster, rlt_sender_take_early_pong(sender), 0);
     } else if (connection->session.state != RLT_SESSION_CLOSING) {
         rlt_counter_add(&cluster->metrics.sends, 1);
+        rlt_session_on_send(&connection->session, now_ns);
         cluster->transport->ops->send(cluster->transport, connection->slot,
                                       sender->spans + sender->span_done, left);
     }
@@ -530,7 +533,7 @@ void rlt_connection_on_event(struct rlt_connection *connection, const struct rlt
             explain(connection, event->error);
             rlt_connection_fail(connection, event->error);
         } else {
-            on_sent(connection, event->bytes);
+            on_sent(connection, event->bytes, now_ns);
         }
         break;
     case RLT_IO_CLOSED:

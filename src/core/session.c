@@ -7,6 +7,7 @@
 
 /* A peer that has not answered the last ping allowed is given this long after it was due. */
 #define GRACE_NS        RLT_NS_PER_S
+#define PONG_LAG_NS     (60 * RLT_NS_PER_S)
 #define PING_JITTER_MAX RLT_NS_PER_S
 
 void rlt_session_init(struct rlt_session *session, const struct rlt_config *config, uint64_t seed)
@@ -17,6 +18,8 @@ void rlt_session_init(struct rlt_session *session, const struct rlt_config *conf
         .state = RLT_SESSION_IDLE,
         .deadline_ns = RLT_NEVER,
         .unanswered_ns = RLT_NEVER,
+        .unponged_ns = RLT_NEVER,
+        .stuck_ns = RLT_NEVER,
         .ping_ns = RLT_NEVER,
     };
 }
@@ -48,14 +51,20 @@ enum rlt_session_action rlt_session_stop(struct rlt_session *session)
     }
 }
 
-/* When a READY session is given up unless something arrives. */
+static uint64_t after(uint64_t start_ns, uint64_t wait_ns)
+{
+    return start_ns != RLT_NEVER ? start_ns + wait_ns : RLT_NEVER;
+}
+
+/* When a READY session is given up unless the peer gives a sign: of life, or that it reads. */
 static uint64_t give_up_ns(const struct rlt_session *session)
 {
-    if (session->unanswered_ns == RLT_NEVER) {
-        return RLT_NEVER;
-    }
-    uint64_t failures_left = session->config->max_ping_failure - 1;
-    return session->unanswered_ns + failures_left * session->config->ping_interval_ns + GRACE_NS;
+    uint64_t interval_ns = session->config->ping_interval_ns;
+    uint64_t silence_ns = (session->config->max_ping_failure - 1) * interval_ns + GRACE_NS;
+    uint64_t silent_ns = after(session->unanswered_ns, silence_ns);
+    uint64_t unread_ns = rlt_min_u64(after(session->stuck_ns, silence_ns + interval_ns),
+                                     after(session->unponged_ns, silence_ns + PONG_LAG_NS));
+    return rlt_min_u64(silent_ns, unread_ns);
 }
 
 uint64_t rlt_session_deadline(const struct rlt_session *session)
@@ -83,6 +92,9 @@ static enum rlt_session_action on_ready_timer(struct rlt_session *session, uint6
     }
     if (session->unanswered_ns == RLT_NEVER) {
         session->unanswered_ns = now_ns;
+    }
+    if (session->unponged_ns == RLT_NEVER) {
+        session->unponged_ns = now_ns;
     }
     schedule_ping(session, now_ns);
     return RLT_SESSION_PING;
@@ -153,6 +165,10 @@ enum rlt_session_action rlt_session_on_info(struct rlt_session *session)
 
 enum rlt_session_action rlt_session_on_pong(struct rlt_session *session, uint64_t now_ns)
 {
+    session->unponged_ns = RLT_NEVER;
+    if (session->stuck_ns != RLT_NEVER) {
+        session->stuck_ns = now_ns;
+    }
     if (session->state != RLT_SESSION_VERIFYING) {
         return RLT_SESSION_NOTHING;
     }
@@ -183,6 +199,7 @@ enum rlt_session_action rlt_session_on_closed(struct rlt_session *session, uint6
     RLT_ASSERT(session->state == RLT_SESSION_CLOSING);
     bool established = session->established;
     session->established = false;
+    session->stuck_ns = RLT_NEVER;
     if (session->stopping) {
         session->state = RLT_SESSION_IDLE;
         return RLT_SESSION_STOPPED;

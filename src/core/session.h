@@ -21,6 +21,11 @@
  *    byte is life and forgives all outstanding pings. The connection is given up when the first
  *    unanswered ping is (max_ping_failure - 1) intervals and 1 s old; with what passed before
  *    that ping, a dead peer is found within interval * max_ping_failure + 1 s + jitter.
+ *  - READY: a peer that lives and does not read. It is given up when a send has not progressed for
+ *    max_ping_failure intervals and 1 s, with no PONG either. If all that we send fits into the
+ *    kernels' buffers, a missing PONG alone tells, and bytes do not forgive it for ever: there may
+ *    be as much before it as a server holds for us, but one that cannot write that within 10 s
+ *    (write_deadline, nats-clients.md A.8) closes. It has 60 s more than a silent peer has.
  *  - WAITING after the loss of a connection that was up for a ping interval: half of
  *    reconnect_interval plus up to the other half as jitter. After n failures in a row:
  *    rand(1 .. min(base_backoff * 2^n, max_backoff)) ms. A connection that was up for less than
@@ -82,6 +87,8 @@ struct rlt_session {
     uint64_t deadline_ns;   /* of the state; RLT_NEVER: none */
     uint64_t ready_ns;      /* when READY was reached */
     uint64_t unanswered_ns; /* when the oldest unanswered ping was sent; RLT_NEVER: none */
+    uint64_t unponged_ns;   /* when the first ping behind the last PONG was; RLT_NEVER: none */
+    uint64_t stuck_ns;      /* last sign that what is being sent is read; RLT_NEVER: no send */
     uint64_t ping_ns;       /* when the next ping is due */
 };
 
@@ -124,6 +131,18 @@ enum rlt_session_action rlt_session_on_pong(struct rlt_session *session, uint64_
 static inline void rlt_session_on_bytes(struct rlt_session *session)
 {
     session->unanswered_ns = UINT64_MAX;
+}
+
+/** A send begins, or goes on after the kernel took some of it. */
+static inline void rlt_session_on_send(struct rlt_session *session, uint64_t now_ns)
+{
+    session->stuck_ns = now_ns;
+}
+
+/** The kernel has taken all of a send. */
+static inline void rlt_session_on_sent(struct rlt_session *session)
+{
+    session->stuck_ns = UINT64_MAX;
 }
 
 /**

@@ -17,11 +17,15 @@
 #include "support/condition.h"
 #include "support/fake_server.h"
 #include "support/fleet.h"
+#include "support/net.h"
 #include "support/test.h"
 
 enum {
     /* What the process may grow by. The receive memory of these clients is 1 MiB. */
     GROWTH_MAX_KB = SCALED(24, 200) * 1024,
+    PING_MS = 300,
+    PINGS = 2,
+    BUSY_MS = SCALED(200, 2000), /* what a busy machine may add */
 };
 
 #define INFO \
@@ -338,6 +342,55 @@ Test(bad_server, end_in_the_middle_of_a_frame)
         cr_assert_eq(stats.received_messages, 1);
         tear_down(&stage);
     }
+}
+
+/* Publish until the connection is lost. Returns: for how long nothing was accepted. */
+static uint64_t publish_until_lost(const struct stage *stage)
+{
+    static const char payload[4096];
+    uint64_t deadline_ms = net_now_ms() + EVENTUALLY_MS;
+    uint64_t accepted_ms = net_now_ms();
+    uint64_t longest_ms = 0;
+    while (stats_of(stage).disconnects == 0) {
+        cr_assert_lt(net_now_ms(), deadline_ms, "it is not left");
+        int result =
+            roulette_publish_wait(stage->client, "t", 1, payload, sizeof(payload), PING_MS / 10);
+        cr_assert(result == 0 || result == ROULETTE_ETIMEDOUT, "%s", roulette_error_name(result));
+        uint64_t pause_ms = net_now_ms() - accepted_ms;
+        longest_ms = pause_ms > longest_ms ? pause_ms : longest_ms;
+        accepted_ms += result == 0 ? pause_ms : 0;
+    }
+    return longest_ms;
+}
+
+/* Its bytes are life, but ours go nowhere. */
+Test(bad_server, one_that_talks_and_reads_nothing_is_left)
+{
+    struct stage stage;
+    char address[32];
+    const struct fake_script scripts[] = {
+        FAKE_SCRIPT(HANDSHAKE, FAKE_BLAST("+OK\r\n")),
+        GOOD,
+    };
+    stage.server = fake_server_start(scripts, 2);
+    cr_assert_not_null(stage.server);
+    struct roulette_options options =
+        small_options(fake_server_port(stage.server), address, sizeof(address));
+    options.ping_interval_ms = PING_MS;
+    options.max_ping_failure = PINGS;
+    stage.subscriber = NULL;
+    stage.before_kb = resident_kb();
+    cr_assert_eq(roulette_open(&options, &stage.client), 0);
+    EVENTUALLY(stats_of(&stage).connects == 1);
+    uint64_t stuck_ms = publish_until_lost(&stage);
+    cr_assert_leq(stuck_ms, PING_MS * PINGS + 1000 + BUSY_MS, "%llu ms",
+                  (unsigned long long)stuck_ms);
+    cr_assert_eq(stats_of(&stage).lost_by_ping, 1);
+    cr_assert_gt(stats_of(&stage).receives, 10);
+    EVENTUALLY(stats_of(&stage).connects == 2);
+    printf("bad_server: a peer that read nothing was left after %llu ms\n",
+           (unsigned long long)stuck_ms);
+    tear_down(&stage);
 }
 
 /* Attempts that fail before the first PONG, and why. */

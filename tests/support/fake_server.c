@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CLOSE_MS = 1000, RECORD_BYTES_MAX = 64 << 20 };
+enum { CLOSE_MS = 1000, BLAST_MS = 10, RECORD_BYTES_MAX = 64 << 20 };
 
 /** What one connection received; later bytes than RECORD_BYTES_MAX are read and forgotten. */
 struct record {
@@ -177,6 +177,13 @@ static bool expect(struct peer *peer, const struct fake_step *step)
     }
 }
 
+static void blast(struct peer *peer, const struct fake_step *step)
+{
+    while (wait_peer(peer->server, peer->fd, POLLRDHUP, net_now_ms() + BLAST_MS) == TIMED_OUT) {
+        (void)send(peer->fd, step->bytes, step->len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
+}
+
 /** Returns: whether the connection goes on. */
 static bool play_step(struct peer *peer, const struct fake_step *step)
 {
@@ -192,6 +199,9 @@ static bool play_step(struct peer *peer, const struct fake_step *step)
         return expect(peer, step);
     case FAKE_STEP_WAIT:
         return take_until(peer, net_now_ms() + step->ms);
+    case FAKE_STEP_BLAST:
+        blast(peer, step);
+        return false;
     case FAKE_STEP_STALL:
         (void)wait_peer(peer->server, peer->fd, POLLRDHUP, UINT64_MAX);
         return false;

@@ -27,6 +27,7 @@ enum fake_step_kind {
     FAKE_STEP_SEND,   /* `bytes`, `times` times (0: once); ends early if the peer closes */
     FAKE_STEP_EXPECT, /* read until `bytes` occur after what the last expect matched */
     FAKE_STEP_WAIT,   /* read for `ms` milliseconds: for what must not happen, not to synchronise */
+    FAKE_STEP_BLAST,  /* as STALL, and send `bytes` 100 times a second */
     FAKE_STEP_STALL,  /* read nothing until the peer closes or the server is stopped */
     FAKE_STEP_CLOSE,  /* FIN, and read until the peer closes too */
     FAKE_STEP_RESET,  /* RST */
@@ -56,9 +57,11 @@ struct fake_script {
 #define FAKE_EXPECT(text) \
     ((struct fake_step){.kind = FAKE_STEP_EXPECT, .bytes = (text), .len = sizeof(text) - 1})
 #define FAKE_WAIT(ms_) ((struct fake_step){.kind = FAKE_STEP_WAIT, .ms = (ms_)})
-#define FAKE_STALL()   ((struct fake_step){.kind = FAKE_STEP_STALL})
-#define FAKE_CLOSE()   ((struct fake_step){.kind = FAKE_STEP_CLOSE})
-#define FAKE_RESET()   ((struct fake_step){.kind = FAKE_STEP_RESET})
+#define FAKE_BLAST(text) \
+    ((struct fake_step){.kind = FAKE_STEP_BLAST, .bytes = "" text, .len = sizeof(text) - 1})
+#define FAKE_STALL() ((struct fake_step){.kind = FAKE_STEP_STALL})
+#define FAKE_CLOSE() ((struct fake_step){.kind = FAKE_STEP_CLOSE})
+#define FAKE_RESET() ((struct fake_step){.kind = FAKE_STEP_RESET})
 
 #define FAKE_SCRIPT(...)                                                                    \
     {                                                                                       \

@@ -263,6 +263,7 @@ Test(session, live_connection_wakes_once_per_ping_interval)
         cr_assert_eq(rlt_session_on_timer(&session, deadline_ns), RLT_SESSION_PING);
         cr_assert_eq(rlt_session_on_timer(&session, deadline_ns), RLT_SESSION_NOTHING);
         rlt_session_on_bytes(&session);
+        (void)rlt_session_on_pong(&session, deadline_ns);
         now_ns = deadline_ns;
     }
 }
@@ -288,6 +289,87 @@ Test(session, bytes_forgive_all_unanswered_pings)
     }
     cr_assert_eq(rlt_session_deadline(&session), end_ns);
     cr_assert_eq(rlt_session_on_timer(&session, end_ns), RLT_SESSION_CLOSE);
+}
+
+/* Serve timers up to and with `until_ns`, while bytes arrive all the time. Returns what ended it.
+ */
+static enum rlt_session_action talk_until(struct rlt_session *session, uint64_t until_ns,
+                                          bool answers)
+{
+    while (rlt_session_deadline(session) <= until_ns) {
+        uint64_t now_ns = rlt_session_deadline(session);
+        enum rlt_session_action action = rlt_session_on_timer(session, now_ns);
+        if (action != RLT_SESSION_PING) {
+            return action;
+        }
+        rlt_session_on_bytes(session);
+        if (answers) {
+            cr_assert_eq(rlt_session_on_pong(session, now_ns), RLT_SESSION_NOTHING);
+        }
+    }
+    return RLT_SESSION_NOTHING;
+}
+
+#define STUCK_NS (2 * config.ping_interval_ns + RLT_NS_PER_S)
+
+Test(session, peer_that_talks_and_reads_nothing_of_a_send_is_given_up)
+{
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        struct rlt_session session = ready(seed);
+        uint64_t begin_ns = START + seed * RLT_NS_PER_S / 10;
+        cr_assert_eq(talk_until(&session, begin_ns, false), RLT_SESSION_NOTHING);
+        rlt_session_on_send(&session, begin_ns);
+        cr_assert_eq(talk_until(&session, begin_ns + STUCK_NS - 1, false), RLT_SESSION_NOTHING);
+        cr_assert_eq(talk_until(&session, begin_ns + STUCK_NS, false), RLT_SESSION_CLOSE);
+        cr_assert_eq(session.last_error, ROULETTE_ESTALE);
+    }
+}
+
+Test(session, send_that_progresses_or_is_answered_is_not_stuck)
+{
+    struct rlt_session session = ready(5);
+    uint64_t now_ns = START;
+    for (int i = 0; i < 20; i++) {
+        rlt_session_on_send(&session, now_ns);
+        now_ns += STUCK_NS - 1;
+        cr_assert_eq(talk_until(&session, now_ns, i % 2 == 0), RLT_SESSION_NOTHING);
+        (void)rlt_session_on_pong(&session, now_ns);
+    }
+    now_ns += STUCK_NS - 1;
+    cr_assert_eq(talk_until(&session, now_ns, false), RLT_SESSION_NOTHING);
+    rlt_session_on_sent(&session);
+    cr_assert_eq(talk_until(&session, now_ns + STUCK_NS, false), RLT_SESSION_NOTHING);
+}
+
+Test(session, stuck_send_of_a_lost_connection_is_forgotten)
+{
+    struct rlt_session session = ready(5);
+    rlt_session_on_send(&session, START);
+    cr_assert_eq(rlt_session_on_failure(&session, ROULETTE_EDISCONNECTED), RLT_SESSION_CLOSE);
+    cr_assert_eq(rlt_session_on_closed(&session, START), RLT_SESSION_LOST);
+    become_ready(&session, rlt_session_deadline(&session));
+    cr_assert_eq(talk_until(&session, START + 2 * STUCK_NS, false), RLT_SESSION_NOTHING);
+}
+
+/* Its PONG may stand behind much that it has to write. */
+Test(session, bytes_forgive_a_missing_pong_for_a_minute)
+{
+    struct rlt_session session = ready(3);
+    uint64_t first_ns = rlt_session_deadline(&session);
+    uint64_t end_ns = first_ns + config.ping_interval_ns + RLT_NS_PER_S + 60 * RLT_NS_PER_S;
+    cr_assert_eq(talk_until(&session, end_ns - 1, false), RLT_SESSION_NOTHING);
+    cr_assert_eq(rlt_session_on_pong(&session, end_ns - 1), RLT_SESSION_NOTHING);
+    first_ns = rlt_session_deadline(&session);
+    end_ns = first_ns + config.ping_interval_ns + RLT_NS_PER_S + 60 * RLT_NS_PER_S;
+    cr_assert_eq(talk_until(&session, end_ns - 1, false), RLT_SESSION_NOTHING);
+    cr_assert_eq(talk_until(&session, end_ns, false), RLT_SESSION_CLOSE);
+    cr_assert_eq(session.last_error, ROULETTE_ESTALE);
+}
+
+Test(session, peer_that_talks_and_answers_is_kept)
+{
+    struct rlt_session session = ready(3);
+    cr_assert_eq(talk_until(&session, START + 3600 * RLT_NS_PER_S, true), RLT_SESSION_NOTHING);
 }
 
 Test(session, silent_peer_is_given_up_in_time_for_any_failure_limit)
