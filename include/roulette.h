@@ -352,6 +352,8 @@ struct roulette_stats {
     int32_t last_error;          /**< why the last connection ended or attempt failed; 0: none */
     const char *backend;         /**< "io_uring" */
     uint64_t suppressed;         /**< second copies dropped while moving off a lame duck */
+    uint64_t unmatched;          /**< messages that were too many to remember meanwhile: their
+                                      second copies were delivered too */
 };
 
 /* ---- Client ------------------------------------------------------------------------------- */

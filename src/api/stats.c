@@ -31,6 +31,7 @@ static void read_counters(const struct rlt_metrics *metrics, struct roulette_sta
     READ(wakeups);
     READ(slabs_in_use);
     READ(suppressed);
+    READ(unmatched);
 #undef READ
     stats->connected = (uint32_t)rlt_counter_get(&metrics->connected);
     stats->last_error = (int32_t)(int64_t)rlt_counter_get(&metrics->last_error);

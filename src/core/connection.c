@@ -281,11 +281,11 @@ static bool is_second(struct rlt_connection *connection, const struct rlt_frame 
     if (subscription == NULL || subscription->exclusive) {
         return false;
     }
-    int side = connection->slot == connection->position ? 0 : 1;
-    bool second =
-        rlt_overlap_is_second(&cluster->handovers[connection->position].overlap, frame, side);
-    rlt_counter_add(&cluster->metrics.suppressed, second ? 1 : 0);
-    return second;
+    enum rlt_overlap_copy copy = rlt_overlap_take(&cluster->handovers[connection->position].overlap,
+                                                  frame, rlt_handover_side(connection));
+    rlt_counter_add(&cluster->metrics.suppressed, copy == RLT_OVERLAP_SECOND ? 1 : 0);
+    rlt_counter_add(&cluster->metrics.unmatched, copy == RLT_OVERLAP_UNSEEN ? 1 : 0);
+    return copy == RLT_OVERLAP_SECOND;
 }
 
 static void on_received(struct rlt_connection *connection, size_t count, uint64_t now_ns)

@@ -5,7 +5,9 @@
 #include "core/cluster.h"
 
 #define START_JITTER_NS (RLT_NS_PER_S / 2)
-#define SETTLE_NS       (RLT_NS_PER_S / 4)
+#define RECORD_NS       (RLT_NS_PER_S / 4)
+#define SETTLE_NS       (RLT_NS_PER_S / 2)
+#define SETTLES_MAX     8
 #define LINGER_NS       (2 * RLT_NS_PER_S)
 #define MEMORY_RETRY_NS RLT_NS_PER_S
 
@@ -27,6 +29,7 @@ static void begin(struct rlt_cluster *cluster, uint32_t position, uint64_t now_n
     handover->phase = RLT_HANDOVER_CONNECTING;
     handover->second = rlt_cluster_twin(cluster, active);
     handover->started = false;
+    handover->settles = 0;
     handover->deadline_ns = now_ns + jitter_ns;
     rlt_connection_report(active, ROULETTE_LOG_INFO, "the server is a lame duck",
                           "moving to another one");
@@ -39,27 +42,51 @@ static void end(struct rlt_handover *handover)
     handover->deadline_ns = RLT_NEVER;
 }
 
+int rlt_handover_side(const struct rlt_connection *connection)
+{
+    return connection->slot == connection->position ? 0 : 1;
+}
+
 /* ---- The phases --------------------------------------------------------------------------- */
 
-static bool run_connecting(struct rlt_handover *handover, uint64_t now_ns)
+/* Whether the timer of the phase has run out, which it does once. */
+static bool is_due(const struct rlt_handover *handover, uint64_t now_ns)
 {
+    return handover->deadline_ns == RLT_NEVER || now_ns >= handover->deadline_ns;
+}
+
+static bool run_connecting(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns)
+{
+    struct rlt_handover *handover = of(cluster, position);
     struct rlt_connection *second = handover->second;
-    /* It may still be closing, as the old one of the last handover. */
-    if (!handover->started && now_ns >= handover->deadline_ns &&
-        second->session.state == RLT_SESSION_IDLE) {
-        handover->started = true;
+    if (!handover->started && is_due(handover, now_ns)) {
+        /* It may still be closing, as the old one of the last handover: then that is waited for. */
+        if (second->session.state == RLT_SESSION_IDLE) {
+            handover->started = true;
+            rlt_connection_start(second, now_ns);
+        }
         handover->deadline_ns = RLT_NEVER;
-        rlt_connection_start(second, now_ns);
     }
-    if (handover->started && now_ns >= handover->deadline_ns) {
+    const struct rlt_overlap *overlap = &handover->overlap;
+    if (handover->started && (is_due(handover, now_ns) || (overlap->ended && overlap->owed == 0))) {
         rlt_overlap_close(&handover->overlap); /* of a second connection that was lost */
         handover->deadline_ns = RLT_NEVER;
     }
     if (second->session.state != RLT_SESSION_READY || handover->deadline_ns != RLT_NEVER) {
         return false;
     }
-    if (rlt_overlap_open(&handover->overlap) < 0) {
+    if (rlt_overlap_open(&handover->overlap, rlt_handover_side(cluster->active[position])) < 0) {
         handover->deadline_ns = now_ns + MEMORY_RETRY_NS; /* the old connection goes on */
+        return false;
+    }
+    handover->deadline_ns = now_ns + RECORD_NS;
+    handover->phase = RLT_HANDOVER_RECORDING;
+    return true;
+}
+
+static bool run_recording(struct rlt_handover *handover, uint64_t now_ns)
+{
+    if (!is_due(handover, now_ns)) {
         return false;
     }
     handover->deadline_ns = RLT_NEVER;
@@ -123,6 +150,8 @@ static bool write_all(struct rlt_cluster *cluster, uint32_t position)
         }
         subscription->on_second = true;
         handover->wrote = true;
+        /* It delivers from here on, also what the active one was not told of yet. */
+        rlt_cluster_notify(cluster, subscription, RLT_NOTICE_RESTORED, 0);
     }
     return true;
 }
@@ -143,24 +172,33 @@ static bool run_fencing(struct rlt_handover *handover, uint64_t now_ns)
     if (!end_fence(handover)) {
         return false;
     }
+    bool is_last = handover->settles >= SETTLES_MAX;
+    handover->settles++;
     handover->phase = RLT_HANDOVER_SETTLING;
-    handover->deadline_ns = now_ns + SETTLE_NS;
+    handover->deadline_ns = now_ns + (is_last ? 0 : SETTLE_NS);
+    if (!is_last) {
+        rlt_overlap_mark(&handover->overlap);
+    }
     return true;
 }
 
 static bool run_settling(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns)
 {
     struct rlt_handover *handover = of(cluster, position);
+    if (!is_due(handover, now_ns)) {
+        return false;
+    }
+    handover->deadline_ns = RLT_NEVER;
     /* What the old one is to leave it leaves before: who joins later would find it subscribed. */
-    if (now_ns < handover->deadline_ns || cluster->active[position]->pending.first != NULL) {
+    if (cluster->active[position]->pending.first != NULL) {
         return false;
     }
     handover->cursor = 0;
-    handover->deadline_ns = RLT_NEVER;
     if (!write_all(cluster, position) || handover->wrote) {
         handover->phase = RLT_HANDOVER_SUBSCRIBING;
         return true;
     }
+    rlt_overlap_forget(&handover->overlap);
     struct rlt_sender *old = &cluster->active[position]->sender;
     old->lanes_off = true;
     handover->held = rlt_ping_marks_take_unsent(&old->pings);
@@ -212,10 +250,10 @@ static bool run_draining(struct rlt_cluster *cluster, uint32_t position, uint64_
 
 static bool run_lingering(struct rlt_handover *handover, uint64_t now_ns)
 {
-    if (now_ns < handover->deadline_ns) {
-        return false;
+    if (is_due(handover, now_ns) || handover->overlap.owed == 0) {
+        end(handover);
+        return true;
     }
-    end(handover);
     return false;
 }
 
@@ -232,7 +270,10 @@ void rlt_handover_run(struct rlt_cluster *cluster, uint32_t position, uint64_t n
             }
             break;
         case RLT_HANDOVER_CONNECTING:
-            more = run_connecting(handover, now_ns);
+            more = run_connecting(cluster, position, now_ns);
+            break;
+        case RLT_HANDOVER_RECORDING:
+            more = run_recording(handover, now_ns);
             break;
         case RLT_HANDOVER_SUBSCRIBING:
             more = run_subscribing(cluster, position);
@@ -290,11 +331,6 @@ static void clear(struct rlt_subscription_queue *queue)
     }
 }
 
-static int side_of(const struct rlt_connection *connection)
-{
-    return connection->slot == connection->position ? 0 : 1;
-}
-
 static void swap(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns)
 {
     struct rlt_handover *handover = of(cluster, position);
@@ -317,7 +353,7 @@ static void swap(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns
         }
     }
     rlt_sender_adopt_lanes(&second->sender, &old->sender);
-    rlt_overlap_end_side(&handover->overlap, side_of(old));
+    rlt_overlap_end_side(&handover->overlap, rlt_handover_side(old));
     atomic_store_explicit(&second->wire->payload_max, second->sender.payload_max,
                           memory_order_relaxed);
     if (second->session.state != RLT_SESSION_READY) {
@@ -333,6 +369,9 @@ static void swap(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns
 bool rlt_handover_on_active_lost(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns)
 {
     struct rlt_handover *handover = of(cluster, position);
+    if (handover->phase == RLT_HANDOVER_RECORDING) {
+        rlt_overlap_close(&handover->overlap); /* the second one is subscribed later than that */
+    }
     if (handover->phase == RLT_HANDOVER_NONE || handover->phase == RLT_HANDOVER_LINGERING) {
         /* Second copies that were on their way on it do not come any more. */
         end(handover);
@@ -350,10 +389,11 @@ bool rlt_handover_on_active_lost(struct rlt_cluster *cluster, uint32_t position,
     return true;
 }
 
-/* Messages for a member of a queue group went to the second connection only, and may be lost with
- * it. The active one is still subscribed, unless it has left its groups. */
-static void lose_group(struct rlt_cluster *cluster, struct rlt_subscription *subscription,
-                       bool has_left)
+/* Messages for a member of a queue group, or for what the active connection was not told of, went
+ * to the second one only, and may be lost with it. The active one is still subscribed, unless it
+ * has left its groups. */
+static void lose_on_second(struct rlt_cluster *cluster, struct rlt_subscription *subscription,
+                           bool has_left)
 {
     struct rlt_connection *active = cluster->active[subscription->connection];
     bool permanent = cluster->config->restart == ROULETTE_RESTART_PERMANENT;
@@ -400,16 +440,17 @@ void rlt_handover_on_second_lost(struct rlt_cluster *cluster, uint32_t position,
         if (subscription == NULL || subscription->connection != position) {
             continue;
         }
-        bool may_miss = subscription->exclusive && subscription->on_second;
+        bool may_miss =
+            subscription->on_second && (subscription->exclusive || !subscription->on_server);
         subscription->on_second = false;
         if (may_miss) {
-            lose_group(cluster, subscription, handover->phase == RLT_HANDOVER_DRAINING);
+            lose_on_second(cluster, subscription, handover->phase == RLT_HANDOVER_DRAINING);
         } else if (!subscription->on_server && !subscription->queued) {
             rlt_cluster_forget(cluster, subscription);
         }
     }
     /* The active one may still bring what the second one has brought. */
-    rlt_overlap_end_side(&handover->overlap, side_of(handover->second));
+    rlt_overlap_end_side(&handover->overlap, rlt_handover_side(handover->second));
     handover->phase = RLT_HANDOVER_CONNECTING;
     handover->deadline_ns = now_ns + LINGER_NS;
 }
@@ -439,6 +480,9 @@ bool rlt_handover_has_work(const struct rlt_cluster *cluster, uint32_t position)
     case RLT_HANDOVER_SUBSCRIBING:
         return can_write(handover->second) &&
                !rlt_sub_marks_is_full(&handover->second->sender.subs);
+    case RLT_HANDOVER_SETTLING:
+        return handover->deadline_ns == RLT_NEVER &&
+               cluster->active[position]->pending.first == NULL;
     case RLT_HANDOVER_DRAINING:
         return handover->fence == NULL && can_write(cluster->active[position]);
     default:

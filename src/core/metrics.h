@@ -40,6 +40,7 @@ struct rlt_metrics {
     rlt_counter slabs_in_use;
     rlt_counter connected;
     rlt_counter suppressed;
+    rlt_counter unmatched;
     rlt_counter last_error; /* a negative error code, as two's complement */
 };
 

@@ -9,70 +9,126 @@
 #include "base/memory.h"
 #include "roulette.h"
 
-/* Open addressing with linear probes; entries are never taken out, so a probe ends at a free one.
- * At most 3/4 are used. */
+#define INDEX_MASK (RLT_OVERLAP_ENTRIES - 1)
+
+/* Open addressing with linear probes, which end at a free entry. At most 3/4 are used. */
 struct rlt_overlap_entry {
     uint64_t low;
-    uint64_t high;
-    int64_t ahead; /* copies of side 0 less those of side 1 */
-    uint64_t used;
+    uint64_t high;  /* odd; 0: free */
+    int64_t ahead;  /* copies of the old side less those of the new one */
+    int64_t lowest; /* of `ahead`, since the mark; 0 if it was not there then */
 };
 
-int rlt_overlap_open(struct rlt_overlap *overlap)
+int rlt_overlap_open(struct rlt_overlap *overlap, int old)
 {
     RLT_ASSERT(overlap->entries == NULL);
-    overlap->entries = rlt_memory_alloc(RLT_OVERLAP_ENTRIES, sizeof(*overlap->entries));
-    overlap->used = 0;
-    overlap->unseen = 0;
+    *overlap = (struct rlt_overlap){
+        .entries = rlt_memory_alloc(RLT_OVERLAP_ENTRIES, sizeof(*overlap->entries)),
+        .old = old,
+    };
     return overlap->entries != NULL ? 0 : ROULETTE_ENOMEM;
 }
 
 void rlt_overlap_close(struct rlt_overlap *overlap)
 {
     rlt_memory_free(overlap->entries);
-    overlap->entries = NULL;
+    *overlap = (struct rlt_overlap){0};
+}
+
+void rlt_overlap_mark(struct rlt_overlap *overlap)
+{
+    RLT_ASSERT(overlap->entries != NULL);
+    for (uint32_t i = 0; i < RLT_OVERLAP_ENTRIES; i++) {
+        overlap->entries[i].lowest = overlap->entries[i].ahead;
+    }
+}
+
+void rlt_overlap_forget(struct rlt_overlap *overlap)
+{
+    RLT_ASSERT(overlap->entries != NULL);
+    for (uint32_t i = 0; i < RLT_OVERLAP_ENTRIES; i++) {
+        struct rlt_overlap_entry *entry = &overlap->entries[i];
+        entry->ahead -= entry->lowest > 0 ? entry->lowest : 0;
+        entry->lowest = 0;
+    }
 }
 
 void rlt_overlap_end_side(struct rlt_overlap *overlap, int side)
 {
+    overlap->ended = true;
+    overlap->owed = 0;
     for (uint32_t i = 0; overlap->entries != NULL && i < RLT_OVERLAP_ENTRIES; i++) {
         struct rlt_overlap_entry *entry = &overlap->entries[i];
-        bool behind = side == 0 ? entry->ahead < 0 : entry->ahead > 0;
-        entry->ahead = behind ? 0 : entry->ahead;
+        int64_t left = side == overlap->old ? entry->ahead : -entry->ahead;
+        entry->ahead = left > 0 ? left : 0;
+        overlap->owed += (uint64_t)entry->ahead;
     }
 }
 
-/* The entry of a hash, taken if it is new; NULL if there is no room for a new one. */
+/* The entry of a hash, or the free one where it would be. */
 static struct rlt_overlap_entry *find(struct rlt_overlap *overlap, XXH128_hash_t hash)
 {
-    uint32_t index = (uint32_t)hash.low64 & (RLT_OVERLAP_ENTRIES - 1);
-    for (;; index = (index + 1) & (RLT_OVERLAP_ENTRIES - 1)) {
-        struct rlt_overlap_entry *entry = &overlap->entries[index];
-        if (entry->used == 0) {
-            if (overlap->used >= RLT_OVERLAP_ENTRIES / 4 * 3) {
-                return NULL;
-            }
-            overlap->used++;
-            *entry = (struct rlt_overlap_entry){hash.low64, hash.high64, 0, 1};
-            return entry;
-        }
-        if (entry->low == hash.low64 && entry->high == hash.high64) {
-            return entry;
-        }
+    uint32_t index = (uint32_t)hash.low64 & INDEX_MASK;
+    struct rlt_overlap_entry *entry = &overlap->entries[index];
+    while (entry->high != 0 && (entry->low != hash.low64 || entry->high != hash.high64)) {
+        index = (index + 1) & INDEX_MASK;
+        entry = &overlap->entries[index];
     }
+    return entry;
 }
 
-bool rlt_overlap_is_second(struct rlt_overlap *overlap, const struct rlt_frame *frame, int side)
+/* Free an entry, and close the gap for the probes that passed it. */
+static void take_out(struct rlt_overlap *overlap, const struct rlt_overlap_entry *entry)
+{
+    struct rlt_overlap_entry *entries = overlap->entries;
+    uint32_t gap = (uint32_t)(entry - entries);
+    for (uint32_t i = (gap + 1) & INDEX_MASK; entries[i].high != 0; i = (i + 1) & INDEX_MASK) {
+        uint32_t home = (uint32_t)entries[i].low & INDEX_MASK;
+        if (((i - home) & INDEX_MASK) >= ((i - gap) & INDEX_MASK)) {
+            entries[gap] = entries[i];
+            gap = i;
+        }
+    }
+    entries[gap] = (struct rlt_overlap_entry){0};
+    overlap->used--;
+}
+
+/* One side is over: the other brings copies that it owes, and messages of its own. */
+static enum rlt_overlap_copy take_owed(struct rlt_overlap *overlap, struct rlt_overlap_entry *entry)
+{
+    if (entry->high == 0 || entry->ahead == 0) {
+        return RLT_OVERLAP_FIRST;
+    }
+    entry->ahead--;
+    overlap->owed--;
+    return RLT_OVERLAP_SECOND;
+}
+
+enum rlt_overlap_copy rlt_overlap_take(struct rlt_overlap *overlap, const struct rlt_frame *frame,
+                                       int side)
 {
     /* From the topic on, the line too: the sid is the same on both sides. */
     size_t len = (size_t)frame->body_offset + frame->body_len;
-    struct rlt_overlap_entry *entry = find(overlap, XXH3_128bits(frame->topic, len));
-    if (entry == NULL) {
-        overlap->unseen++;
-        return false;
+    XXH128_hash_t hash = XXH3_128bits(frame->topic, len);
+    hash.high64 |= 1;
+    struct rlt_overlap_entry *entry = find(overlap, hash);
+    if (overlap->ended) {
+        return take_owed(overlap, entry);
     }
-    int64_t step = side == 0 ? 1 : -1;
+    if (entry->high == 0) {
+        if (overlap->used >= RLT_OVERLAP_ENTRIES / 4 * 3) {
+            return RLT_OVERLAP_UNSEEN;
+        }
+        overlap->used++;
+        *entry = (struct rlt_overlap_entry){.low = hash.low64, .high = hash.high64};
+    }
+    int64_t step = side == overlap->old ? 1 : -1;
     bool second = entry->ahead * step < 0;
     entry->ahead += step;
-    return second;
+    if (entry->ahead == 0) {
+        take_out(overlap, entry); /* a new entry would say the same */
+    } else if (entry->ahead < entry->lowest) {
+        entry->lowest = entry->ahead;
+    }
+    return second ? RLT_OVERLAP_SECOND : RLT_OVERLAP_FIRST;
 }

@@ -14,7 +14,7 @@
 #include "sim/sim_transport.h"
 
 #define SIM_SUBSCRIBERS_MAX 3
-#define SIM_EXPECTED_MAX    65536
+#define SIM_EXPECTED_MAX    262144
 #define SIM_HELD_MAX        4096
 
 /** A subscription of one subscriber; a new one each time. */

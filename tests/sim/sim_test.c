@@ -333,7 +333,8 @@ static void round_of(struct world *world, void (*others)(struct world *))
     while (count < EVENTS_MAX && sim_transport_next(&world->transport, &events[count])) {
         count++;
     }
-    world->spins = world->sleeping || count != 0 ? 0 : world->spins + 1;
+    bool rests = world->sleeping && rlt_cluster_deadline(world->cluster) > sim->now_ns;
+    world->spins = rests || count != 0 ? 0 : world->spins + 1;
     SIM_CHECK(sim, world->spins < SPINS_MAX, "the event thread spins");
     if (world->sleeping && count == 0 && !was_woken(world)) {
         check_nothing_missed(world);

@@ -9,7 +9,7 @@ static struct rlt_overlap overlap;
 
 static void open_overlap(void)
 {
-    cr_assert_eq(rlt_overlap_open(&overlap), 0);
+    cr_assert_eq(rlt_overlap_open(&overlap, 0), 0);
 }
 
 static void close_overlap(void)
@@ -26,7 +26,7 @@ static bool is_second(const char *body, int side)
         .topic = (const uint8_t *)body,
         .body_len = (uint32_t)strlen(body),
     };
-    return rlt_overlap_is_second(&overlap, &frame, side);
+    return rlt_overlap_take(&overlap, &frame, side) == RLT_OVERLAP_SECOND;
 }
 
 OverlapTest(copy_that_comes_first_is_let_through_on_either_side)
