@@ -16,7 +16,7 @@ struct rlt_overlap_entry {
     uint64_t low;
     uint64_t high;  /* odd; 0: free */
     int64_t ahead;  /* copies of the old side less those of the new one */
-    int64_t lowest; /* of `ahead`, since the mark; 0 if it was not there then */
+    int64_t before; /* `ahead` at the mark, if it was not 0 since */
 };
 
 int rlt_overlap_open(struct rlt_overlap *overlap, int old)
@@ -39,7 +39,7 @@ void rlt_overlap_mark(struct rlt_overlap *overlap)
 {
     RLT_ASSERT(overlap->entries != NULL);
     for (uint32_t i = 0; i < RLT_OVERLAP_ENTRIES; i++) {
-        overlap->entries[i].lowest = overlap->entries[i].ahead;
+        overlap->entries[i].before = overlap->entries[i].ahead;
     }
 }
 
@@ -48,8 +48,9 @@ void rlt_overlap_forget(struct rlt_overlap *overlap)
     RLT_ASSERT(overlap->entries != NULL);
     for (uint32_t i = 0; i < RLT_OVERLAP_ENTRIES; i++) {
         struct rlt_overlap_entry *entry = &overlap->entries[i];
-        entry->ahead -= entry->lowest > 0 ? entry->lowest : 0;
-        entry->lowest = 0;
+        if (entry->before > 0 && entry->ahead > 0) {
+            entry->ahead -= entry->before < entry->ahead ? entry->before : entry->ahead;
+        }
     }
 }
 
@@ -126,9 +127,7 @@ enum rlt_overlap_copy rlt_overlap_take(struct rlt_overlap *overlap, const struct
     bool second = entry->ahead * step < 0;
     entry->ahead += step;
     if (entry->ahead == 0) {
-        take_out(overlap, entry); /* a new entry would say the same */
-    } else if (entry->ahead < entry->lowest) {
-        entry->lowest = entry->ahead;
+        take_out(overlap, entry); /* all that is known of it */
     }
     return second ? RLT_OVERLAP_SECOND : RLT_OVERLAP_FIRST;
 }

@@ -13,13 +13,12 @@
  * delivered then, the copy may still be on its way to the new side's server. Most of the others
  * have none: their frames stay ahead, and a later message that equals one of them would be taken
  * for its copy. As long as the old side delivers everything that does no harm. Before it ends, what
- * it was ahead all the time between rlt_overlap_mark() and rlt_overlap_forget() is forgotten:
- * copies that did not come in that time do not come. What the new side then owes when the old one
- * ends is what was on its way, and when it has come the overlap is over.
+ * it was ahead both at rlt_overlap_mark() and at rlt_overlap_forget() is forgotten: copies that did
+ * not come in that time do not come. What the new side then owes when the old one ends is what was
+ * on its way, and when it has come the overlap is over.
  *
  * What cannot be told: where the new side begins in a run of equal messages that is so fast that
- * one of them is always on its way. As many may be lost, or come twice, as the one side is ahead
- * of the other at its least.
+ * some are on their way at both moments. As many may be lost, or come twice.
  *
  * Frames are told apart by 127 bits of XXH3_128.
  *

@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: MIT */
+#include "unit/core/cluster_world.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/defs.h"
+#include "core/ring.h"
+#include "proto/encode.h"
+#include "roulette.h"
+
+/* More turns than any step of a test needs. */
+#define TURNS_MAX 1000
+
+struct world world;
+
+/* ---- The transport ------------------------------------------------------------------------ */
+
+static void open_slot(struct rlt_transport *transport, uint32_t slot, const char *host,
+                      uint16_t port)
+{
+    (void)transport;
+    (void)host;
+    (void)port;
+    cr_assert(!world.slots[slot].opening && !world.slots[slot].open);
+    world.slots[slot].opening = true;
+    world.slots[slot].opens++;
+}
+
+static void receive(struct rlt_transport *transport, uint32_t index, const struct rlt_span *spans,
+                    uint32_t count)
+{
+    struct world_slot *slot = &world.slots[index];
+    (void)transport;
+    cr_assert(slot->open && !slot->closing && !slot->receiving);
+    memcpy(slot->in, spans, count * sizeof(*spans));
+    slot->in_count = count;
+    slot->receiving = true;
+}
+
+static void send_spans(struct rlt_transport *transport, uint32_t index,
+                       const struct rlt_span *spans, uint32_t count)
+{
+    struct world_slot *slot = &world.slots[index];
+    (void)transport;
+    cr_assert(slot->open && !slot->closing && slot->sending == 0);
+    for (uint32_t i = 0; i < count; i++) {
+        cr_assert(slot->sent_len + spans[i].len < WORLD_SENT_MAX);
+        memcpy(slot->sent + slot->sent_len, spans[i].bytes, spans[i].len);
+        slot->sent_len += spans[i].len;
+        slot->sending += spans[i].len;
+    }
+}
+
+static void close_slot(struct rlt_transport *transport, uint32_t slot)
+{
+    (void)transport;
+    cr_assert_not(world.slots[slot].closing);
+    world.slots[slot].closing = true;
+}
+
+static void signal_descriptor(struct rlt_transport *transport, int descriptor)
+{
+    (void)transport;
+    (void)descriptor;
+}
+
+static void wake(struct rlt_transport *transport, _Atomic(uint32_t) *word)
+{
+    (void)transport;
+    (void)word;
+}
+
+static const struct rlt_transport_ops ops = {
+    .name = "test",
+    .open = open_slot,
+    .receive = receive,
+    .send = send_spans,
+    .close = close_slot,
+    .signal = signal_descriptor,
+    .wake = wake,
+};
+
+static void on_event(uint32_t slot, enum rlt_io_kind kind, int error, size_t bytes)
+{
+    struct rlt_io_event event = {.slot = slot, .kind = kind, .error = error, .bytes = bytes};
+    rlt_cluster_on_event(world.cluster, &event, world.now_ns);
+}
+
+static bool end_of_slot(struct world_slot *slot, uint32_t index)
+{
+    if (slot->sending != 0) {
+        slot->sending = 0;
+        on_event(index, RLT_IO_SENT, ROULETTE_EDISCONNECTED, 0);
+    } else if (slot->receiving) {
+        slot->receiving = false;
+        on_event(index, RLT_IO_RECEIVED, ROULETTE_EDISCONNECTED, 0);
+    } else {
+        slot->opening = slot->open = slot->closing = false;
+        on_event(index, RLT_IO_CLOSED, 0, 0);
+    }
+    return true;
+}
+
+/* Something ends that is in progress on a slot. */
+static bool progress(uint32_t index)
+{
+    struct world_slot *slot = &world.slots[index];
+    if (slot->closing) {
+        return end_of_slot(slot, index);
+    }
+    if (slot->opening && !slot->hang) {
+        slot->opening = false;
+        slot->open = !slot->refuse;
+        on_event(index, RLT_IO_OPENED, slot->refuse ? ROULETTE_ECONNECT : 0, 0);
+        return true;
+    }
+    if (slot->sending != 0 && !slot->stuck) {
+        size_t len = slot->sending;
+        slot->sending = 0;
+        on_event(index, RLT_IO_SENT, 0, len);
+        return true;
+    }
+    return false;
+}
+
+void world_go(void)
+{
+    for (int turn = 0;; turn++) {
+        cr_assert(turn < TURNS_MAX, "the event thread spins");
+        rlt_cluster_run(world.cluster, world.now_ns);
+        if (rlt_cluster_is_stopped(world.cluster)) {
+            return;
+        }
+        bool more = false;
+        for (uint32_t i = 0; i < WORLD_SLOTS; i++) {
+            more = progress(i) || more;
+        }
+        bool sleeps = !more && rlt_cluster_may_sleep(world.cluster);
+        rlt_doorbell_disarm(&world.cluster->doorbell);
+        if (sleeps && rlt_cluster_deadline(world.cluster) > world.now_ns) {
+            return;
+        }
+    }
+}
+
+void world_pass(uint64_t ns)
+{
+    uint64_t end_ns = world.now_ns + ns;
+    while (rlt_cluster_deadline(world.cluster) <= end_ns) {
+        world.now_ns = rlt_cluster_deadline(world.cluster);
+        world_go();
+    }
+    world.now_ns = end_ns;
+    world_go();
+}
+
+/* ---- The servers -------------------------------------------------------------------------- */
+
+void world_say(uint32_t index, const char *text)
+{
+    struct world_slot *slot = &world.slots[index];
+    size_t len = strlen(text);
+    cr_assert(slot->open && slot->receiving && slot->in[0].len >= len, "slot %u", index);
+    memcpy(slot->in[0].bytes, text, len);
+    slot->receiving = false;
+    on_event(index, RLT_IO_RECEIVED, 0, len);
+    world_go();
+}
+
+void world_message(uint32_t slot, const struct world_member *member, const char *body)
+{
+    char text[256];
+    const struct rlt_subscription *subscription = member->member.subscription;
+    cr_assert_not_null(subscription);
+    (void)snprintf(text, sizeof(text), "MSG %.1s %" PRIu64 " %zu\r\n%s\r\n", member->text,
+                   subscription->sid, strlen(body), body);
+    world_say(slot, text);
+}
+
+void world_accept(uint32_t slot)
+{
+    world_say(slot, WORLD_INFO);
+    cr_assert_not_null(strstr(world.slots[slot].sent, "CONNECT {"));
+    memset(world.slots[slot].sent, 0, world.slots[slot].sent_len);
+    world.slots[slot].sent_len = 0;
+    world_say(slot, "PONG\r\n");
+}
+
+void world_cut(uint32_t slot)
+{
+    cr_assert(world.slots[slot].receiving);
+    world.slots[slot].receiving = false;
+    on_event(slot, RLT_IO_RECEIVED, ROULETTE_EDISCONNECTED, 0);
+    world_go();
+}
+
+/* ---- The application ---------------------------------------------------------------------- */
+
+void world_submit(struct rlt_command *command)
+{
+    (void)rlt_cluster_submit(world.cluster, command);
+    world_go();
+}
+
+struct world_member *world_subscribe(const char *name, const char *topic, const char *group,
+                                     uint32_t position)
+{
+    cr_assert(world.member_count < WORLD_MEMBERS);
+    struct world_member *member = &world.members[world.member_count++];
+    int len =
+        snprintf(member->text, sizeof(member->text), group != NULL ? "%s %s" : "%s", topic, group);
+    member->name = name;
+    member->member = (struct rlt_member){
+        .subscribe = {.kind = RLT_COMMAND_SUBSCRIBE},
+        .unsubscribe = {.kind = RLT_COMMAND_UNSUBSCRIBE},
+        .drain = {.kind = RLT_COMMAND_DRAIN},
+        .mailbox = &world.mailbox,
+        .exclusive = group != NULL,
+        .key = {member->text, (size_t)len, rlt_ring_hash(member->text, (size_t)len)},
+        .connection = position,
+        .handle = member,
+    };
+    world_submit(&member->member.subscribe);
+    return member;
+}
+
+void world_publish(const char *topic, const char *payload)
+{
+    struct rlt_wire_queue *queue = &world.cluster->connections[0].queue;
+    struct rlt_pub pub = {
+        .topic = topic,
+        .topic_len = strlen(topic),
+        .payload = payload,
+        .payload_len = (uint32_t)strlen(payload),
+    };
+    if (world.lane < 0) {
+        world.lane = rlt_wire_queue_acquire(queue);
+        cr_assert_geq(world.lane, 0);
+    }
+    size_t len = rlt_encode_pub_len(&pub);
+    uint8_t *out = rlt_lane_claim(&queue->lanes[world.lane], len);
+    cr_assert_not_null(out);
+    (void)rlt_encode_pub(out, &pub);
+    rlt_lane_commit(&queue->lanes[world.lane], len);
+    world_go();
+}
+
+/* ---- What came of it ---------------------------------------------------------------------- */
+
+void world_assert_sent(uint32_t index, const char *expected)
+{
+    struct world_slot *slot = &world.slots[index];
+    static char text[WORLD_SENT_MAX];
+    size_t len = 0;
+    for (size_t i = 0; i < slot->sent_len; i++) {
+        if (slot->sent[i] != '\r') {
+            text[len++] = slot->sent[i] == '\n' ? '|' : slot->sent[i];
+        }
+    }
+    text[len] = '\0';
+    memset(slot->sent, 0, slot->sent_len);
+    slot->sent_len = 0;
+    cr_assert(strcmp(text, expected) == 0, "slot %u: \"%s\", not \"%s\"", index, text, expected);
+}
+
+static size_t tell(char *out, size_t room, const struct rlt_delivery *delivery)
+{
+    static const char *const notices[] = {
+        [RLT_NOTICE_LOST] = "-lost",       [RLT_NOTICE_RESTORED] = "-restored",
+        [RLT_NOTICE_ENDED] = "-ended",     [RLT_NOTICE_REMOVED] = "-removed",
+        [RLT_NOTICE_DROPPED] = "-dropped",
+    };
+    const struct rlt_member *target = delivery->target;
+    const struct world_member *member = target->handle;
+    if (delivery->base == NULL) {
+        return (size_t)snprintf(out, room, "%s%s ", member->name, notices[delivery->notice.kind]);
+    }
+    size_t len = (size_t)snprintf(out, room, "%s:%.*s ", member->name, (int)delivery->body_len,
+                                  (const char *)delivery->base + delivery->body_offset);
+    struct rlt_slab *slab = rlt_slab_of(delivery->base, world.mailbox.slab_bytes);
+    rlt_mailbox_note_released(&world.mailbox, slab->index, 1);
+    rlt_slab_release(slab, 1);
+    return len;
+}
+
+static void take_all(void)
+{
+    struct rlt_delivery_ring *ring = &world.mailbox.ring;
+    uint64_t position = rlt_delivery_ring_head(ring);
+    const struct rlt_delivery *delivery;
+    size_t len = 0;
+    world.told[0] = '\0';
+    while ((delivery = rlt_delivery_ring_peek(ring, position)) != NULL) {
+        len += tell(world.told + len, WORLD_TOLD_MAX - len, delivery);
+        cr_assert(len < WORLD_TOLD_MAX);
+        position++;
+    }
+    rlt_delivery_ring_advance(ring, position);
+}
+
+void world_assert_told(const char *expected)
+{
+    take_all();
+    cr_assert(strcmp(world.told, expected) == 0, "told \"%s\", not \"%s\"", world.told, expected);
+}
+
+void world_ignore_told(void)
+{
+    take_all();
+}
+
+/* ---- Life --------------------------------------------------------------------------------- */
+
+void world_open(uint32_t pool_size, enum roulette_restart restart,
+                enum roulette_guarantee guarantee)
+{
+    memset(&world, 0, sizeof(world));
+    world.now_ns = 1000 * RLT_NS_PER_S;
+    world.lane = -1;
+    world.transport.ops = &ops;
+    world.address = (struct rlt_address){.host = "test", .port = 4222, .label = "test:4222"};
+    world.config = (struct rlt_config){
+        .connection_timeout_ns = 2 * RLT_NS_PER_S,
+        .ping_interval_ns = 3600 * RLT_NS_PER_S,
+        .reconnect_interval_ns = 100 * RLT_NS_PER_MS,
+        .base_backoff_ms = 10,
+        .max_backoff_ms = 100,
+        .max_ping_failure = 2,
+        .max_retry = 3,
+        .restart = restart,
+        .guarantee = guarantee,
+        .pool_size = pool_size,
+        .lane_capacity = 65536,
+        .slab_bytes = 131072,
+        .slab_count = 8,
+        .name = "test",
+    };
+    cr_assert_eq(
+        rlt_cluster_create(&world.config, &world.address, 0, &world.transport, 7, &world.cluster),
+        0);
+    struct rlt_mailbox_options options = {
+        .ring_slots = 1024,
+        .slab_bytes = world.config.slab_bytes,
+        .slab_indexes = world.config.slab_count,
+        .pinned_max = world.config.slab_count,
+        .doorbell = &world.doorbell,
+    };
+    cr_assert_eq(rlt_mailbox_init(&world.mailbox, &options), 0);
+    rlt_cluster_start(world.cluster, world.now_ns);
+    world_go();
+    for (uint32_t i = 0; i < pool_size; i++) {
+        world_accept(i);
+    }
+}
+
+void world_close(void)
+{
+    if (!world.cluster->stopping) {
+        world_submit(&world.cluster->stop);
+    }
+    cr_assert(rlt_cluster_is_stopped(world.cluster));
+    struct roulette_ledger ledger;
+    rlt_cluster_ledger(world.cluster, true, &ledger);
+    cr_assert_eq(ledger.confirmed + ledger.in_doubt + ledger.failed + ledger.discarded,
+                 ledger.accepted);
+    take_all();
+    rlt_mailbox_fini(&world.mailbox);
+    rlt_cluster_destroy(world.cluster);
+}

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * One cluster with a transport that does at once what it is asked to, and a test as its servers:
+ * bytes go in with world_say(), what was sent is read with world_assert_sent(), and what
+ * subscribers were told with world_assert_told(). Time passes with world_pass().
+ */
+#ifndef RLT_TESTS_UNIT_CORE_CLUSTER_WORLD_H
+#define RLT_TESTS_UNIT_CORE_CLUSTER_WORLD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/cluster.h"
+#include "support/test.h"
+
+#define WORLD_SLOTS     4
+#define WORLD_MEMBERS   24
+#define WORLD_SENT_MAX  65536
+#define WORLD_TOLD_MAX  4096
+#define WORLD_INFO      "INFO {\"max_payload\":1048576}\r\n"
+#define WORLD_LAME_DUCK "INFO {\"max_payload\":1048576,\"ldm\":true}\r\n"
+
+/** One connection's way, as the transport sees it. */
+struct world_slot {
+    bool opening;
+    bool open;
+    bool closing;
+    bool receiving;
+    struct rlt_span in[2];
+    uint32_t in_count;
+    size_t sending; /* bytes of the send in progress */
+    char sent[WORLD_SENT_MAX];
+    size_t sent_len;
+    uint32_t opens;
+
+    /* Set by tests. */
+    bool refuse; /* opens fail */
+    bool hang;   /* opens do not end */
+    bool stuck;  /* sends do not end */
+};
+
+struct world_member {
+    struct rlt_member member;
+    char text[16]; /* topic, or "topic group" */
+    const char *name;
+};
+
+struct world {
+    struct rlt_config config;
+    struct rlt_address address;
+    struct rlt_transport transport;
+    struct rlt_cluster *cluster;
+    uint64_t now_ns;
+    struct world_slot slots[WORLD_SLOTS];
+    struct rlt_doorbell doorbell;
+    struct rlt_mailbox mailbox;
+    struct world_member members[WORLD_MEMBERS];
+    uint32_t member_count;
+    int lane;
+    char told[WORLD_TOLD_MAX];
+};
+
+extern struct world world;
+
+/** Make a cluster that is not connected. */
+void world_open(uint32_t pool_size, enum roulette_restart restart,
+                enum roulette_guarantee guarantee);
+void world_close(void);
+
+/** Let everything happen that can happen now; fails if the event thread would spin. */
+void world_go(void);
+
+/** Let time pass, with all timers on the way. */
+void world_pass(uint64_t ns);
+
+/** A server says something. */
+void world_say(uint32_t slot, const char *text);
+
+/** It sends a message for a subscription. */
+void world_message(uint32_t slot, const struct world_member *member, const char *body);
+
+/** A connection is made; a server closes it. */
+void world_accept(uint32_t slot);
+void world_cut(uint32_t slot);
+
+/** A new member, and its SUBSCRIBE. `group` may be NULL. */
+struct world_member *world_subscribe(const char *name, const char *topic, const char *group,
+                                     uint32_t position);
+void world_submit(struct rlt_command *command);
+
+/** Publish on position 0. */
+void world_publish(const char *topic, const char *payload);
+
+/** What was sent on a slot since the last time; "SUB a 1|PING|". */
+void world_assert_sent(uint32_t slot, const char *expected);
+
+/** What subscribers were told since the last time; "name:body name-lost ". */
+void world_assert_told(const char *expected);
+void world_ignore_told(void);
+
+#endif
