@@ -236,8 +236,16 @@ static void fail_for_clear_bytes(struct rlt_connection *connection)
     rlt_connection_fail(connection, ROULETTE_ETLS);
 }
 
+/* Nothing is subscribed before the connection is ready, so whose it claims to be it is not. */
+static void on_early_message(struct rlt_connection *connection)
+{
+    struct rlt_cluster *cluster = connection->cluster;
+    cluster->batch_received++;
+    rlt_counter_add(&cluster->metrics.unknown_sid, 1);
+}
+
 static void on_operation(struct rlt_connection *connection, const struct rlt_frame *frame,
-                         struct rlt_slab *slab, uint64_t now_ns)
+                         uint64_t now_ns)
 {
     bool greeting = connection->session.state == RLT_SESSION_GREETING;
     if (connection->session.state == RLT_SESSION_SECURING) {
@@ -252,7 +260,7 @@ static void on_operation(struct rlt_connection *connection, const struct rlt_fra
     }
     switch (frame->op) {
     case RLT_OP_MSG:
-        rlt_cluster_deliver(connection->cluster, frame, 0, slab);
+        on_early_message(connection);
         break;
     case RLT_OP_INFO:
         rlt_handshake_on_info(connection, frame);
@@ -302,7 +310,7 @@ static void on_received(struct rlt_connection *connection, size_t count, uint64_
     const struct rlt_overlap *overlap = &cluster->handovers[connection->position].overlap;
     int result;
     while ((result = rlt_receiver_next(&connection->receiver, &frame, &slab)) > 0) {
-        if (rlt_unlikely(result == RLT_RECEIVER_OVERSIZED)) {
+        if (rlt_unlikely(result == RLT_RECEIVER_OVERSIZED && ready)) {
             rlt_cluster_drop_oversized(cluster, &frame);
         } else if (rlt_likely(frame.op == RLT_OP_MSG && ready)) {
             uint32_t more = 0;
@@ -315,7 +323,7 @@ static void on_received(struct rlt_connection *connection, size_t count, uint64_
             }
             rlt_cluster_deliver(cluster, &frame, more, slab);
         } else {
-            on_operation(connection, &frame, slab, now_ns);
+            on_operation(connection, &frame, now_ns);
             ready = connection->session.state == RLT_SESSION_READY;
             if (connection->session.state == RLT_SESSION_CLOSING) {
                 break;

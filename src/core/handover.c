@@ -92,7 +92,6 @@ static bool run_recording(struct rlt_handover *handover, uint64_t now_ns)
     handover->deadline_ns = RLT_NEVER;
     handover->phase = RLT_HANDOVER_SUBSCRIBING;
     handover->cursor = 0;
-    handover->wrote = true; /* fence even if there is nothing to subscribe */
     return true;
 }
 
@@ -480,9 +479,6 @@ bool rlt_handover_has_work(const struct rlt_cluster *cluster, uint32_t position)
     case RLT_HANDOVER_SUBSCRIBING:
         return can_write(handover->second) &&
                !rlt_sub_marks_is_full(&handover->second->sender.subs);
-    case RLT_HANDOVER_SETTLING:
-        return handover->deadline_ns == RLT_NEVER &&
-               cluster->active[position]->pending.first == NULL;
     case RLT_HANDOVER_DRAINING:
         return handover->fence == NULL && can_write(cluster->active[position]);
     default:

@@ -108,7 +108,7 @@ static bool progress(uint32_t index)
 {
     struct world_slot *slot = &world.slots[index];
     if (slot->closing) {
-        return end_of_slot(slot, index);
+        return !slot->busy && end_of_slot(slot, index);
     }
     if (slot->opening && !slot->hang) {
         slot->opening = false;
@@ -357,6 +357,9 @@ void world_open(uint32_t pool_size, enum roulette_restart restart,
 
 void world_close(void)
 {
+    for (uint32_t i = 0; i < WORLD_SLOTS; i++) {
+        world.slots[i].busy = false;
+    }
     if (!world.cluster->stopping) {
         world_submit(&world.cluster->stop);
     }

@@ -37,6 +37,7 @@ struct world_slot {
     bool refuse; /* opens fail */
     bool hang;   /* opens do not end */
     bool stuck;  /* sends do not end */
+    bool busy;   /* closes do not end */
 };
 
 struct world_member {

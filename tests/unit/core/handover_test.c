@@ -290,6 +290,16 @@ HandoverTest(without_memory_for_the_overlap_the_old_connection_goes_on)
     rlt_memory_set_gate(NULL, NULL);
 }
 
+HandoverTest(attempts_before_the_old_connection_is_lost_do_not_make_the_cluster_unreachable)
+{
+    world.slots[1].refuse = true;
+    move_to(RLT_HANDOVER_CONNECTING);
+    world_pass(5 * RLT_NS_PER_S);
+    world_cut(0);
+    cr_assert_eq(world.cluster->active[0]->slot, 1);
+    cr_assert_eq(world.cluster->active[0]->session.attempts, 0);
+}
+
 /* ---- The new connection is lost ----------------------------------------------------------- */
 
 /* The old one still brings what the new one has brought; then all begins again. */
@@ -423,6 +433,11 @@ static void lose_old_in(enum rlt_handover_phase phase)
     cr_assert_eq(rlt_counter_get(&world.cluster->metrics.subscriptions), 2);
     world_pass(LINGER_NS);
     assert_phase(RLT_HANDOVER_NONE);
+    /* And back, by the connection that was lost. */
+    move_on(RLT_HANDOVER_SETTLING, 1, 0);
+    world_publish("p", "4");
+    world_assert_sent(0, "SUB p 1|SUB q g 2|PING|");
+    world_assert_sent(1, "PUB p 1|4|");
 }
 
 HandoverTest(loss_of_the_old_connection_while_fencing_lets_the_new_one_take_over)
@@ -504,6 +519,31 @@ HandoverTest(old_server_that_says_it_again_is_heard_once)
     cr_assert_eq(world.slots[1].opens, 1);
 }
 
+HandoverTest(old_connection_that_still_closes_is_waited_for)
+{
+    world.slots[0].busy = true;
+    move(0, 1);
+    world_say(1, WORLD_LAME_DUCK);
+    world_pass(10 * RLT_NS_PER_S);
+    assert_phase(RLT_HANDOVER_CONNECTING);
+    cr_assert_eq(world.slots[0].opens, 1);
+    world.slots[0].busy = false;
+    world_go();
+    cr_assert_eq(world.slots[0].opens, 2);
+}
+
+HandoverTest(lost_connection_connects_again_itself_while_the_other_one_still_closes)
+{
+    world.slots[0].busy = true;
+    move(0, 1);
+    world_say(1, WORLD_LAME_DUCK);
+    world_cut(1);
+    world_pass(RLT_NS_PER_S);
+    world_accept(1);
+    assert_active(1);
+    world_assert_told("p-lost q-lost p-restored q-restored ");
+}
+
 /* ---- Meanwhile ---------------------------------------------------------------------------- */
 
 HandoverTest(subscription_made_meanwhile_is_settled_too)
@@ -582,6 +622,14 @@ HandoverTest(member_that_drains_meanwhile_takes_what_is_on_its_way_and_no_more)
     world_assert_told("p-ended ");
 }
 
+HandoverTest(new_connection_is_not_told_of_what_drains_already)
+{
+    move_to(RLT_HANDOVER_RECORDING);
+    world_submit(&plain->member.drain);
+    world_pass(RECORD_NS);
+    world_assert_sent(1, "SUB q g 2|PING|");
+}
+
 HandoverTest(member_that_leaves_meanwhile_is_told_nothing_more)
 {
     move_to(RLT_HANDOVER_SETTLING);
@@ -655,6 +703,26 @@ HandoverTest(flush_while_draining_is_passed_by_the_old_connection_if_the_new_one
     world_say(0, "PONG\r\n");
     cr_assert_eq(atomic_load(&fence->done), 0, "that was the PONG of the drain");
     world_say(0, "PONG\r\n");
+    assert_flushed(fence, 0);
+}
+
+HandoverTest(flush_waits_for_messages_that_the_old_connection_does_not_send_any_more)
+{
+    move_to(RLT_HANDOVER_SETTLING);
+    world.slots[0].stuck = true;
+    world_publish("p", "1");
+    world_publish("p", "2");
+    struct rlt_fence *fence = flush();
+    world_pass(SETTLE_NS);
+    assert_phase(RLT_HANDOVER_DRAINING);
+    world.slots[0].stuck = false;
+    world_go();
+    world_assert_sent(0, "PUB p 1|1|UNSUB 2|PING|");
+    world_assert_sent(1, "SUB p 1|SUB q g 2|PING|");
+    world_say(0, "PONG\r\n");
+    cr_assert_eq(atomic_load(&fence->done), 0);
+    world_assert_sent(1, "PUB p 1|2|PING|");
+    world_say(1, "PONG\r\n");
     assert_flushed(fence, 0);
 }
 

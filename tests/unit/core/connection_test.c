@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a server may say before its connection is ready. The rest of core/connection.h is reached
+ * through handover_test.c and the simulation.
+ */
+#include "core/connection.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/defs.h"
+#include "roulette.h"
+#include "unit/core/cluster_world.h"
+
+static struct world_member *plain;
+
+/* Slot 0 was lost and is open again; topic "p" had sid 1. */
+static void open_again(void)
+{
+    world_open(1, ROULETTE_RESTART_PERMANENT, ROULETTE_AT_MOST_ONCE);
+    plain = world_subscribe("p", "p", NULL, 0);
+    world_cut(0);
+    world_pass(RLT_NS_PER_S);
+    world_assert_sent(0, "SUB p 1|");
+    world_assert_told("p-lost ");
+    cr_assert(world.slots[0].open);
+}
+
+#define ConnectionTest(name) Test(connection, name, .init = open_again, .fini = world_close)
+
+static uint64_t unknown(void)
+{
+    return rlt_counter_get(&world.cluster->metrics.unknown_sid);
+}
+
+ConnectionTest(message_before_the_proof_is_nobodys)
+{
+    world_say(0, WORLD_INFO "MSG p 1 1\r\nx\r\n");
+    world_say(0, "MSG p 1 1\r\nx\r\nPONG\r\n");
+    world_assert_told("p-restored ");
+    cr_assert_eq(unknown(), 2);
+    world_message(0, plain, "y");
+    world_assert_told("p:y ");
+    cr_assert_eq(unknown(), 2);
+}
+
+ConnectionTest(message_that_is_too_large_is_not_told_as_dropped_before_the_proof)
+{
+    world_say(0, WORLD_INFO "MSG p 1 99999999\r\n");
+    cr_assert_eq(unknown(), 1);
+    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.dropped_oversized), 0);
+    world_assert_told("");
+}
+
+ConnectionTest(message_that_is_too_large_is_no_greeting)
+{
+    world_say(0, "MSG p 1 99999999\r\n");
+    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.last_error),
+                 (uint64_t)(int64_t)ROULETTE_EPROTOCOL);
+    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.dropped_oversized), 0);
+    world_assert_told("");
+}
