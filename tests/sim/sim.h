@@ -35,6 +35,11 @@ struct sim_faults {
     uint32_t stray;        /* per step: a MSG for a sid that nobody has */
     uint32_t large;        /* of the server's messages: around and beyond a slab */
     uint32_t tls;          /* of a handshake: it fails */
+    uint32_t tls_hang;     /* of a handshake: it does not end */
+    uint32_t tls_garbage;  /* of a receive: what comes is not TLS */
+    uint32_t plain;        /* of a connection: it has TLS where none is wanted, or none */
+    uint32_t clear;        /* of a connection: bytes in clear before the handshake */
+    uint32_t early;        /* of a connection: a message before it is proved */
     uint32_t lame;         /* per step: the server becomes a lame duck */
     uint32_t lame_close;   /* per step: a lame duck closes */
 };
@@ -60,6 +65,7 @@ struct sim {
     uint32_t lag;         /* per 1000: a server's stream stands still for some rounds */
     uint32_t alike;       /* per 1000: a server's message is as long as its last one */
     bool tls;
+    bool tls_first;
 };
 
 static inline uint64_t sim_below(struct sim *sim, uint64_t bound)

@@ -51,13 +51,56 @@ static void record(struct sim_server *server, struct sim_record what)
 static void say_info(struct sim_server *server)
 {
     uint32_t told = server->sim->max_payload;
+    bool tls = server->sim->tls != server->refused;
     say(server, "INFO {\"server_id\":\"sim\",\"max_payload\":%u,\"headers\":true%s%s} \r\n", told,
-        server->sim->tls ? ",\"tls_required\":true" : "", server->lame ? ",\"ldm\":true" : "");
+        tls ? ",\"tls_required\":true" : "", server->lame ? ",\"ldm\":true" : "");
     server->max_payload = told != 0 ? told : UINT32_MAX;
     if (server->max_payload > server->max_payload_most) {
         server->max_payload_most = server->max_payload;
     }
     server->greeted = true;
+}
+
+/* It is not what the client wants: without TLS, or with it. Otherwise it is honest. */
+static void greet_plain(struct sim_server *server)
+{
+    server->network->sights[SIM_SIGHT_PLAIN]++;
+    server->refused = true;
+    say_info(server);
+    record(server, (struct sim_record){.kind = SIM_RECORD_FATAL});
+}
+
+/* Somebody puts bytes in front of the handshake, to be taken for the server's. */
+static void greet_clear(struct sim_server *server)
+{
+    static const char *const lines[] = {"PING\r\n", "PONG\r\n", "MSG t.1 1 1\r\na\r\n", "P",
+                                        "INFO {\"max_payload\":1,\"tls_required\":true}\r\n"};
+    server->network->sights[SIM_SIGHT_CLEAR]++;
+    say_info(server);
+    server->refused = true;
+    say(server, "%s", lines[sim_below(server->sim, 5)]);
+    record(server, (struct sim_record){.kind = SIM_RECORD_FATAL});
+}
+
+static void greet(struct sim_server *server)
+{
+    struct sim *sim = server->sim;
+    bool tls_now = sim->tls && !sim->tls_first;
+    if ((tls_now || !sim->tls) && sim_chance(sim, sim->faults.plain)) {
+        greet_plain(server);
+    } else if (sim->tls && sim_chance(sim, sim->faults.clear)) {
+        greet_clear(server);
+    } else if (tls_now || !sim->tls) {
+        say_info(server);
+    }
+}
+
+void sim_server_secure(struct sim_server *server)
+{
+    server->secure = true;
+    if (!server->greeted) {
+        say_info(server);
+    }
 }
 
 void sim_server_begin(struct sim_server *server)
@@ -68,6 +111,7 @@ void sim_server_begin(struct sim_server *server)
     server->secure = false;
     server->begins++;
     server->greeted = false;
+    server->refused = false;
     server->has_connect = false;
     server->ended = false;
     server->lied = false;
@@ -91,7 +135,7 @@ void sim_server_begin(struct sim_server *server)
         server->ended = true;
         return;
     }
-    say_info(server);
+    greet(server);
 }
 
 /* ---- Messages ----------------------------------------------------------------------------- */
@@ -110,7 +154,8 @@ static size_t random_body_len(struct sim *sim, size_t last_len)
 }
 
 /* A third of the messages has a reply, a fifth has headers. */
-static void send_number(struct sim_server *server, const struct sim_sub *sub, uint32_t number)
+static void send_number(struct sim_server *server, const struct sim_sub *sub, uint32_t number,
+                        bool early)
 {
     static const char header[] = "NATS/1.0\r\nK: v\r\n\r\n";
     static uint8_t body[SIM_NUMBER_LEN + 3 * SLAB_BYTES];
@@ -137,6 +182,7 @@ static void send_number(struct sim_server *server, const struct sim_sub *sub, ui
                        .sid = sub->sid,
                        .topic = sub->topic,
                        .number = number,
+                       .early = early,
                    });
 }
 
@@ -199,7 +245,7 @@ static void publish_shared(struct sim_server *server, uint32_t topic)
                 equal ? network->last_number[topic] : new_number(server, sub);
         }
         first = sub;
-        send_number(ends[i], sub, network->last_number[topic]);
+        send_number(ends[i], sub, network->last_number[topic], false);
     }
     network->last_way[topic] = way;
 }
@@ -221,7 +267,7 @@ static void publish_group(struct sim_server *server, uint32_t topic)
         }
     }
     if (chosen != NULL) {
-        send_number(chosen, &sub, new_number(chosen, &sub));
+        send_number(chosen, &sub, new_number(chosen, &sub), false);
     }
 }
 
@@ -252,6 +298,7 @@ static void deny(struct sim_server *server, uint32_t topic)
     say(server, "-ERR 'Permissions Violation for Subscription to \"t.%u\"'\r\n", topic);
     record(server, (struct sim_record){.kind = SIM_RECORD_DENIAL, .topic = topic});
     server->denied[topic] = true;
+    server->network->sights[server->twin->live ? SIM_SIGHT_DENIED_MOVE : SIM_SIGHT_DENIED]++;
 }
 
 /* The client ends the subscription of this SUB, though the line does not name it. */
@@ -283,7 +330,9 @@ static void on_sub(struct sim_server *server, uint32_t topic, uint64_t sid, bool
                   "a second SUB for t.%u", topic);
     }
     SIM_CHECK(server->sim, server->sub_count < SIM_SUBS_MAX);
-    if (server->denied[topic] && !exclusive) {
+    /* More often while there are two servers: they need not agree. */
+    bool denies = server->twin->live && sim_chance(server->sim, server->sim->faults.error);
+    if ((server->denied[topic] || denies) && !exclusive) {
         deny(server, topic);
     } else if (may_refuse(server) && sim_chance(server->sim, server->sim->faults.refuse)) {
         refuse(server, sid);
@@ -357,8 +406,13 @@ static size_t on_line(struct sim_server *server, const char *line, const uint8_t
     if (strncmp(line, "CONNECT {", 9) == 0) {
         SIM_CHECK(sim, server->greeted && !server->has_connect, "CONNECT out of place");
         SIM_CHECK(sim, line[strlen(line) - 1] == '}');
-        SIM_CHECK(sim, server->secure == sim->tls, "CONNECT in clear");
         server->has_connect = true;
+        if (sim_chance(sim, sim->faults.early)) {
+            /* For a subscription that there may be, but not on this connection. */
+            struct sim_sub early = {1 + sim_below(sim, 8), 0, true};
+            server->network->sights[SIM_SIGHT_EARLY]++;
+            send_number(server, &early, new_number(server, &early), true);
+        }
         return 0;
     }
     SIM_CHECK(sim, server->has_connect, "before CONNECT: %.40s", line);
@@ -392,6 +446,9 @@ static size_t on_line(struct sim_server *server, const char *line, const uint8_t
 
 void sim_server_take(struct sim_server *server, const uint8_t *bytes, size_t len)
 {
+    /* With TLS configured no byte goes out in clear: it could be a credential. */
+    SIM_CHECK(server->sim, server->secure == server->sim->tls, "bytes in clear");
+    SIM_CHECK(server->sim, !server->refused, "bytes for a server that is not to be trusted");
     if (server->ended) {
         return;
     }
@@ -433,12 +490,6 @@ void sim_server_received(struct sim_server *server, uint8_t *out, size_t len)
 
 /* ---- Of its own accord -------------------------------------------------------------------- */
 
-/* In a handover the two servers would have to agree. */
-static bool faults_allow_denial(const struct sim *sim)
-{
-    return sim->faults.lame == 0;
-}
-
 static void say_error(struct sim_server *server)
 {
     static const char *const harmless[] = {"Permissions Violation for Publish to \"t.1\"",
@@ -455,8 +506,7 @@ static void say_error(struct sim_server *server)
     uint64_t choice = sim_below(sim, 3);
     if (choice == 0) {
         say(server, "-ERR '%s'\r\n", harmless[sim_below(sim, 3)]);
-    } else if (choice == 1 && server->sub_count != 0 && !server->subs[0].exclusive &&
-               faults_allow_denial(sim)) {
+    } else if (choice == 1 && server->sub_count != 0 && !server->subs[0].exclusive) {
         uint64_t index = 0;
         deny(server, server->subs[index].topic);
         server->subs[index] = server->subs[--server->sub_count];
@@ -499,7 +549,7 @@ void sim_server_act(struct sim_server *server)
         static const uint64_t sids[] = {0, 1000, UINT64_C(1) << 24, INT64_MAX};
         struct sim_sub stray = {sids[sim_below(sim, 4)], 0, true};
         if (!is_slow(server)) {
-            send_number(server, &stray, new_number(server, &stray));
+            send_number(server, &stray, new_number(server, &stray), false);
         }
     }
     if (sim_chance(sim, faults->ping)) {

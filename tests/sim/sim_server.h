@@ -34,6 +34,7 @@ struct sim_record {
     uint32_t topic;
     uint32_t number; /* of the message */
     uint64_t ping;   /* of the refused SUB: number of the PING behind it */
+    bool early;      /* sent before the connection was proved: it is nobody's */
 };
 
 struct sim_sub {
@@ -53,11 +54,24 @@ struct sim_copy {
     uint16_t delivered;
 };
 
+/** What servers did that the worlds must have seen. */
+enum sim_sight {
+    SIM_SIGHT_PLAIN,
+    SIM_SIGHT_CLEAR,
+    SIM_SIGHT_TLS_HANG,
+    SIM_SIGHT_TLS_GARBAGE,
+    SIM_SIGHT_EARLY,
+    SIM_SIGHT_DENIED,      /* while only one server of the cluster was there */
+    SIM_SIGHT_DENIED_MOVE, /* while there were two */
+    SIM_SIGHTS,
+};
+
 /** What the servers of a cluster share. */
 struct sim_network {
-    uint32_t next_number;    /* of the messages that servers send */
-    size_t last_len;         /* of their bodies */
-    struct sim_copy *copies; /* by number */
+    uint64_t sights[SIM_SIGHTS]; /* of all worlds */
+    uint32_t next_number;        /* of the messages that servers send */
+    size_t last_len;             /* of their bodies */
+    struct sim_copy *copies;     /* by number */
     /* Of the last message of each topic: its number, and where it went. */
     uint32_t last_number[SIM_TOPICS];
     uint64_t last_way[SIM_TOPICS];
@@ -78,6 +92,7 @@ struct sim_server {
     bool lame;    /* it will close soon */
     bool secure;  /* TLS is spoken */
     bool greeted; /* INFO was sent */
+    bool refused; /* not to be trusted: no byte may come from the client */
     bool has_connect;
     bool ended;                /* it closes when its stream is read */
     bool lied;                 /* it sent a PONG that proves nothing */
@@ -105,6 +120,9 @@ struct sim_server {
 
 /** Begin a connection: write INFO, or something else. The buffers are kept from the last one. */
 void sim_server_begin(struct sim_server *server);
+
+/** TLS is spoken from now on. */
+void sim_server_secure(struct sim_server *server);
 
 /** Process bytes from the client. */
 void sim_server_take(struct sim_server *server, const uint8_t *bytes, size_t len);

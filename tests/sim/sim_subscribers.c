@@ -360,10 +360,14 @@ static struct sim_subscriber *subscriber_of(struct rlt_mailbox *mailbox)
 
 /* A message of a server's stream reaches the client now. */
 static void expect(struct sim_subscribers *self, uint32_t slot, const struct sim_record *record,
-                   bool is_over)
+                   const struct sim_denial *denial)
 {
     struct rlt_subscription *subscription =
         rlt_subscriptions_find(&self->cluster->subscriptions, record->sid);
+    bool is_over = denial != NULL;
+    if (record->early || (is_over && denial->gone)) {
+        subscription = NULL;
+    }
     struct sim_copy *copy = &self->network->copies[record->number];
     int side = slot < self->cluster->config->pool_size ? 0 : 1;
     copy->got[side]++;
@@ -393,33 +397,37 @@ static void expect(struct sim_subscribers *self, uint32_t slot, const struct sim
     }
 }
 
-static bool is_over_in_this_event(const uint64_t *over, uint32_t count, uint64_t sid)
+static const struct sim_denial *find_denial(const struct sim_denial *denials, uint32_t count,
+                                            uint64_t sid)
 {
     for (uint32_t i = 0; i < count; i++) {
-        if (over[i] == sid) {
-            return true;
+        if (denials[i].sid == sid) {
+            return &denials[i];
         }
     }
-    return false;
+    return NULL;
 }
 
-/* The sid of the live subscription that a permissions violation ends; 0: none. */
-static uint64_t denied_sid(struct sim_subscribers *self, uint32_t slot, uint32_t topic)
+/* Which live subscription a permissions violation ends; sid 0: none. */
+static struct sim_denial denial_of(struct sim_subscribers *self, uint32_t slot, uint32_t topic)
 {
     char text[8];
     int len = snprintf(text, sizeof(text), "t.%u", topic);
     struct rlt_subscription *subscription = rlt_subscriptions_find_topic(
         &self->cluster->subscriptions, text, (size_t)len, rlt_ring_hash(text, (size_t)len));
-    return subscription != NULL &&
-                   subscription->connection == slot % self->cluster->config->pool_size &&
-                   subscription->on_server
-               ? subscription->sid
-               : 0;
+    uint32_t position = slot % self->cluster->config->pool_size;
+    if (subscription == NULL || subscription->connection != position) {
+        return (struct sim_denial){0};
+    }
+    bool was_active = self->cluster->active[position]->slot == slot;
+    bool told = was_active ? subscription->on_server : subscription->on_second;
+    bool told_other = was_active ? subscription->on_second : subscription->on_server;
+    return (struct sim_denial){told ? subscription->sid : 0, !told_other};
 }
 
-/* The sid of the live subscription that a refusal ends; 0: none. */
-static uint64_t refused_sid(struct sim_subscribers *self, uint32_t slot,
-                            const struct sim_record *record)
+/* Which live subscription a refusal ends; sid 0: none. There is no other server that knows it. */
+static struct sim_denial refusal_of(struct sim_subscribers *self, uint32_t slot,
+                                    const struct sim_record *record)
 {
     const struct rlt_sub_marks *marks = &self->cluster->connections[slot].sender.subs;
     const struct rlt_sub_mark *last = NULL;
@@ -430,9 +438,8 @@ static uint64_t refused_sid(struct sim_subscribers *self, uint32_t slot,
     SIM_CHECK(self->sim, last != NULL && last->ping >= record->ping, "a refused SUB is forgotten");
     struct rlt_subscription *subscription =
         rlt_subscriptions_find(&self->cluster->subscriptions, record->sid);
-    return subscription != NULL && subscription->on_server && last->ping == record->ping
-               ? record->sid
-               : 0;
+    bool live = subscription != NULL && subscription->on_server && last->ping == record->ping;
+    return (struct sim_denial){live ? record->sid : 0, true};
 }
 
 /* Whether a subscriber may expect the message of a record that is lost with its connection. */
@@ -461,7 +468,7 @@ static void note_losses(struct sim_subscribers *self, uint32_t slot)
         const struct sim_record *record = &server->records[server->record_first];
         server->record_first = (server->record_first + 1) % SIM_RECORDS_MAX;
         struct sim_copy *copy = &self->network->copies[record->number];
-        if (record->kind != SIM_RECORD_MESSAGE || copy->sent[side] == 0) {
+        if (record->kind != SIM_RECORD_MESSAGE || record->early || copy->sent[side] == 0) {
             continue;
         }
         copy->lost[side]++;
@@ -469,10 +476,11 @@ static void note_losses(struct sim_subscribers *self, uint32_t slot)
             rlt_subscriptions_find(&self->cluster->subscriptions, record->sid);
         bool missed = is_missed(self, copy, subscription);
         if (connection->retiring) {
-            /* It has left its groups, and the other one has the rest, unless it hangs: when it is
-             * given up, that is told. */
+            /* It has left its groups, and the other one has the rest, unless it hangs or has
+             * refused the topic: the subscription is lost, or over, when that is found. */
             const struct sim_server *twin = server->twin;
-            bool hangs = twin->silent || twin->ended || self->transport->slots[twin->slot].dead;
+            bool hangs = twin->silent || twin->ended || twin->denied[record->topic] ||
+                         self->transport->slots[twin->slot].dead;
             int left[2] = {copy->sent[0] - copy->lost[0], copy->sent[1] - copy->lost[1]};
             bool wanted = subscription != NULL && rlt_subscription_is_wanted(subscription);
             missed = wanted && left[1 - side] < copy->sent[side];
@@ -507,24 +515,24 @@ void sim_subscribers_before_event(struct sim_subscribers *self, const struct rlt
         !is_reading(&self->cluster->connections[event->slot])) {
         return;
     }
-    uint64_t over[16];
-    uint32_t over_count = 0;
+    struct sim_denial denials[16];
+    uint32_t denial_count = 0;
     while (server->record_count != 0) {
         struct sim_record *record = &server->records[server->record_first];
         if (record->end > slot->received || record->kind == SIM_RECORD_FATAL) {
             return;
         }
         if (record->kind != SIM_RECORD_MESSAGE) {
-            uint64_t sid = record->kind == SIM_RECORD_DENIAL
-                               ? denied_sid(self, event->slot, record->topic)
-                               : refused_sid(self, event->slot, record);
-            if (sid != 0 && over_count < 16) {
-                over[over_count++] = sid;
+            struct sim_denial denial = record->kind == SIM_RECORD_DENIAL
+                                           ? denial_of(self, event->slot, record->topic)
+                                           : refusal_of(self, event->slot, record);
+            if (denial.sid != 0 && denial_count < 16) {
+                denials[denial_count++] = denial;
             }
         } else if (self->oversized_noted[event->slot]) {
             self->oversized_noted[event->slot] = false;
         } else {
-            expect(self, event->slot, record, is_over_in_this_event(over, over_count, record->sid));
+            expect(self, event->slot, record, find_denial(denials, denial_count, record->sid));
         }
         server->record_first = (server->record_first + 1) % SIM_RECORDS_MAX;
         server->record_count--;
@@ -539,7 +547,7 @@ static void note_oversized(struct sim_subscribers *self, uint32_t slot)
     if (connection->receiver.skip != 0 && !self->oversized_noted[slot] &&
         server->record_count != 0 &&
         server->records[server->record_first].kind == SIM_RECORD_MESSAGE) {
-        expect(self, slot, &server->records[server->record_first], false);
+        expect(self, slot, &server->records[server->record_first], NULL);
         self->oversized_noted[slot] = true;
     }
 }

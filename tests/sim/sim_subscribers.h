@@ -37,6 +37,12 @@ struct sim_expected {
     uint32_t number;
 };
 
+/** A subscription that ends in the event that is at hand. */
+struct sim_denial {
+    uint64_t sid;
+    bool gone; /* no server was told of it but the one that refuses it */
+};
+
 struct sim_held {
     const uint8_t *body;
     const uint8_t *base;

@@ -73,6 +73,16 @@ static const struct {
 };
 #define COUNTED (sizeof(counted) / sizeof(counted[0]))
 
+static const char *const sights[SIM_SIGHTS] = {
+    [SIM_SIGHT_PLAIN] = "servers with the wrong idea of TLS",
+    [SIM_SIGHT_CLEAR] = "servers with bytes in clear before TLS",
+    [SIM_SIGHT_TLS_HANG] = "handshakes that did not end",
+    [SIM_SIGHT_TLS_GARBAGE] = "garbage inside TLS",
+    [SIM_SIGHT_EARLY] = "messages before the proof",
+    [SIM_SIGHT_DENIED] = "denials",
+    [SIM_SIGHT_DENIED_MOVE] = "denials with two servers",
+};
+
 struct world {
     struct sim sim;
     struct rlt_config config;
@@ -152,6 +162,11 @@ static void random_faults(struct sim *sim)
         .stray = random_rate(sim, 100),
         .large = random_rate(sim, 20),
         .tls = random_rate(sim, 200),
+        .tls_hang = random_rate(sim, 100),
+        .tls_garbage = random_rate(sim, 5),
+        .plain = random_rate(sim, 300),
+        .clear = random_rate(sim, 300),
+        .early = random_rate(sim, 300),
     };
     if (sim_below(sim, 2) == 0) {
         sim->faults.lame = (uint32_t)sim_below(sim, 100);
@@ -219,6 +234,7 @@ static void begin_world(struct world *world, uint64_t seed)
     }
     random_config(world);
     sim->tls = world->config.tls;
+    sim->tls_first = world->config.tls_first;
     world->sleeping = false;
     world->spins = 0;
     world->network.next_number = 1;
@@ -516,6 +532,10 @@ Test(sim, random_worlds_keep_every_promise, .init = open_worlds, .fini = close_w
     for (size_t i = 0; i < COUNTED; i++) {
         printf("sim: %12" PRIu64 " %s\n", world.totals[i], counted[i].name);
         cr_assert(count < 100 || world.totals[i] != 0, "%s: none", counted[i].name);
+    }
+    for (size_t i = 0; i < SIM_SIGHTS; i++) {
+        printf("sim: %12" PRIu64 " %s\n", world.network.sights[i], sights[i]);
+        cr_assert(count < 100 || world.network.sights[i] != 0, "%s: none", sights[i]);
     }
 }
 

@@ -88,6 +88,8 @@ static void sim_secure(struct rlt_transport *transport, uint32_t index, const ch
     SIM_CHECK(sim, slot->open && !slot->closing && !slot->securing && !slot->server.secure);
     SIM_CHECK(sim, !slot->receive.in_progress && !slot->send.in_progress);
     slot->securing = true;
+    slot->tls_hangs = sim_chance(sim, sim->faults.tls_hang);
+    slot->server.network->sights[SIM_SIGHT_TLS_HANG] += slot->tls_hangs ? 1 : 0;
 }
 
 static void sim_signal(struct rlt_transport *transport, int descriptor)
@@ -314,6 +316,13 @@ static bool complete_receive(struct sim_transport *transport, struct sim_slot *s
         *event = made(transport, slot, RLT_IO_RECEIVED, ROULETTE_EDISCONNECTED, 0);
         return true;
     }
+    if (slot->server.secure && sim_chance(sim, sim->faults.tls_garbage)) {
+        slot->server.network->sights[SIM_SIGHT_TLS_GARBAGE]++;
+        slot->receive.in_progress = false;
+        slot->dead = true;
+        *event = made(transport, slot, RLT_IO_RECEIVED, ROULETTE_ETLS, 0);
+        return true;
+    }
     len = sim_part(sim, sim->receive_style, len);
     scatter(slot, len);
     slot->receive.in_progress = false;
@@ -358,6 +367,25 @@ static bool complete_close(struct sim_transport *transport, struct sim_slot *slo
     return true;
 }
 
+/* Whatever was in clear before the handshake, or behind INFO, is no part of one. */
+static bool complete_secure(struct sim_transport *transport, struct sim_slot *slot,
+                            struct rlt_io_event *event)
+{
+    struct sim *sim = transport->sim;
+    bool over = slot->closing || slot->dead;
+    if (!over && (slot->tls_hangs || !sim_chance(sim, sim->pace / 4))) {
+        return false;
+    }
+    slot->securing = false;
+    bool failed = over || slot->server.out_len != 0 || sim_chance(sim, sim->faults.tls);
+    if (!failed) {
+        sim_server_secure(&slot->server);
+    }
+    int error = over ? ROULETTE_EDISCONNECTED : ROULETTE_ETLS;
+    *event = made(transport, slot, RLT_IO_SECURED, failed ? error : 0, 0);
+    return true;
+}
+
 static bool complete_some(struct sim_transport *transport, struct sim_slot *slot,
                           struct rlt_io_event *event)
 {
@@ -366,13 +394,7 @@ static bool complete_some(struct sim_transport *transport, struct sim_slot *slot
     if (slot->opening && (!slot->closing || sim_below(sim, 2) == 0)) {
         return complete_open(transport, slot, event);
     }
-    if (slot->securing && (slot->closing || slot->dead || sim_chance(sim, sim->pace / 4))) {
-        slot->securing = false;
-        bool over = slot->closing || slot->dead;
-        bool failed = over || sim_chance(sim, sim->faults.tls);
-        slot->server.secure = !failed;
-        int error = over ? ROULETTE_EDISCONNECTED : ROULETTE_ETLS;
-        *event = made(transport, slot, RLT_IO_SECURED, failed ? error : 0, 0);
+    if (slot->securing && complete_secure(transport, slot, event)) {
         return true;
     }
     bool send_first = sim_below(sim, 2) == 0;

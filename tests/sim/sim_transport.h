@@ -34,6 +34,7 @@ struct sim_slot {
     bool open;
     bool closing;
     bool securing;
+    bool tls_hangs;     /* the handshake never ends */
     uint32_t lag;       /* rounds for which the server's stream stands still */
     bool dead;          /* cut: no byte goes through any more */
     bool silent;        /* the server neither reads nor answers */
