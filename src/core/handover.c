@@ -406,6 +406,9 @@ static void lose_on_second(struct rlt_cluster *cluster, struct rlt_subscription 
         rlt_cluster_notify(cluster, subscription, RLT_NOTICE_LOST, error);
         if (subscription->on_server) {
             rlt_cluster_notify(cluster, subscription, RLT_NOTICE_RESTORED, 0);
+        } else {
+            /* The active one may still bring what it was sent before it left. */
+            rlt_subscriptions_renew(&cluster->subscriptions, subscription);
         }
     }
     if (rlt_subscription_is_wanted(subscription) != subscription->on_server || !permanent) {

@@ -108,6 +108,11 @@ static void give_index(struct rlt_subscriptions *table, uint32_t index)
     table->free_last = index;
 }
 
+static uint64_t sid_of(const struct rlt_subscriptions *table, uint32_t index)
+{
+    return ((uint64_t)table->generations[index] << RLT_SID_INDEX_BITS) | index;
+}
+
 static int create(struct rlt_subscriptions *table, const struct rlt_member *member,
                   struct rlt_subscription **created)
 {
@@ -131,7 +136,7 @@ static int create(struct rlt_subscriptions *table, const struct rlt_member *memb
         destroy(subscription);
         return result;
     }
-    subscription->sid = ((uint64_t)table->generations[index] << RLT_SID_INDEX_BITS) | index;
+    subscription->sid = sid_of(table, index);
     table->by_index[index] = subscription;
     *created = subscription;
     return 0;
@@ -205,6 +210,14 @@ void rlt_subscriptions_remove(struct rlt_subscriptions *table,
     }
     give_index(table, (uint32_t)(subscription->sid & (RLT_SUBSCRIPTIONS_MAX - 1)));
     destroy(subscription);
+}
+
+void rlt_subscriptions_renew(struct rlt_subscriptions *table, struct rlt_subscription *subscription)
+{
+    uint32_t index = (uint32_t)(subscription->sid & (RLT_SUBSCRIPTIONS_MAX - 1));
+    RLT_ASSERT(!subscription->on_server && !subscription->on_second);
+    table->generations[index]++;
+    subscription->sid = sid_of(table, index);
 }
 
 struct rlt_subscription *rlt_subscriptions_find_topic(struct rlt_subscriptions *table,

@@ -87,6 +87,11 @@ void rlt_subscriptions_leave(struct rlt_member *member);
 void rlt_subscriptions_remove(struct rlt_subscriptions *table,
                               struct rlt_subscription *subscription);
 
+/** Give a subscription that no server knows another sid: what is still on its way for the old one,
+ *  from a server that knew it, is not for its members any more. */
+void rlt_subscriptions_renew(struct rlt_subscriptions *table,
+                             struct rlt_subscription *subscription);
+
 /** The subscription of a sid from the wire; NULL if there is none (any more). */
 static inline struct rlt_subscription *rlt_subscriptions_find(const struct rlt_subscriptions *table,
                                                               uint64_t sid)

@@ -56,6 +56,7 @@ struct sim {
     uint64_t seed;
     struct rlt_random random;
     uint64_t now_ns;
+    uint64_t round_ns; /* that a round takes at most, if something happens in it */
     uint64_t trace;
     struct sim_faults faults;
     enum sim_style send_style;

@@ -303,7 +303,7 @@ HandoverTest(attempts_before_the_old_connection_is_lost_do_not_make_the_cluster_
 /* ---- The new connection is lost ----------------------------------------------------------- */
 
 /* The old one still brings what the new one has brought; then all begins again. */
-static void assert_begun_again(void)
+static void assert_begun_again(const char *told)
 {
     assert_phase(RLT_HANDOVER_CONNECTING);
     cr_assert_eq(world.cluster->active[0]->slot, 0);
@@ -316,7 +316,7 @@ static void assert_begun_again(void)
     world_pass(0);
     assert_phase(RLT_HANDOVER_RECORDING);
     world_pass(RECORD_NS);
-    world_assert_sent(1, "SUB p 1|SUB q g 2|PING|");
+    world_assert_sent(1, told);
     world_say(1, "PONG\r\n");
     world_pass(SETTLE_NS);
     world_say(0, "PONG\r\n");
@@ -342,7 +342,7 @@ HandoverTest(loss_of_the_new_connection_costs_group_members_only)
     world_message(1, plain, "1");
     world_cut(1);
     world_assert_told("p:1 q-lost q-restored ");
-    assert_begun_again();
+    assert_begun_again("SUB p 1|SUB q g 2|PING|");
 }
 
 HandoverTest(loss_of_the_new_connection_while_draining_tells_the_old_one_of_its_groups)
@@ -352,11 +352,12 @@ HandoverTest(loss_of_the_new_connection_while_draining_tells_the_old_one_of_its_
     world_publish("p", "3");
     world_assert_sent(0, "UNSUB 2|PING|");
     world_cut(1);
-    world_assert_sent(0, "SUB q g 2|PUB p 1|3|");
+    world_assert_sent(0, "SUB q g 16777218|PUB p 1|3|");
+    world_say(0, "MSG q 2 4\r\nlate\r\n");
     world_assert_told("p:1 q-lost q-restored ");
     world_say(0, "PONG\r\n");
     cr_assert_eq(rlt_counter_get(&world.cluster->metrics.confirmed), 0, "it was sent later");
-    assert_begun_again();
+    assert_begun_again("SUB p 1|SUB q g 16777218|PING|");
 }
 
 TemporaryTest(loss_of_the_new_connection_ends_temporary_members_of_groups)
@@ -384,9 +385,22 @@ HandoverTest(subscription_that_only_the_new_connection_knows_is_lost_with_it)
     assert_phase(RLT_HANDOVER_CONNECTING); /* the old one owes y's first message */
     world_pass(RLT_NS_PER_S);
     world_pass(RECORD_NS);
-    world_assert_sent(1, "SUB p 1|SUB q g 2|SUB y 3|PING|");
+    world_assert_sent(1, "SUB p 1|SUB q g 2|SUB y 16777219|PING|");
     world_message(1, young, "2");
     world_assert_told("y-restored y:2 ");
+}
+
+HandoverTest(messages_from_before_a_loss_do_not_come_behind_its_notice)
+{
+    move_to(RLT_HANDOVER_SETTLING);
+    world_submit(&plain->member.unsubscribe);
+    world_pass(SETTLE_NS);
+    (void)world_subscribe("r", "p", NULL, 0);
+    world_assert_sent(0, "UNSUB 1|UNSUB 2|PING|");
+    world_cut(1);
+    world_say(0, "MSG p 1 4\r\nlate\r\n");
+    world_assert_told("p-removed r-lost q-lost r-restored q-restored ");
+    world_assert_sent(0, "SUB p 16777217|SUB q g 16777218|");
 }
 
 /* ---- The old connection is lost ----------------------------------------------------------- */
@@ -699,7 +713,7 @@ HandoverTest(flush_while_draining_is_passed_by_the_old_connection_if_the_new_one
     world_publish("p", "1");
     struct rlt_fence *fence = flush();
     world_cut(1);
-    world_assert_sent(0, "SUB q g 2|PUB p 1|1|PING|");
+    world_assert_sent(0, "SUB q g 16777218|PUB p 1|1|PING|");
     world_say(0, "PONG\r\n");
     cr_assert_eq(atomic_load(&fence->done), 0, "that was the PONG of the drain");
     world_say(0, "PONG\r\n");
