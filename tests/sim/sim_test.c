@@ -436,6 +436,8 @@ static void heal(struct world *world)
     sim->receive_style = SIM_RANDOM;
     sim->max_payload = 1048576;
     sim->lag = 0;
+    /* Nor would what is queued go in that time, a few bytes in each round. */
+    sim->round_ns = 100 * RLT_NS_PER_US;
     sim_publishers_settle(&world->publishers);
     uint64_t deadline_ns = sim->now_ns + HEAL_NS;
     /* The first flush may fail with a connection that is dead already. */
