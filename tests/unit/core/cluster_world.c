@@ -51,6 +51,11 @@ static void send_spans(struct rlt_transport *transport, uint32_t index,
         slot->sent_len += spans[i].len;
         slot->sending += spans[i].len;
     }
+    const char *line = slot->sent + slot->sent_len - slot->sending;
+    while ((line = strstr(line, "PING\r\n")) != NULL) {
+        slot->pings++;
+        line++;
+    }
 }
 
 static void close_slot(struct rlt_transport *transport, uint32_t slot)
@@ -98,6 +103,7 @@ static bool end_of_slot(struct world_slot *slot, uint32_t index)
         on_event(index, RLT_IO_RECEIVED, ROULETTE_EDISCONNECTED, 0);
     } else {
         slot->opening = slot->open = slot->closing = false;
+        slot->pings = 0;
         on_event(index, RLT_IO_CLOSED, 0, 0);
     }
     return true;
@@ -169,6 +175,17 @@ void world_say(uint32_t index, const char *text)
     world_go();
 }
 
+void world_pong(uint32_t index)
+{
+    char text[512] = "";
+    struct world_slot *slot = &world.slots[index];
+    cr_assert(slot->pings != 0 && slot->pings * 6 < sizeof(text));
+    for (; slot->pings != 0; slot->pings--) {
+        strcat(text, "PONG\r\n");
+    }
+    world_say(index, text);
+}
+
 void world_message(uint32_t slot, const struct world_member *member, const char *body)
 {
     char text[256];
@@ -185,7 +202,7 @@ void world_accept(uint32_t slot)
     cr_assert_not_null(strstr(world.slots[slot].sent, "CONNECT {"));
     memset(world.slots[slot].sent, 0, world.slots[slot].sent_len);
     world.slots[slot].sent_len = 0;
-    world_say(slot, "PONG\r\n");
+    world_pong(slot);
 }
 
 void world_cut(uint32_t slot)

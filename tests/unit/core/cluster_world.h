@@ -31,6 +31,7 @@ struct world_slot {
     size_t sending; /* bytes of the send in progress */
     char sent[WORLD_SENT_MAX];
     size_t sent_len;
+    uint32_t pings; /* without PONG */
     uint32_t opens;
 
     /* Set by tests. */
@@ -79,6 +80,9 @@ void world_say(uint32_t slot, const char *text);
 
 /** It sends a message for a subscription. */
 void world_message(uint32_t slot, const struct world_member *member, const char *body);
+
+/** It answers all PINGs. */
+void world_pong(uint32_t slot);
 
 /** A connection is made; a server closes it. */
 void world_accept(uint32_t slot);
