@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 #include "contest.h"
 
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 /* Of the first run of all, which finds out how fast a peer is: at most so many. */
-#define PROBE_BYTES    (UINT64_C(64) << 20)
-#define PROBE_MESSAGES UINT64_C(200000)
+#define PROBE_BYTES     (UINT64_C(64) << 20)
+#define PROBE_MESSAGES  UINT64_C(200000)
+#define PROBE_LATENCIES UINT64_C(2000)
+/* A run has at least so many deliveries, and so many published messages. */
+#define DELIVERIES_MIN 1000
+#define MESSAGES_MIN   100
+/* System calls are counted in runs that are so much shorter. */
+#define CALLS_PART 2
 
 static const struct peer *const peers[] = {
-    &peer_roulette,
-    &peer_roulette_text,
-    &peer_libnats,
-    &peer_raw,
+    &peer_roulette, &peer_roulette_text, &peer_roulette_spin, &peer_libnats, &peer_raw,
 };
 
 bool contest_has_peer(const char *name)
@@ -26,46 +27,62 @@ bool contest_has_peer(const char *name)
     return false;
 }
 
+/* What a peer must take part in to do this. */
+static unsigned kind_of(const struct workload *workload)
+{
+    return workload->kind == WORKLOAD_PUBLISH   ? PEER_PUBLISH
+           : workload->kind == WORKLOAD_LATENCY ? PEER_LATENCY
+                                                : PEER_RECEIVE;
+}
+
 static bool takes_part(const struct peer *peer, const struct workload *workload,
                        const struct contest_options *options)
 {
     bool wanted = options->peer == NULL || strcmp(options->peer, peer->name) == 0;
-    return wanted && (workload->kind == WORKLOAD_PUBLISH || peer->receives);
+    bool shared =
+        workload->threads > 1 || workload->clusters > 1 || workload->kind == WORKLOAD_FAN_OUT;
+    return wanted && (peer->takes & kind_of(workload)) != 0 && (!shared || peer->shares);
 }
 
-static void progress(const struct contest *contest, const struct entry *entry, uint32_t round,
-                     uint32_t rounds)
+size_t contest_width(const struct workload *workload, const struct contest_options *options)
 {
-    char title[64];
-    if (isatty(STDERR_FILENO)) {
-        fprintf(stderr, "\r\033[K%s: round %u of %u, %s ",
-                workload_title(contest->workload, title, sizeof(title)), round, rounds,
-                entry->peer->name);
+    size_t width = 0;
+    for (size_t i = 0; i < sizeof(peers) / sizeof(peers[0]); i++) {
+        width += takes_part(peers[i], workload, options) ? 1 : 0;
     }
+    return width;
 }
 
-static void progress_end(void)
+static uint64_t at_least(uint64_t value, uint64_t least)
 {
-    if (isatty(STDERR_FILENO)) {
-        fprintf(stderr, "\r\033[K");
-    }
+    return value > least ? value : least;
 }
 
-static void append(struct series *series, double value)
+/* Messages of the first run. */
+static uint64_t probe_messages(const struct workload *workload)
 {
-    if (series->count < SAMPLE_ROUNDS_MAX) {
-        series->values[series->count++] = value;
+    if (workload->kind == WORKLOAD_LATENCY) {
+        return PROBE_LATENCIES;
     }
+    uint64_t messages = PROBE_BYTES / (workload->payload_len + 64);
+    messages = messages < PROBE_MESSAGES ? messages : PROBE_MESSAGES;
+    return workload->subscribers > 1 ? at_least(messages / workload->subscribers, MESSAGES_MIN)
+                                     : messages;
 }
 
 /*
  * Find the number of messages that keep the peer busy for `seconds`: run a few, then as many as
  * would take half of it, because a short run says little about a long one.
  */
-static void probe(struct entry *entry, const struct workload *workload, double seconds)
+static void probe(struct entry *entry, double seconds)
 {
-    uint64_t messages = PROBE_BYTES / (workload->payload_len + 64);
-    entry->messages = messages < PROBE_MESSAGES ? messages : PROBE_MESSAGES;
+    const struct workload *workload = entry->workload;
+    uint32_t copies = workload->subscribers > 1 ? workload->subscribers : 1;
+    if (workload->pace != 0) {
+        entry->messages = (uint64_t)(workload->pace * seconds * WORKLOAD_PACED_TIMES);
+        return;
+    }
+    entry->messages = probe_messages(workload);
     for (int step = 0; step < 2; step++) {
         struct trial trial;
         if (!trial_run(entry->peer, workload, entry->messages, &trial)) {
@@ -73,78 +90,80 @@ static void probe(struct entry *entry, const struct workload *workload, double s
             return;
         }
         double wanted = sample_rate(&trial.sample) * (step == 0 ? seconds / 2 : seconds);
-        entry->messages = wanted > 1000 ? (uint64_t)wanted : 1000;
-    }
-}
-
-/* The sample of a peer in this round, or NULL. */
-static const struct sample *find(const struct contest *contest, const struct peer *peer,
-                                 const struct trial *trials, const bool *good)
-{
-    for (size_t i = 0; i < contest->entry_count; i++) {
-        if (contest->entries[i].peer == peer && good[i]) {
-            return &trials[i].sample;
-        }
-    }
-    return NULL;
-}
-
-static void add_ratios(struct contest *contest, const struct trial *trials, const bool *good)
-{
-    const struct sample *libnats = find(contest, &peer_libnats, trials, good);
-    const struct sample *raw = find(contest, &peer_raw, trials, good);
-    for (size_t i = 0; i < contest->entry_count; i++) {
-        struct entry *entry = &contest->entries[i];
-        const struct sample *own = &trials[i].sample;
-        if (good[i] && libnats != NULL) {
-            append(&entry->rate_of_libnats, sample_rate(own) / sample_rate(libnats));
-            append(&entry->cpu_of_libnats, sample_cpu_ns(own) / sample_cpu_ns(libnats));
-        }
-        if (good[i] && raw != NULL) {
-            append(&entry->cpu_of_raw, sample_cpu_ns(own) / sample_cpu_ns(raw));
-        }
+        entry->messages = at_least((uint64_t)(wanted / copies), DELIVERIES_MIN / copies);
+        entry->messages = at_least(entry->messages, MESSAGES_MIN);
     }
 }
 
 static void run_round(struct contest *contest, const struct contest_options *options,
                       uint32_t round)
 {
-    struct trial trials[CONTEST_PEERS_MAX];
-    bool good[CONTEST_PEERS_MAX];
     for (size_t i = 0; i < contest->entry_count; i++) {
         struct entry *entry = &contest->entries[i];
-        progress(contest, entry, round, options->rounds);
-        good[i] = trial_run(entry->peer, contest->workload, entry->messages, &trials[i]) &&
-                  trials[i].sample.messages != 0;
-        if (!good[i]) {
+        struct trial *trial = &entry->trials[round - 1];
+        options->on_round(options->context, entry, round);
+        entry->good[round - 1] = trial_run(entry->peer, entry->workload, entry->messages, trial);
+        entry->rounds = round;
+        if (entry->good[round - 1]) {
+            options->on_trial(options->context, entry, round, trial);
+        } else {
             entry->failures++;
-            continue;
         }
-        append(&entry->rate, sample_rate(&trials[i].sample));
-        append(&entry->cpu_ns, sample_cpu_ns(&trials[i].sample));
-        entry->done += trials[i].sample.messages;
-        entry->dropped += trials[i].sample.dropped;
-        options->on_trial(options->context, contest, entry, round, &trials[i]);
     }
-    add_ratios(contest, trials, good);
 }
 
-void contest_run(const struct workload *workload, const struct contest_options *options,
-                 struct contest *contest)
+static void add_entries(struct contest *contest, const struct workload *workload,
+                        const struct contest_options *options)
 {
-    memset(contest, 0, sizeof(*contest));
-    contest->workload = workload;
     for (size_t i = 0; i < sizeof(peers) / sizeof(peers[0]); i++) {
         if (takes_part(peers[i], workload, options)) {
-            contest->entries[contest->entry_count++].peer = peers[i];
+            struct entry *entry = &contest->entries[contest->entry_count++];
+            entry->workload = workload;
+            entry->peer = peers[i];
         }
     }
+}
+
+void contest_run(const struct workload *const *chosen, size_t count,
+                 const struct contest_options *options, struct contest *contest)
+{
+    memset(contest, 0, sizeof(*contest));
+    for (size_t i = 0; i < count; i++) {
+        add_entries(contest, chosen[i], options);
+    }
     for (size_t i = 0; i < contest->entry_count; i++) {
-        progress(contest, &contest->entries[i], 0, options->rounds);
-        probe(&contest->entries[i], workload, options->seconds);
+        options->on_round(options->context, &contest->entries[i], 0);
+        probe(&contest->entries[i], options->seconds);
     }
     for (uint32_t round = 1; round <= options->rounds; round++) {
         run_round(contest, options, round);
     }
-    progress_end();
+    for (size_t i = 0; i < contest->entry_count; i++) {
+        struct entry *entry = &contest->entries[i];
+        entry->calls_counted =
+            entry->workload->calls &&
+            trial_count_calls(entry->peer, entry->workload, entry->messages / CALLS_PART + 1,
+                              &entry->calls_per_message);
+    }
+}
+
+static bool is_same(const struct workload *left, const struct workload *right)
+{
+    return left->kind == right->kind && left->server == right->server &&
+           left->payload_len == right->payload_len && left->threads == right->threads &&
+           left->clusters == right->clusters && left->topics == right->topics &&
+           left->subscriptions == right->subscriptions && left->subscribers == right->subscribers &&
+           left->pace == right->pace;
+}
+
+const struct entry *contest_find(const struct contest *contest, const struct workload *workload,
+                                 const struct peer *peer)
+{
+    for (size_t i = 0; i < contest->entry_count; i++) {
+        const struct entry *entry = &contest->entries[i];
+        if (entry->peer == peer && is_same(entry->workload, workload)) {
+            return entry;
+        }
+    }
+    return NULL;
 }

@@ -134,7 +134,8 @@ static bool finish(struct child child, void *result, size_t size)
 
 static struct bench_server *start_server(void)
 {
-    static const struct workload discard = {.kind = WORKLOAD_PUBLISH, .server = SERVER_NULL};
+    static const struct workload discard = {
+        .kind = WORKLOAD_PUBLISH, .server = SERVER_NULL, .clusters = 1};
     return server_start(&discard, 0);
 }
 
@@ -236,8 +237,8 @@ static int run_subscriptions(const struct options *options, struct lines *lines)
     for (size_t i = 0; i < CLIENT_COUNT; i++) {
         struct subscriptions_cost cost;
         struct bench_server *server = start_server();
-        uint16_t port = server_port(server);
-        struct child child = start(measure_subscriptions, clients[i], &port, options, sizeof(cost));
+        struct child child =
+            start(measure_subscriptions, clients[i], server_ports(server), options, sizeof(cost));
         if (finish(child, &cost, sizeof(cost)) && is_complete(server, options)) {
             report_subscriptions(clients[i], options, &cost, lines);
         } else {
@@ -312,7 +313,7 @@ static int run_idle(const struct options *options, struct lines *lines)
         uint16_t ports[FOOTPRINT_CLUSTERS_MAX];
         for (size_t j = 0; j < FOOTPRINT_CLUSTERS_MAX; j++) {
             servers[i][j] = start_server();
-            ports[j] = server_port(servers[i][j]);
+            ports[j] = server_ports(servers[i][j])[0];
         }
         children[i] = start(measure_idle, clients[i], ports, options, sizeof(struct idle_cost));
     }

@@ -11,18 +11,21 @@
 #include "contest.h"
 #include "lines.h"
 #include "machine.h"
+#include "progress.h"
 #include "record.h"
 #include "report.h"
+#include "stop.h"
 
 static const char usage[] =
     "usage: bench [options]\n"
     "\n"
-    "  --quick           3 short rounds instead of 5\n"
+    "  --quick           a part of the workloads in 3 short rounds: 1 minute, not 12\n"
     "  --rounds N        rounds of each workload, 1 to 64\n"
     "  --seconds S       how long one run of one peer is to last; 0.6, quick 0.2\n"
-    "  --only GROUP      publish, deliver or through\n"
+    "  --only GROUP      publish, deliver, through, fan-out or latency\n"
     "  --title TEXT      only workloads whose title contains TEXT, as in \"16 B, 1\"\n"
-    "  --peer NAME       only \"roulette\", \"roulette, text\", \"libnats\" or \"raw socket\"\n"
+    "  --peer NAME       only \"roulette\", \"roulette, text\", \"roulette, spin\",\n"
+    "                    \"libnats\" or \"raw socket\"\n"
     "  --output FILE     where the JSON lines go; bench.jsonl\n"
     "  --help            this text\n";
 
@@ -113,68 +116,124 @@ static void read_options(int argc, char **argv, struct options *options)
 
 static bool is_chosen(const struct options *options, const struct workload *workload)
 {
-    char title[64];
-    return (options->group == NULL || strcmp(options->group, workload_group(workload)) == 0) &&
+    char title[WORKLOAD_TITLE_SIZE];
+    return (!options->quick || workload->quick) &&
+           (options->group == NULL || strcmp(options->group, workload_group(workload)) == 0) &&
            (options->title == NULL ||
             strstr(workload_title(workload, title, sizeof(title)), options->title) != NULL);
 }
 
-static void on_trial(void *context, const struct contest *contest, const struct entry *entry,
-                     uint32_t round, const struct trial *trial)
-{
-    record_trial(context, contest, entry, round, trial);
-}
+/* ---- Contests ----------------------------------------------------------------------------- */
 
-/* Run one workload. Returns the number of runs that failed. */
-static uint32_t run(const struct workload *workload, const struct options *options,
-                    struct lines *lines)
-{
-    static struct contest contest;
-    struct contest_options settings = {
-        .rounds = options->rounds,
-        .seconds = options->seconds,
-        .peer = options->peer,
-        .on_trial = on_trial,
-        .context = lines,
-    };
-    contest_run(workload, &settings, &contest);
-    report_contest(&contest);
-    record_contest(lines, &contest);
-    uint32_t failures = 0;
-    for (size_t i = 0; i < contest.entry_count; i++) {
-        failures += contest.entries[i].failures;
-    }
-    return failures;
-}
+/* Chosen workloads that are compared with each other. */
+struct group {
+    size_t count;
+    const struct workload *workloads[CONTEST_WORKLOADS_MAX];
+};
 
-static bool is_any_chosen(const struct options *options)
+/* The next group from workload `*next` on; empty if there is none. */
+static void take_group(const struct options *options, size_t *next, struct group *group)
 {
-    for (size_t i = 0; i < workload_count; i++) {
-        if (is_chosen(options, &workloads[i])) {
-            return true;
+    group->count = 0;
+    for (; *next < workload_count; (*next)++) {
+        const struct workload *workload = &workloads[*next];
+        if (!workload->joined && group->count != 0) {
+            return;
+        }
+        if (is_chosen(options, workload)) {
+            if (group->count == CONTEST_WORKLOADS_MAX) {
+                stop("more than %d workloads are compared", CONTEST_WORKLOADS_MAX);
+            }
+            group->workloads[group->count++] = workload;
         }
     }
-    return false;
+}
+
+static size_t count_groups(const struct options *options)
+{
+    struct group group;
+    size_t next = 0;
+    size_t count = 0;
+    for (take_group(options, &next, &group); group.count != 0; take_group(options, &next, &group)) {
+        count++;
+    }
+    return count;
+}
+
+/* Where the results go, and what is known of the whole. */
+struct run {
+    const struct options *options;
+    struct contest_options settings;
+    struct lines *lines;
+    struct report_count goals;
+    uint32_t failures;
+};
+
+static void on_round(void *context, const struct entry *entry, uint32_t round)
+{
+    const struct run *run = context;
+    progress_round(entry, round, run->options->rounds);
+}
+
+static void on_trial(void *context, const struct entry *entry, uint32_t round,
+                     const struct trial *trial)
+{
+    const struct run *run = context;
+    record_trial(run->lines, entry, round, trial);
+}
+
+static void run_group(struct run *run, const struct group *group)
+{
+    static struct contest contest;
+    contest_run(group->workloads, group->count, &run->settings, &contest);
+    progress_end();
+    report_contest(&contest, &run->goals);
+    record_contest(run->lines, &contest);
+    for (size_t i = 0; i < contest.entry_count; i++) {
+        run->failures += contest.entries[i].failures;
+    }
+}
+
+static double estimate_minutes(const struct options *options,
+                               const struct contest_options *settings)
+{
+    double seconds = 0;
+    for (size_t i = 0; i < workload_count; i++) {
+        if (is_chosen(options, &workloads[i])) {
+            seconds += workload_estimate_seconds(&workloads[i], options->rounds, options->seconds) *
+                       (double)contest_width(&workloads[i], settings);
+        }
+    }
+    return seconds / 60;
 }
 
 int main(int argc, char **argv)
 {
     struct options options;
     struct machine machine;
+    struct group group;
+    size_t next = 0;
+    size_t number = 0;
     read_options(argc, argv, &options);
-    if (!is_any_chosen(&options)) {
-        fprintf(stderr, "bench: no workload of this group has such a title\n");
+    struct run run = {
+        .options = &options,
+        .settings = {options.rounds, options.seconds, options.peer, on_round, on_trial, &run},
+    };
+    size_t count = count_groups(&options);
+    if (count == 0) {
+        fprintf(stderr, "bench: no workload that was chosen has such a title\n");
         return 2;
     }
     machine_describe(&machine);
-    struct lines *lines = lines_open(options.output, LINES_REPLACE, &machine);
-    report_head(&machine, options.rounds, options.seconds);
-    uint32_t failures = 0;
-    for (size_t i = 0; i < workload_count; i++) {
-        if (is_chosen(&options, &workloads[i])) {
-            failures += run(&workloads[i], &options, lines);
-        }
+    run.lines = lines_open(options.output, LINES_REPLACE, &machine);
+    report_head(&machine, options.rounds, options.seconds,
+                estimate_minutes(&options, &run.settings));
+    for (take_group(&options, &next, &group); group.count != 0;
+         take_group(&options, &next, &group)) {
+        progress_contest(group.workloads[0], ++number, count);
+        run_group(&run, &group);
     }
-    lines_close(lines);
-    return failures == 0 ? 0 : 1;
+    report_end(&run.goals, progress_seconds());
+    lines_close(run.lines);
+    return run.failures == 0 ? 0 : 1;
 }

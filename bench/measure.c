@@ -4,51 +4,17 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "round_trip.h"
 #include "stop.h"
+#include "window.h"
 
 #define THREADS_MAX 64
-/* WORKLOAD_THROUGH: messages on their way at most, so that no queue between overflows, and
- * messages published between two looks at how many there are. */
-#define WINDOW 8192
-#define BURST  1024
-
-/* ---- Clock and CPU ------------------------------------------------------------------------ */
-
-/* A moment, as the process has seen it so far. */
-struct moment {
-    double seconds;
-    double cpu_seconds;
-    uint64_t switches;
-};
-
-static double of_timeval(struct timeval time)
-{
-    return (double)time.tv_sec + (double)time.tv_usec / 1e6;
-}
-
-static struct moment look(void)
-{
-    struct timespec now;
-    struct rusage usage;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    (void)getrusage(RUSAGE_SELF, &usage);
-    return (struct moment){
-        .seconds = (double)now.tv_sec + (double)now.tv_nsec / 1e9,
-        .cpu_seconds = of_timeval(usage.ru_utime) + of_timeval(usage.ru_stime),
-        .switches = (uint64_t)usage.ru_nvcsw + (uint64_t)usage.ru_nivcsw,
-    };
-}
-
-static void fill(struct sample *sample, struct moment start, struct moment end)
-{
-    sample->seconds = end.seconds - start.seconds;
-    sample->cpu_seconds = end.cpu_seconds - start.cpu_seconds;
-    sample->switches = end.switches - start.switches;
-}
+/* Through a server: deliveries on their way at most, so that no queue between overflows, and the
+ * part of them that is published between two looks at how many there are. */
+#define WINDOW_DELIVERIES 8192
+#define WINDOW_BURSTS     8
 
 /* ---- Publish ------------------------------------------------------------------------------ */
 
@@ -57,8 +23,10 @@ struct crew {
     const struct peer *peer;
     void *client;
     uint32_t threads;
+    uint32_t topics;
     uint64_t warm_up; /* messages of each thread */
     uint64_t messages;
+    _Atomic(uint32_t) started;
     pthread_barrier_t barrier;
     pthread_t ids[THREADS_MAX];
 };
@@ -66,10 +34,13 @@ struct crew {
 static void *publish_thread(void *data)
 {
     struct crew *crew = data;
-    crew->peer->publish(crew->client, crew->warm_up);
+    /* Relaxed: only a number of its own for each. The threads begin at different topics. */
+    uint32_t index = atomic_fetch_add_explicit(&crew->started, 1, memory_order_relaxed);
+    uint32_t first = (uint32_t)((uint64_t)index * crew->topics / crew->threads);
+    crew->peer->publish(crew->client, first, crew->warm_up);
     (void)pthread_barrier_wait(&crew->barrier); /* warm */
     (void)pthread_barrier_wait(&crew->barrier); /* go */
-    crew->peer->publish(crew->client, crew->messages);
+    crew->peer->publish(crew->client, first, crew->messages);
     (void)pthread_barrier_wait(&crew->barrier); /* done */
     return NULL;
 }
@@ -84,25 +55,26 @@ static void start_crew(struct crew *crew)
     }
 }
 
-static void measure_publish(const struct peer *peer, void *client, uint32_t threads,
+static void measure_publish(const struct peer *peer, void *client, const struct workload *workload,
                             uint64_t messages, struct sample *sample)
 {
-    threads = threads < peer->threads_max ? threads : peer->threads_max;
+    struct window window;
     struct crew crew = {
         .peer = peer,
         .client = client,
-        .threads = threads < THREADS_MAX ? threads : THREADS_MAX,
+        .threads = workload->threads < THREADS_MAX ? workload->threads : THREADS_MAX,
+        .topics = workload->topics,
     };
-    crew.warm_up = measure_warm_up(messages) / crew.threads;
+    crew.warm_up = window_warm_up(messages) / crew.threads;
     crew.messages = messages / crew.threads;
     start_crew(&crew);
     (void)pthread_barrier_wait(&crew.barrier); /* warm */
     peer->flush(client);
-    struct moment start = look();
+    window_open(&window);
     (void)pthread_barrier_wait(&crew.barrier); /* go */
     (void)pthread_barrier_wait(&crew.barrier); /* done */
     peer->flush(client);
-    fill(sample, start, look());
+    window_close(&window, sample);
     sample->messages = crew.messages * crew.threads;
     sample->published_in_all = (crew.warm_up + crew.messages) * crew.threads;
     for (uint32_t i = 0; i < crew.threads; i++) {
@@ -111,73 +83,54 @@ static void measure_publish(const struct peer *peer, void *client, uint32_t thre
     (void)pthread_barrier_destroy(&crew.barrier);
 }
 
-/* ---- Receive ------------------------------------------------------------------------------ */
-
-/* From when the warm-up has arrived until all has. */
-static void measure_arrival(const struct peer *peer, void *client, struct peer_tally *tally,
-                            uint64_t messages, struct sample *sample)
-{
-    uint64_t warm_up = measure_warm_up(messages);
-    peer->await(client, warm_up);
-    struct moment start = look();
-    uint64_t received = atomic_load_explicit(&tally->received, memory_order_relaxed);
-    uint64_t dropped = atomic_load_explicit(&tally->dropped, memory_order_relaxed);
-    peer->await(client, warm_up + messages);
-    fill(sample, start, look());
-    sample->messages = atomic_load_explicit(&tally->received, memory_order_relaxed) - received;
-    sample->dropped = atomic_load_explicit(&tally->dropped, memory_order_relaxed) - dropped;
-}
-
-static void measure_deliver(const struct peer *peer, void *client, struct peer_tally *tally,
-                            uint64_t messages, struct sample *sample)
-{
-    peer->subscribe(client, tally);
-    measure_arrival(peer, client, tally, messages, sample);
-}
-
-/* ---- Through ------------------------------------------------------------------------------ */
+/* ---- Through a server --------------------------------------------------------------------- */
 
 struct feeder {
     const struct peer *peer;
     void *client;
     const struct peer_tally *tally;
     uint64_t messages;
+    uint32_t subscribers;
 };
 
 static void *feed(void *data)
 {
     const struct feeder *feeder = data;
-    for (uint64_t sent = 0; sent < feeder->messages; sent += BURST) {
-        while (sent + BURST > peer_tally_total(feeder->tally) + WINDOW) {
+    uint64_t window = WINDOW_DELIVERIES / feeder->subscribers;
+    window = window > WINDOW_BURSTS ? window : WINDOW_BURSTS;
+    uint64_t burst = window / WINDOW_BURSTS;
+    for (uint64_t sent = 0; sent < feeder->messages; sent += burst) {
+        uint64_t left = feeder->messages - sent;
+        burst = burst < left ? burst : left;
+        while (sent + burst > peer_tally_total(feeder->tally) / feeder->subscribers + window) {
             (void)usleep(20);
         }
-        feeder->peer->publish(feeder->client, BURST);
+        feeder->peer->publish(feeder->client, 0, burst);
     }
     return NULL;
 }
 
 static void measure_through(const struct peer *peer, void *client, struct peer_tally *tally,
-                            uint64_t messages, struct sample *sample)
+                            uint64_t messages, uint32_t subscribers, struct sample *sample)
 {
-    struct feeder feeder = {peer, client, tally, measure_warm_up(messages) + messages};
+    uint64_t all = window_warm_up(messages) + messages;
+    struct feeder feeder = {peer, client, tally, all, subscribers};
     pthread_t thread;
     peer->subscribe(client, tally);
     peer->flush(client);
     if (pthread_create(&thread, NULL, feed, &feeder) != 0) {
         stop("no thread");
     }
-    measure_arrival(peer, client, tally, messages, sample);
+    window_of_arrival(peer, client, tally, messages, subscribers, sample);
     (void)pthread_join(thread, NULL);
+    if (peer->copies != NULL) {
+        sample->copies = (double)peer->copies(client) / (double)all;
+    }
 }
 
 /* ---- Any ---------------------------------------------------------------------------------- */
 
-uint64_t measure_warm_up(uint64_t messages)
-{
-    return messages / 10 + 1;
-}
-
-void measure(const struct peer *peer, const struct workload *workload, uint16_t port,
+void measure(const struct peer *peer, const struct workload *workload, const uint16_t *ports,
              uint64_t messages, struct sample *sample)
 {
     static struct peer_tally tally;
@@ -187,17 +140,33 @@ void measure(const struct peer *peer, const struct workload *workload, uint16_t 
         stop("no memory");
     }
     memset(payload, 'x', workload->payload_len);
-    struct peer_options options = {port, workload->payload_len, payload};
+    struct peer_options options = {
+        .ports = ports,
+        .clusters = workload->clusters,
+        .topics = workload->topics,
+        .held = workload->subscriptions > workload->topics
+                    ? workload->subscriptions - workload->topics
+                    : 0,
+        .subscribers = workload->subscribers,
+        .payload_len = workload->payload_len,
+        .payload = payload,
+        .prompt = workload->kind == WORKLOAD_LATENCY,
+    };
     void *client = peer->open(&options);
     switch (workload->kind) {
     case WORKLOAD_PUBLISH:
-        measure_publish(peer, client, workload->threads, messages, sample);
+        measure_publish(peer, client, workload, messages, sample);
         break;
     case WORKLOAD_DELIVER:
-        measure_deliver(peer, client, &tally, messages, sample);
+        peer->subscribe(client, &tally);
+        window_of_arrival(peer, client, &tally, messages, 1, sample);
         break;
     case WORKLOAD_THROUGH:
-        measure_through(peer, client, &tally, messages, sample);
+    case WORKLOAD_FAN_OUT:
+        measure_through(peer, client, &tally, messages, workload->subscribers, sample);
+        break;
+    case WORKLOAD_LATENCY:
+        round_trip(peer, client, workload->pace, messages, payload, &tally, sample);
         break;
     }
     peer->close(client);

@@ -12,11 +12,11 @@
 #include "sample.h"
 #include "workload.h"
 
-/** Messages before the measured window, for `messages` in it. */
-uint64_t measure_warm_up(uint64_t messages);
-
-/** Ends the process with stop() if anything fails. */
-void measure(const struct peer *peer, const struct workload *workload, uint16_t port,
+/**
+ * Measure `messages`, published ones. `ports` are the servers', one for each cluster. Ends the
+ * process with stop() if anything fails.
+ */
+void measure(const struct peer *peer, const struct workload *workload, const uint16_t *ports,
              uint64_t messages, struct sample *sample);
 
 #endif

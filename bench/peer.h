@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * A peer: one way to do the work that is measured. All peers speak to one server through one
- * connection, use the same topic and payload, and end the process with stop() when anything
- * fails.
+ * A peer: one way to do the work that is measured. All peers speak to the same servers, one
+ * connection to each, use the same topics and payload, and end the process with stop() when
+ * anything fails.
  */
 #ifndef BENCH_PEER_H
 #define BENCH_PEER_H
@@ -10,54 +10,71 @@
 #include <stdalign.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
-
-/** The topic of all workloads. Free of the letter G: see null_server.c. */
-#define PEER_TOPIC "bench.a"
 
 /** For how long a peer waits for anything before it gives up. */
 #define PEER_TIMEOUT_MS 10000
 
 struct peer_options {
-    uint16_t port; /* of 127.0.0.1 */
+    const uint16_t *ports; /* of 127.0.0.1; one for each cluster */
+    uint32_t clusters;
+    uint32_t topics;      /* that carry messages; see topic.h */
+    uint32_t held;        /* further topics that are subscribed to */
+    uint32_t subscribers; /* of each topic that carries messages */
     uint32_t payload_len;
-    const void *payload;
+    const void *payload; /* of each message */
+    /** Time counts, not throughput: a message is to be sent at once. Then the payload may change
+     *  from one call of publish() to the next, and only one thread publishes. */
+    bool prompt;
 };
 
 /**
- * What arrived. Written by the thread that receives, read by any other: relaxed, because nothing
- * but the numbers is passed on. Lives longer than the peer's client.
+ * What arrived. The numbers are written by the thread that receives, read by any other: relaxed,
+ * because nothing but they is passed on. Lives longer than the peer's client.
  */
 struct peer_tally {
     alignas(64) _Atomic(uint64_t) received;
     _Atomic(uint64_t) dropped; /* by the client, because its receiver was behind */
+    /** NULL, or called for each message by the thread that receives. May publish. */
+    void (*on_payload)(void *context, const void *payload);
+    void *context;
 };
+
+/** What a peer can take part in. */
+enum { PEER_PUBLISH = 1, PEER_RECEIVE = 2, PEER_LATENCY = 4, PEER_ALL = 7 };
 
 /** The calls of one peer. `client` is what open() returned. */
 struct peer {
     const char *name;
-    /* Threads that may publish at once; measure.c starts no more. */
-    uint32_t threads_max;
-    /* Whether it differs from other peers in how it receives, and so takes part there. */
-    bool receives;
+    /* What it takes part in, of these bits: where it differs from other peers. */
+    unsigned takes;
+    /* Whether it serves several threads, clusters and subscribers. */
+    bool shares;
 
-    /** Connect, and finish the handshake. */
+    /** Connect, and finish the handshakes. */
     void *(*open)(const struct peer_options *options);
-    /** Publish `count` messages; waits where the peer's queue is full. Any thread. */
-    void (*publish)(void *client, uint64_t count);
-    /** Wait until the server has answered a PING behind all that was published. */
+    /** Publish `count` messages to the topics in turn, from topic `first` on; waits where the
+     *  peer's queue is full. Any thread. */
+    void (*publish)(void *client, uint32_t first, uint64_t count);
+    /** Wait until the servers have answered a PING behind all that was published. */
     void (*flush)(void *client);
-    /** Subscribe to the topic, and count in `tally` from now on. */
+    /** Subscribe to the topics, and count in `tally` from now on. */
     void (*subscribe)(void *client, struct peer_tally *tally);
     /** Wait until the tally has reached `total`: receives in the calling thread, or sleeps. */
     void (*await)(void *client, uint64_t total);
+    /** How many messages the servers have sent: copies on the wire. May be NULL without
+     *  `shares`. */
+    uint64_t (*copies)(void *client);
     void (*close)(void *client);
 };
 
-/** This library, with a topic handle. */
+/** This library, with topic handles. */
 extern const struct peer peer_roulette;
 /** This library, with the topic as text in each call. */
 extern const struct peer peer_roulette_text;
+/** This library, looking for work for a while before a thread sleeps. */
+extern const struct peer peer_roulette_spin;
 /** The official C client. */
 extern const struct peer peer_libnats;
 /** A bare socket: the limit. */

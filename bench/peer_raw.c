@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +11,7 @@
 #include "peer.h"
 #include "stop.h"
 #include "support/net.h"
+#include "topic.h"
 #include "workload.h"
 
 #define CHUNK_BYTES ((size_t)256 * 1024)
@@ -18,12 +21,13 @@ static const char ping_line[] = "PING\r\n";
 static const char pong_line[] = "PONG\r\n";
 
 struct client {
+    struct peer_options options;
     int fd;
-    uint32_t payload_len;
     size_t frame_len;
-    uint64_t frame_count; /* ready-made ones in `out` */
+    uint64_t frame_count; /* ready-made ones in `out`: a cycle through all topics, or several */
     uint8_t *out;
     uint8_t *in;
+    size_t in_len; /* a frame that is not complete; only if time counts */
     /* How the last receive ended: before so much payload, or inside a line. */
     size_t skip;
     bool cut_line;
@@ -46,7 +50,7 @@ static void send_all(int fd, const void *bytes, size_t len)
 
 static size_t receive_some(struct client *client)
 {
-    ssize_t got = recv(client->fd, client->in, CHUNK_BYTES, 0);
+    ssize_t got = recv(client->fd, client->in + client->in_len, CHUNK_BYTES, 0);
     if (got <= 0) {
         stop("raw: recv: %s", got == 0 ? "the server closed" : "nothing came, or an error");
     }
@@ -69,58 +73,100 @@ static void flush(void *data)
     }
 }
 
-static void make_frames(struct client *client, const struct peer_options *options)
+static void make_frames(struct client *client)
 {
-    char line[64];
-    size_t line_len =
-        (size_t)snprintf(line, sizeof(line), "PUB %s %u\r\n", PEER_TOPIC, options->payload_len);
-    client->frame_len = workload_publish_frame_len(PEER_TOPIC, options->payload_len);
-    client->frame_count = CHUNK_BYTES / client->frame_len;
-    uint8_t *next = client->out;
+    const struct peer_options *options = &client->options;
+    client->frame_len = workload_publish_frame_len(options->payload_len);
+    uint64_t cycles = CHUNK_BYTES / (client->frame_len * options->topics);
+    client->frame_count = options->topics * (cycles != 0 ? cycles : 1);
+    client->out = malloc(client->frame_count * client->frame_len + 1);
+    if (client->out == NULL) {
+        stop("no memory");
+    }
     for (uint64_t i = 0; i < client->frame_count; i++) {
-        memcpy(next, line, line_len);
-        memcpy(next + line_len, options->payload, options->payload_len);
-        memcpy(next + client->frame_len - 2, "\r\n", 2);
-        next += client->frame_len;
+        char topic[TOPIC_SIZE];
+        uint8_t *frame = client->out + i * client->frame_len;
+        size_t payload_at = client->frame_len - options->payload_len - 2;
+        topic_write(topic, (uint32_t)(i % options->topics));
+        (void)snprintf((char *)frame, payload_at + 1, "PUB %s %u\r\n", topic, options->payload_len);
+        memcpy(frame + payload_at, options->payload, options->payload_len);
+        memcpy(frame + client->frame_len - 2, "\r\n", 2);
     }
 }
 
 static void *open_client(const struct peer_options *options)
 {
     struct client *client = calloc(1, sizeof(*client));
-    if (client == NULL || (client->out = malloc(CHUNK_BYTES)) == NULL ||
-        (client->in = malloc(CHUNK_BYTES)) == NULL) {
+    if (client == NULL || (client->in = malloc(2 * CHUNK_BYTES)) == NULL) {
         stop("no memory");
     }
-    client->payload_len = options->payload_len;
-    make_frames(client, options);
-    client->fd = net_connect(options->port);
+    client->options = *options;
+    make_frames(client);
+    client->fd = net_connect(options->ports[0]);
     if (client->fd < 0) {
         stop("raw: connect: %m");
     }
+    int on = 1;
     struct timeval timeout = {.tv_sec = PEER_TIMEOUT_MS / 1000};
     (void)setsockopt(client->fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+    (void)setsockopt(client->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     send_all(client->fd, connect_line, sizeof(connect_line) - 1);
     flush(client);
     return client;
 }
 
-static void publish(void *data, uint64_t count)
+/* The frame is ready-made but for its payload. */
+static void publish_prompt(struct client *client)
+{
+    const struct peer_options *options = &client->options;
+    memcpy(client->out + client->frame_len - options->payload_len - 2, options->payload,
+           options->payload_len);
+    send_all(client->fd, client->out, client->frame_len);
+}
+
+/* Ready-made frames, about a chunk at a time. */
+static void publish(void *data, uint32_t first, uint64_t count)
 {
     struct client *client = data;
+    uint64_t chunk = CHUNK_BYTES / client->frame_len;
+    uint64_t next = first;
+    if (client->options.prompt) {
+        publish_prompt(client);
+        return;
+    }
     while (count != 0) {
-        uint64_t now = count < client->frame_count ? count : client->frame_count;
-        send_all(client->fd, client->out, (size_t)now * client->frame_len);
+        uint64_t now = client->frame_count - next;
+        now = now < chunk ? now : chunk;
+        now = now < count ? now : count;
+        send_all(client->fd, client->out + next * client->frame_len,
+                 (size_t)now * client->frame_len);
         count -= now;
+        next = (next + now) % client->frame_count;
     }
 }
 
+/* ---- Receive ------------------------------------------------------------------------------ */
+
 static void subscribe(void *data, struct peer_tally *tally)
 {
-    static const char sub_line[] = "SUB " PEER_TOPIC " 1\r\n";
     struct client *client = data;
+    const struct peer_options *options = &client->options;
+    char topic[TOPIC_SIZE];
+    char *lines = NULL;
+    size_t len = 0;
     client->tally = tally;
-    send_all(client->fd, sub_line, sizeof(sub_line) - 1);
+    FILE *text = open_memstream(&lines, &len);
+    for (uint32_t i = 0; i < options->topics + options->held; i++) {
+        if (i < options->topics) {
+            topic_write(topic, i);
+        } else {
+            topic_write_held(topic, i - options->topics);
+        }
+        (void)fprintf(text, "SUB %s %u\r\n", topic, i + 1);
+    }
+    (void)fclose(text);
+    send_all(client->fd, lines, len);
+    free(lines);
 }
 
 /*
@@ -143,19 +189,44 @@ static uint64_t scan(struct client *client, size_t len)
         at = (size_t)(end - client->in) + 1;
         if (is_message) {
             count++;
-            at += client->payload_len + 2;
+            at += client->options.payload_len + 2;
         }
     }
     client->skip = at - len;
     return count;
 }
 
+/* Count the messages that are here as a whole, and show their payloads. Keeps the rest. */
+static uint64_t take_frames(struct client *client, size_t len)
+{
+    uint64_t count = 0;
+    size_t at = 0;
+    const uint8_t *end;
+    while ((end = memchr(client->in + at, '\n', len - at)) != NULL) {
+        size_t next = (size_t)(end - client->in) + 1;
+        if (client->in[at] == 'M') {
+            if (len - next < client->options.payload_len + 2) {
+                break;
+            }
+            client->tally->on_payload(client->tally->context, client->in + next);
+            next += client->options.payload_len + 2;
+            count++;
+        }
+        at = next;
+    }
+    client->in_len = len - at;
+    memmove(client->in, client->in + at, client->in_len);
+    return count;
+}
+
 static void await(void *data, uint64_t total)
 {
     struct client *client = data;
+    bool whole = client->tally->on_payload != NULL;
     while (peer_tally_total(client->tally) < total) {
-        size_t len = receive_some(client);
-        peer_tally_add(&client->tally->received, scan(client, len));
+        size_t len = client->in_len + receive_some(client);
+        uint64_t count = whole ? take_frames(client, len) : scan(client, len);
+        peer_tally_add(&client->tally->received, count);
     }
 }
 
@@ -170,8 +241,8 @@ static void close_client(void *data)
 
 const struct peer peer_raw = {
     .name = "raw socket",
-    .threads_max = 1,
-    .receives = true,
+    .takes = PEER_ALL,
+    .shares = false,
     .open = open_client,
     .publish = publish,
     .flush = flush,

@@ -7,14 +7,20 @@
 
 #include "peer.h"
 #include "stop.h"
+#include "topic.h"
 
 #define BATCH 256
+/* Messages that wait for each of many subscribers: more than measure.c has on their way. */
+#define SHARED_RING_SLOTS 8192
+/* For how long the spinning peer's threads look for work: a round trip and a half of loopback. */
+#define SPIN_US 50
 
 struct client {
     struct peer_options options;
     roulette_client *client;
-    roulette_topic *topic;
-    roulette_subscriber *subscriber;
+    char (*topics)[TOPIC_SIZE];
+    roulette_topic **handles;
+    roulette_subscriber **subscribers;
     struct peer_tally *tally;
     struct roulette_message messages[BATCH];
 };
@@ -26,48 +32,81 @@ static void check(int result, const char *what)
     }
 }
 
-static void *open_client(const struct peer_options *options)
+static roulette_client *open_roulette(const struct peer_options *options, uint32_t spin_us)
 {
-    struct client *client = calloc(1, sizeof(*client));
-    if (client == NULL) {
-        stop("no memory");
+    char servers[256] = "";
+    size_t len = 0;
+    for (uint32_t i = 0; i < options->clusters && len < sizeof(servers); i++) {
+        len += (size_t)snprintf(servers + len, sizeof(servers) - len, "%s127.0.0.1:%u",
+                                i == 0 ? "" : ",", options->ports[i]);
     }
-    client->options = *options;
-    char server[32];
-    (void)snprintf(server, sizeof(server), "127.0.0.1:%u", options->port);
-    struct roulette_options settings; /* the defaults, all of them */
+    roulette_client *client;
+    struct roulette_options settings; /* the defaults, all others */
     roulette_options_init(&settings);
-    settings.servers = server;
-    check(roulette_open(&settings, &client->client), "open");
-    check(roulette_flush(client->client, PEER_TIMEOUT_MS, NULL, 0), "connect");
-    check(roulette_topic_create(client->client, PEER_TOPIC, strlen(PEER_TOPIC), &client->topic),
-          "topic");
+    settings.servers = servers;
+    settings.spin_us = spin_us;
+    check(roulette_open(&settings, &client), "open");
+    check(roulette_flush(client, PEER_TIMEOUT_MS, NULL, 0), "connect");
     return client;
 }
 
-static void publish_handle(void *data, uint64_t count)
+static void *open_spinning_for(const struct peer_options *options, uint32_t spin_us)
+{
+    struct client *client = calloc(1, sizeof(*client));
+    if (client == NULL ||
+        (client->handles = calloc(options->topics, sizeof(client->handles[0]))) == NULL) {
+        stop("no memory");
+    }
+    client->options = *options;
+    client->topics = topic_list(options->topics);
+    client->client = open_roulette(options, spin_us);
+    for (uint32_t i = 0; i < options->topics; i++) {
+        check(roulette_topic_create(client->client, client->topics[i], TOPIC_LEN,
+                                    &client->handles[i]),
+              "topic");
+    }
+    return client;
+}
+
+static void *open_client(const struct peer_options *options)
+{
+    return open_spinning_for(options, 0);
+}
+
+static void *open_spinning(const struct peer_options *options)
+{
+    return open_spinning_for(options, SPIN_US);
+}
+
+static void publish_handle(void *data, uint32_t first, uint64_t count)
 {
     struct client *client = data;
     const struct peer_options options = client->options;
-    roulette_topic *topic = client->topic;
+    roulette_topic *const *topics = client->handles;
+    uint32_t next = first;
     for (uint64_t i = 0; i < count; i++) {
-        int result = roulette_topic_publish_wait(topic, options.payload, options.payload_len, -1);
+        int result =
+            roulette_topic_publish_wait(topics[next], options.payload, options.payload_len, -1);
         if (result < 0) {
             check(result, "publish");
         }
+        next = next + 1 == options.topics ? 0 : next + 1;
     }
 }
 
-static void publish_text(void *data, uint64_t count)
+static void publish_text(void *data, uint32_t first, uint64_t count)
 {
     struct client *client = data;
     const struct peer_options options = client->options;
+    const char(*topics)[TOPIC_SIZE] = (const char(*)[TOPIC_SIZE])client->topics;
+    uint32_t next = first;
     for (uint64_t i = 0; i < count; i++) {
-        int result = roulette_publish_wait(client->client, PEER_TOPIC, sizeof(PEER_TOPIC) - 1,
-                                           options.payload, options.payload_len, -1);
+        int result = roulette_publish_wait(client->client, topics[next], TOPIC_LEN, options.payload,
+                                           options.payload_len, -1);
         if (result < 0) {
             check(result, "publish");
         }
+        next = next + 1 == options.topics ? 0 : next + 1;
     }
 }
 
@@ -80,10 +119,32 @@ static void flush(void *data)
 static void subscribe(void *data, struct peer_tally *tally)
 {
     struct client *client = data;
+    const struct peer_options *options = &client->options;
+    struct roulette_subscriber_options settings;
+    roulette_subscriber_options_init(&settings);
+    if (options->subscribers > 1) {
+        settings.ring_slots = SHARED_RING_SLOTS;
+    }
     client->tally = tally;
-    check(roulette_subscriber_open(client->client, NULL, &client->subscriber), "subscriber");
-    check(roulette_subscribe(client->subscriber, PEER_TOPIC, strlen(PEER_TOPIC), NULL, NULL),
-          "subscribe");
+    client->subscribers = calloc(options->subscribers, sizeof(client->subscribers[0]));
+    if (client->subscribers == NULL) {
+        stop("no memory");
+    }
+    for (uint32_t i = 0; i < options->subscribers; i++) {
+        check(roulette_subscriber_open(client->client, &settings, &client->subscribers[i]),
+              "subscriber");
+        for (uint32_t topic = 0; topic < options->topics; topic++) {
+            check(roulette_subscribe(client->subscribers[i], client->topics[topic], TOPIC_LEN, NULL,
+                                     NULL),
+                  "subscribe");
+        }
+    }
+    for (uint32_t i = 0; i < options->held; i++) {
+        char topic[TOPIC_SIZE];
+        topic_write_held(topic, i);
+        check(roulette_subscribe(client->subscribers[0], topic, ROULETTE_STRLEN, NULL, NULL),
+              "subscribe");
+    }
 }
 
 /* Count a batch: messages, and what a notice says was dropped. */
@@ -94,6 +155,9 @@ static void count_batch(struct client *client, int count)
         const struct roulette_message *message = &client->messages[i];
         if (message->kind == ROULETTE_KIND_MESSAGE) {
             received++;
+            if (client->tally->on_payload != NULL) {
+                client->tally->on_payload(client->tally->context, message->payload);
+            }
         } else if (message->kind == ROULETTE_KIND_DROPPED) {
             peer_tally_add(&client->tally->dropped, message->count);
         } else {
@@ -103,52 +167,102 @@ static void count_batch(struct client *client, int count)
     peer_tally_add(&client->tally->received, received);
 }
 
+/* Receive what one subscriber has, and wait for something if there is nothing. */
+static int receive(struct client *client, roulette_subscriber *subscriber, int timeout_ms)
+{
+    int count = roulette_receive(subscriber, client->messages, BATCH, timeout_ms);
+    check(count, "receive");
+    count_batch(client, count);
+    roulette_release(subscriber, client->messages, (size_t)count);
+    return count;
+}
+
+/*
+ * One thread for all subscribers, in turn. Only the first waits, and only if nobody had anything:
+ * with many, not for long, because what it waits for may have come to the others only.
+ */
 static void await(void *data, uint64_t total)
 {
     struct client *client = data;
+    uint32_t subscribers = client->options.subscribers;
+    int wait_ms = subscribers == 1 ? PEER_TIMEOUT_MS : 1;
+    int timeout_ms = wait_ms;
+    int waited_ms = 0;
     while (peer_tally_total(client->tally) < total) {
-        int count = roulette_receive(client->subscriber, client->messages, BATCH, PEER_TIMEOUT_MS);
-        check(count, "receive");
-        if (count == 0) {
+        int count = receive(client, client->subscribers[0], timeout_ms);
+        for (uint32_t i = 1; i < subscribers; i++) {
+            count += receive(client, client->subscribers[i], 0);
+        }
+        waited_ms = count != 0 ? 0 : waited_ms + timeout_ms;
+        timeout_ms = count != 0 && subscribers > 1 ? 0 : wait_ms;
+        if (waited_ms >= PEER_TIMEOUT_MS) {
             stop("roulette: nothing came for %d ms, with %llu of %llu messages here",
                  PEER_TIMEOUT_MS, (unsigned long long)peer_tally_total(client->tally),
                  (unsigned long long)total);
         }
-        count_batch(client, count);
-        roulette_release(client->subscriber, client->messages, (size_t)count);
     }
+}
+
+static uint64_t copies(void *data)
+{
+    struct client *client = data;
+    struct roulette_stats stats;
+    check(roulette_stats_get(client->client, 0, &stats), "statistics");
+    return stats.received_messages;
 }
 
 static void close_client(void *data)
 {
     struct client *client = data;
-    roulette_subscriber_close(client->subscriber);
-    roulette_topic_free(client->topic);
+    for (uint32_t i = 0; client->subscribers != NULL && i < client->options.subscribers; i++) {
+        roulette_subscriber_close(client->subscribers[i]);
+    }
+    for (uint32_t i = 0; i < client->options.topics; i++) {
+        roulette_topic_free(client->handles[i]);
+    }
     (void)roulette_close(client->client, PEER_TIMEOUT_MS, NULL, 0);
     roulette_free(client->client);
+    free(client->subscribers);
+    free(client->handles);
+    free(client->topics);
     free(client);
 }
 
 const struct peer peer_roulette = {
     .name = "roulette",
-    .threads_max = UINT32_MAX,
-    .receives = true,
+    .takes = PEER_ALL,
+    .shares = true,
     .open = open_client,
     .publish = publish_handle,
     .flush = flush,
     .subscribe = subscribe,
     .await = await,
+    .copies = copies,
     .close = close_client,
 };
 
 const struct peer peer_roulette_text = {
     .name = "roulette, text",
-    .threads_max = UINT32_MAX,
-    .receives = false,
+    .takes = PEER_PUBLISH,
+    .shares = true,
     .open = open_client,
     .publish = publish_text,
     .flush = flush,
     .subscribe = subscribe,
     .await = await,
+    .copies = copies,
+    .close = close_client,
+};
+
+const struct peer peer_roulette_spin = {
+    .name = "roulette, spin",
+    .takes = PEER_LATENCY,
+    .shares = true,
+    .open = open_spinning,
+    .publish = publish_handle,
+    .flush = flush,
+    .subscribe = subscribe,
+    .await = await,
+    .copies = copies,
     .close = close_client,
 };

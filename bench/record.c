@@ -3,27 +3,115 @@
 
 #include <jansson.h>
 
+#include "goal.h"
 #include "lines.h"
 
 /* What names a line: the workload and the peer. */
-static json_t *make_line(const char *type, const struct workload *workload, const struct peer *peer)
+static json_t *make_line(const char *type, const struct entry *entry)
 {
-    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I}", "type", type, "work",
-                     workload_group(workload), "peer", peer->name, "server",
-                     workload->server == SERVER_NULL ? "null" : "nats-server", "payload_bytes",
-                     (json_int_t)workload->payload_len, "threads", (json_int_t)workload->threads);
+    const struct workload *workload = entry->workload;
+    char mode[32];
+    return json_pack(
+        "{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s?}", "type", type, "work",
+        workload_group(workload), "peer", entry->peer->name, "server",
+        workload->server == SERVER_NULL ? "null" : "nats-server", "payload_bytes",
+        (json_int_t)workload->payload_len, "threads", (json_int_t)workload->threads, "clusters",
+        (json_int_t)workload->clusters, "topics", (json_int_t)workload->topics, "subscriptions",
+        (json_int_t)workload->subscriptions, "subscribers", (json_int_t)workload->subscribers,
+        "mode", workload_mode(workload, mode, sizeof(mode)));
 }
 
-void record_trial(struct lines *lines, const struct contest *contest, const struct entry *entry,
-                  uint32_t round, const struct trial *trial)
+static json_t *make_times(const struct entry *entry, double p50, double p99, double p999)
+{
+    if (entry->workload->kind != WORKLOAD_LATENCY) {
+        return json_null();
+    }
+    return json_pack("{s:f, s:f, s:f}", "p50", p50, "p99", p99, "p999", p999);
+}
+
+static json_t *make_copies(const struct entry *entry, double copies)
+{
+    return entry->workload->kind == WORKLOAD_FAN_OUT ? json_real(copies) : json_null();
+}
+
+void record_trial(struct lines *lines, const struct entry *entry, uint32_t round,
+                  const struct trial *trial)
 {
     const struct sample *sample = &trial->sample;
-    json_t *line = make_line("run", contest->workload, entry->peer);
+    json_t *line = make_line("run", entry);
+    json_t *more = json_pack("{s:I, s:I, s:I, s:f, s:f, s:I, s:f, s:o, s:o}", "round",
+                             (json_int_t)round, "messages", (json_int_t)sample->messages, "dropped",
+                             (json_int_t)sample->dropped, "seconds", sample->seconds, "cpu_seconds",
+                             sample->cpu_seconds, "context_switches", (json_int_t)sample->switches,
+                             "server_cpu_ns_per_message", trial->server_cpu_ns, "latency_us",
+                             make_times(entry, sample->p50_us, sample->p99_us, sample->p999_us),
+                             "copies_on_wire", make_copies(entry, sample->copies));
+    (void)json_object_update_new(line, more);
+    lines_write(lines, line);
+}
+
+static json_t *make_metric(const struct entry *entry, enum metric metric)
+{
+    struct series series;
+    entry_series(entry, metric, &series);
+    return lines_series(&series);
+}
+
+static json_t *make_ratio(const struct contest *contest, const struct entry *entry,
+                          const struct peer *peer, enum metric metric)
+{
+    struct series series = {0};
+    const struct entry *reference = contest_find(contest, entry->workload, peer);
+    if (reference != NULL) {
+        entry_ratios(entry, reference, metric, &series);
+    }
+    return lines_series(&series);
+}
+
+static double median(const struct entry *entry, enum metric metric)
+{
+    struct series series;
+    entry_series(entry, metric, &series);
+    return series_median(&series);
+}
+
+/* A goal that is not known has neither a figure nor an answer. */
+static json_t *make_goals(const struct contest *contest, const struct entry *entry)
+{
+    struct goal goals[GOALS_MAX];
+    size_t count = goal_list(contest, entry, goals);
+    json_t *list = json_array();
+    for (size_t i = 0; i < count; i++) {
+        const struct goal *goal = &goals[i];
+        (void)json_array_append_new(
+            list, json_pack("{s:s, s:f, s:o, s:o}", "text", goal->text, "wanted", goal->wanted,
+                            "got", goal->known ? json_real(goal->got) : json_null(), "reached",
+                            goal->known ? json_boolean(goal->reached) : json_null()));
+    }
+    return list;
+}
+
+static void record_entry(struct lines *lines, const struct contest *contest,
+                         const struct entry *entry)
+{
+    bool any = entry_done(entry) != 0;
+    json_t *line = make_line("row", entry);
+    json_t *figures = json_pack(
+        "{s:o, s:o, s:o, s:o, s:o}", "messages_per_second", make_metric(entry, METRIC_RATE),
+        "cpu_ns_per_message", make_metric(entry, METRIC_CPU), "syscalls_per_message",
+        entry->calls_counted ? json_real(entry->calls_per_message) : json_null(), "latency_us",
+        any ? make_times(entry, median(entry, METRIC_P50), median(entry, METRIC_P99),
+                         median(entry, METRIC_P999))
+            : json_null(),
+        "copies_on_wire", any ? make_copies(entry, median(entry, METRIC_COPIES)) : json_null());
     json_t *more =
-        json_pack("{s:I, s:I, s:I, s:f, s:f, s:I, s:f}", "round", (json_int_t)round, "messages",
-                  (json_int_t)sample->messages, "dropped", (json_int_t)sample->dropped, "seconds",
-                  sample->seconds, "cpu_seconds", sample->cpu_seconds, "context_switches",
-                  (json_int_t)sample->switches, "server_cpu_ns_per_message", trial->server_cpu_ns);
+        json_pack("{s:o, s:o, s:o, s:o, s:I, s:I, s:I}", "rate_of_libnats",
+                  make_ratio(contest, entry, &peer_libnats, METRIC_RATE), "cpu_of_libnats",
+                  make_ratio(contest, entry, &peer_libnats, METRIC_CPU), "cpu_of_raw",
+                  make_ratio(contest, entry, &peer_raw, METRIC_CPU), "goal",
+                  make_goals(contest, entry), "messages", (json_int_t)entry_done(entry), "dropped",
+                  (json_int_t)entry_dropped(entry), "failures", (json_int_t)entry->failures);
+    (void)json_object_update_new(line, figures);
     (void)json_object_update_new(line, more);
     lines_write(lines, line);
 }
@@ -31,16 +119,6 @@ void record_trial(struct lines *lines, const struct contest *contest, const stru
 void record_contest(struct lines *lines, const struct contest *contest)
 {
     for (size_t i = 0; i < contest->entry_count; i++) {
-        const struct entry *entry = &contest->entries[i];
-        json_t *line = make_line("row", contest->workload, entry->peer);
-        json_t *more = json_pack(
-            "{s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I}", "messages_per_second",
-            lines_series(&entry->rate), "cpu_ns_per_message", lines_series(&entry->cpu_ns),
-            "rate_of_libnats", lines_series(&entry->rate_of_libnats), "cpu_of_libnats",
-            lines_series(&entry->cpu_of_libnats), "cpu_of_raw", lines_series(&entry->cpu_of_raw),
-            "messages", (json_int_t)entry->done, "dropped", (json_int_t)entry->dropped, "failures",
-            (json_int_t)entry->failures);
-        (void)json_object_update_new(line, more);
-        lines_write(lines, line);
+        record_entry(lines, contest, &contest->entries[i]);
     }
 }

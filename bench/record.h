@@ -9,8 +9,9 @@
 #include "contest.h"
 #include "lines.h"
 
-void record_trial(struct lines *lines, const struct contest *contest, const struct entry *entry,
-                  uint32_t round, const struct trial *trial);
+void record_trial(struct lines *lines, const struct entry *entry, uint32_t round,
+                  const struct trial *trial);
+/** A line for each entry. */
 void record_contest(struct lines *lines, const struct contest *contest);
 
 #endif

@@ -8,10 +8,19 @@
 #include "contest.h"
 #include "machine.h"
 
-/** What was measured where, and how to read the table. */
-void report_head(const struct machine *machine, uint32_t rounds, double seconds);
+/** How many goals there were. */
+struct report_count {
+    uint32_t reached;
+    uint32_t missed;
+    uint32_t unknown; /* what they compare with was not measured */
+};
 
-/** The block of one workload. */
-void report_contest(const struct contest *contest);
+/** What was measured where, how to read the table, and how long it takes, about. */
+void report_head(const struct machine *machine, uint32_t rounds, double seconds, double minutes);
+
+/** The blocks of a contest's workloads. Counts its goals. */
+void report_contest(const struct contest *contest, struct report_count *count);
+
+void report_end(const struct report_count *count, double seconds);
 
 #endif

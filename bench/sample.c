@@ -14,6 +14,13 @@ double sample_cpu_ns(const struct sample *sample)
     return sample->cpu_seconds * 1e9 / (double)sample->messages;
 }
 
+void series_add(struct series *series, double value)
+{
+    if (series->count < SAMPLE_ROUNDS_MAX) {
+        series->values[series->count++] = value;
+    }
+}
+
 static int compare(const void *left, const void *right)
 {
     double a = *(const double *)left;

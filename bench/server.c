@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "server.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
@@ -18,36 +19,54 @@
 #define LINE_MS   15000
 #define LINE_SIZE 128
 
-struct bench_server {
-    struct nats_server *nats; /* or a null server: */
+struct null_server {
     pid_t pid;
     int lines; /* what it prints */
-    uint16_t port;
 };
+
+struct bench_server {
+    struct nats_server *nats; /* or null servers, one for each cluster: */
+    uint32_t count;
+    struct null_server nulls[WORKLOAD_CLUSTERS_MAX];
+    uint16_t ports[WORKLOAD_CLUSTERS_MAX];
+};
+
+/* ---- Null servers ------------------------------------------------------------------------- */
+
+static void exec_null_server(const struct workload *workload, uint64_t messages)
+{
+    char texts[4][24];
+    switch (workload->kind) {
+    case WORKLOAD_DELIVER:
+        (void)snprintf(texts[0], sizeof(texts[0]), "%u", workload->payload_len);
+        (void)snprintf(texts[1], sizeof(texts[1]), "%" PRIu64, messages);
+        (void)snprintf(texts[2], sizeof(texts[2]), "%u", workload->subscriptions);
+        (void)snprintf(texts[3], sizeof(texts[3]), "%u", workload->topics);
+        (void)execl(BENCH_NULL_SERVER, "bench_null_server", "blast", texts[0], texts[1], texts[2],
+                    texts[3], (char *)NULL);
+        break;
+    case WORKLOAD_LATENCY:
+        (void)execl(BENCH_NULL_SERVER, "bench_null_server", "echo", (char *)NULL);
+        break;
+    default:
+        (void)execl(BENCH_NULL_SERVER, "bench_null_server", "discard", (char *)NULL);
+    }
+}
 
 static _Noreturn void become_null_server(const struct workload *workload, uint64_t messages,
                                          int lines, pid_t parent)
 {
-    char payload_text[16];
-    char messages_text[24];
-    (void)snprintf(payload_text, sizeof(payload_text), "%u", workload->payload_len);
-    (void)snprintf(messages_text, sizeof(messages_text), "%" PRIu64, messages);
     (void)dup2(lines, STDOUT_FILENO);
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() == parent) {
-        if (workload->kind == WORKLOAD_DELIVER) {
-            (void)execl(BENCH_NULL_SERVER, "bench_null_server", "blast", payload_text,
-                        messages_text, (char *)NULL);
-        } else {
-            (void)execl(BENCH_NULL_SERVER, "bench_null_server", "discard", (char *)NULL);
-        }
+        exec_null_server(workload, messages);
         fprintf(stderr, "bench: %s: %m\n", BENCH_NULL_SERVER);
     }
     _exit(127);
 }
 
 /* A line of what the null server prints. False if none came in time. */
-static bool read_line(const struct bench_server *server, char line[LINE_SIZE])
+static bool read_line(const struct null_server *server, char line[LINE_SIZE])
 {
     uint64_t deadline_ms = net_now_ms() + LINE_MS;
     for (size_t len = 0; len < LINE_SIZE - 1; len++) {
@@ -63,25 +82,28 @@ static bool read_line(const struct bench_server *server, char line[LINE_SIZE])
     return false;
 }
 
-static void start_null_server(struct bench_server *server, const struct workload *workload,
-                              uint64_t messages)
+static uint16_t start_null_server(struct null_server *server, const struct workload *workload,
+                                  uint64_t messages)
 {
     int lines[2];
     char line[LINE_SIZE];
+    uint16_t port;
     pid_t parent = getpid();
-    if (pipe(lines) != 0 || (server->pid = fork()) < 0) {
+    if (pipe2(lines, O_CLOEXEC) != 0 || (server->pid = fork()) < 0) {
         stop("no process for the null server: %m");
     }
     if (server->pid == 0) {
-        (void)close(lines[0]);
         become_null_server(workload, messages, lines[1], parent);
     }
     (void)close(lines[1]);
     server->lines = lines[0];
-    if (!read_line(server, line) || sscanf(line, "port %" SCNu16, &server->port) != 1) {
+    if (!read_line(server, line) || sscanf(line, "port %" SCNu16, &port) != 1) {
         stop("the null server did not start");
     }
+    return port;
 }
+
+/* ---- Any ---------------------------------------------------------------------------------- */
 
 struct bench_server *server_start(const struct workload *workload, uint64_t messages)
 {
@@ -90,38 +112,50 @@ struct bench_server *server_start(const struct workload *workload, uint64_t mess
         stop("no memory");
     }
     if (workload->server == SERVER_NULL) {
-        start_null_server(server, workload, messages);
+        for (; server->count < workload->clusters; server->count++) {
+            server->ports[server->count] =
+                start_null_server(&server->nulls[server->count], workload, messages);
+        }
         return server;
     }
     server->nats = nats_server_start(NULL);
     if (server->nats == NULL) {
         stop("nats-server did not start");
     }
-    server->port = nats_server_port(server->nats);
+    server->ports[0] = nats_server_port(server->nats);
     return server;
 }
 
-uint16_t server_port(const struct bench_server *server)
+const uint16_t *server_ports(const struct bench_server *server)
 {
-    return server->port;
+    return server->ports;
 }
 
 bool server_account(struct bench_server *server, struct server_account *account)
 {
-    char line[LINE_SIZE];
-    return server->nats == NULL && read_line(server, line) &&
-           sscanf(line, "closed %" SCNu64 " %" SCNu64 " %" SCNu64, &account->received_bytes,
-                  &account->sent_bytes, &account->cpu_ns) == 3;
+    memset(account, 0, sizeof(*account));
+    for (uint32_t i = 0; i < server->count; i++) {
+        char line[LINE_SIZE];
+        struct server_account one;
+        if (!read_line(&server->nulls[i], line) ||
+            sscanf(line, "closed %" SCNu64 " %" SCNu64 " %" SCNu64, &one.received_bytes,
+                   &one.sent_bytes, &one.cpu_ns) != 3) {
+            return false;
+        }
+        account->received_bytes += one.received_bytes;
+        account->sent_bytes += one.sent_bytes;
+        account->cpu_ns += one.cpu_ns;
+    }
+    return server->nats == NULL;
 }
 
 void server_stop(struct bench_server *server)
 {
-    if (server->nats != NULL) {
-        nats_server_stop(server->nats);
-    } else {
-        (void)kill(server->pid, SIGKILL);
-        (void)waitpid(server->pid, NULL, 0);
-        (void)close(server->lines);
+    nats_server_stop(server->nats);
+    for (uint32_t i = 0; i < server->count; i++) {
+        (void)kill(server->nulls[i].pid, SIGKILL);
+        (void)waitpid(server->nulls[i].pid, NULL, 0);
+        (void)close(server->nulls[i].lines);
     }
     free(server);
 }

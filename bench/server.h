@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * The server process of one measured run. It ends with this process at the latest.
+ * The server processes of one measured run, one for each cluster. They end with this process at
+ * the latest.
  */
 #ifndef BENCH_SERVER_H
 #define BENCH_SERVER_H
@@ -12,7 +13,7 @@
 
 struct bench_server;
 
-/** What a null server says of a connection when it has ended. */
+/** What null servers say of their connections when these have ended, in sum. */
 struct server_account {
     uint64_t received_bytes;
     uint64_t sent_bytes;
@@ -20,16 +21,17 @@ struct server_account {
 };
 
 /**
- * Start the server of a workload; one that delivers sends `messages`.
+ * Start the servers of a workload; one that delivers sends `messages`.
  *
- * Ownership: server_stop() ends it.
- * Returns:   the server; ends the process with stop() if there is none.
+ * Ownership: server_stop() ends them.
+ * Returns:   the servers; ends the process with stop() if there is one missing.
  */
 struct bench_server *server_start(const struct workload *workload, uint64_t messages);
 
-uint16_t server_port(const struct bench_server *server);
+/** The ports, one for each cluster. */
+const uint16_t *server_ports(const struct bench_server *server);
 
-/** The account of the only connection, which has ended. False if the server keeps none. */
+/** The account of the only connection to each, which has ended. False if none is kept. */
 bool server_account(struct bench_server *server, struct server_account *account);
 
 void server_stop(struct bench_server *server);

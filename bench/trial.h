@@ -18,12 +18,20 @@ struct trial {
 };
 
 /**
- * Run `messages` of a workload through a peer.
+ * Run `messages` of a workload through a peer; published ones, so that each subscriber has them.
  *
  * Returns: whether it succeeded: in time, and with every byte that was published at the server.
  *          If not, why was printed to stderr.
  */
 bool trial_run(const struct peer *peer, const struct workload *workload, uint64_t messages,
                struct trial *trial);
+
+/**
+ * As trial_run(), but for the system calls of the client only; see calls.h.
+ *
+ * Returns: whether they could be counted: `*calls_per_message` is set.
+ */
+bool trial_count_calls(const struct peer *peer, const struct workload *workload, uint64_t messages,
+                       double *calls_per_message);
 
 #endif

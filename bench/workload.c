@@ -3,62 +3,163 @@
 
 #include <stdio.h>
 
-#define PUBLISH(payload_len, threads)                       \
-    {                                                       \
-        WORKLOAD_PUBLISH, SERVER_NULL, payload_len, threads \
+#include "topic.h"
+
+#define QUICK  .quick = true
+#define CALLS  .calls = true
+#define JOINED .joined = true
+
+#define PUBLISH(len, thread_count, cluster_count, topic_count, ...)                \
+    {                                                                              \
+        .kind = WORKLOAD_PUBLISH, .payload_len = (len), .threads = (thread_count), \
+        .clusters = (cluster_count), .topics = (topic_count), __VA_ARGS__          \
     }
-#define DELIVER(payload_len)                          \
-    {                                                 \
-        WORKLOAD_DELIVER, SERVER_NULL, payload_len, 0 \
+#define PUBLISH_NATS(len, ...)                                                               \
+    {                                                                                        \
+        .kind = WORKLOAD_PUBLISH, .server = SERVER_NATS, .payload_len = (len), .threads = 1, \
+        .clusters = 1, .topics = 1, __VA_ARGS__                                              \
     }
-#define ON_NATS(kind, payload_len)        \
-    {                                     \
-        kind, SERVER_NATS, payload_len, 1 \
+#define DELIVER(len, topic_count, subscription_count, ...)                                      \
+    {                                                                                           \
+        .kind = WORKLOAD_DELIVER, .payload_len = (len), .clusters = 1, .topics = (topic_count), \
+        .subscriptions = (subscription_count), .subscribers = 1, __VA_ARGS__                    \
+    }
+#define THROUGH(len, ...)                                                                    \
+    {                                                                                        \
+        .kind = WORKLOAD_THROUGH, .server = SERVER_NATS, .payload_len = (len), .threads = 1, \
+        .clusters = 1, .topics = 1, .subscriptions = 1, .subscribers = 1, __VA_ARGS__        \
+    }
+#define FAN_OUT(subscriber_count, ...)                                                     \
+    {                                                                                      \
+        .kind = WORKLOAD_FAN_OUT, .server = SERVER_NATS, .payload_len = 128, .threads = 1, \
+        .clusters = 1, .topics = 1, .subscriptions = 1, .subscribers = (subscriber_count), \
+        __VA_ARGS__                                                                        \
+    }
+#define LATENCY(server_kind, rate, ...)                                                     \
+    {                                                                                       \
+        .kind = WORKLOAD_LATENCY, .server = (server_kind), .payload_len = 16, .threads = 1, \
+        .clusters = 1, .topics = 1, .subscriptions = 1, .subscribers = 1, .pace = (rate),   \
+        __VA_ARGS__                                                                         \
     }
 
+#define KIB 1024
+
 const struct workload workloads[] = {
-    PUBLISH(16, 1),
-    PUBLISH(16, 2),
-    PUBLISH(16, 4),
-    PUBLISH(128, 1),
-    PUBLISH(128, 2),
-    PUBLISH(128, 4),
-    PUBLISH(1024, 1),
-    PUBLISH(1024, 2),
-    PUBLISH(1024, 4),
-    ON_NATS(WORKLOAD_PUBLISH, 128),
-    DELIVER(16),
-    DELIVER(128),
-    DELIVER(1024),
-    DELIVER(16384),
-    ON_NATS(WORKLOAD_THROUGH, 128),
+    PUBLISH(16, 1, 1, 1, QUICK, CALLS),
+    PUBLISH(16, 2, 1, 1, JOINED),
+    PUBLISH(16, 4, 1, 1, JOINED, QUICK),
+    PUBLISH(16, 8, 1, 1, JOINED),
+    PUBLISH(128, 1, 1, 1, QUICK),
+    PUBLISH(128, 2, 1, 1, JOINED),
+    PUBLISH(128, 4, 1, 1, JOINED, QUICK),
+    PUBLISH(128, 8, 1, 1, JOINED),
+    PUBLISH(128, 1, 1, 100, JOINED),
+    PUBLISH(128, 1, 1, 10000, JOINED, QUICK),
+    PUBLISH(128, 1, 2, 100, JOINED, QUICK),
+    PUBLISH(128, 1, 4, 100, JOINED),
+    PUBLISH(128, 4, 2, 100, JOINED),
+    PUBLISH(128, 4, 4, 100, JOINED),
+    PUBLISH(1 * KIB, 1, 1, 1, QUICK),
+    PUBLISH(1 * KIB, 2, 1, 1, JOINED),
+    PUBLISH(1 * KIB, 4, 1, 1, JOINED),
+    PUBLISH(1 * KIB, 8, 1, 1, JOINED),
+    PUBLISH(16 * KIB, 1, 1, 1, ),
+    PUBLISH(64 * KIB, 1, 1, 1, ),
+    PUBLISH_NATS(128, ),
+    DELIVER(16, 1, 1, QUICK, CALLS),
+    DELIVER(128, 1, 1, QUICK),
+    DELIVER(128, 10, 10, JOINED),
+    DELIVER(128, 10000, 10000, JOINED, QUICK),
+    DELIVER(128, 1, 10, JOINED),
+    DELIVER(128, 1, 1000000, JOINED),
+    DELIVER(1 * KIB, 1, 1, QUICK),
+    DELIVER(16 * KIB, 1, 1, ),
+    DELIVER(64 * KIB, 1, 1, ),
+    THROUGH(128, ),
+    FAN_OUT(1, ),
+    FAN_OUT(10, QUICK),
+    FAN_OUT(100, ),
+    FAN_OUT(1000, ),
+    LATENCY(SERVER_NULL, 0, QUICK),
+    LATENCY(SERVER_NULL, 1000, QUICK),
+    LATENCY(SERVER_NULL, 10000, ),
+    LATENCY(SERVER_NATS, 0, QUICK),
+    LATENCY(SERVER_NATS, 1000, ),
+    LATENCY(SERVER_NATS, 10000, ),
 };
 const size_t workload_count = sizeof(workloads) / sizeof(workloads[0]);
 
 const char *workload_group(const struct workload *workload)
 {
     static const char *const names[] = {
-        [WORKLOAD_PUBLISH] = "publish",
-        [WORKLOAD_DELIVER] = "deliver",
-        [WORKLOAD_THROUGH] = "through",
+        [WORKLOAD_PUBLISH] = "publish", [WORKLOAD_DELIVER] = "deliver",
+        [WORKLOAD_THROUGH] = "through", [WORKLOAD_FAN_OUT] = "fan-out",
+        [WORKLOAD_LATENCY] = "latency",
     };
     return names[workload->kind];
 }
 
+/* Append to a text that ends at `at`. Returns: where it ends now. */
+static size_t append(char *text, size_t size, size_t at, const char *format, uint32_t count)
+{
+    int len = snprintf(text + at, size - at, format, count);
+    return at + (size_t)len < size ? at + (size_t)len : size - 1;
+}
+
 const char *workload_title(const struct workload *workload, char *text, size_t size)
 {
-    char threads[32] = "";
-    if (workload->threads != 0) {
-        (void)snprintf(threads, sizeof(threads), ", %u thread%s", workload->threads,
-                       workload->threads == 1 ? "" : "s");
+    char mode[32];
+    size_t at =
+        (size_t)snprintf(text, size, "%s %u B", workload_group(workload), workload->payload_len);
+    if (workload->kind == WORKLOAD_PUBLISH) {
+        at = append(text, size, at, workload->threads == 1 ? ", %u thread" : ", %u threads",
+                    workload->threads);
     }
-    (void)snprintf(text, size, "%s %u B%s%s", workload_group(workload), workload->payload_len,
-                   threads, workload->server == SERVER_NATS ? ", nats-server" : "");
+    if (workload->clusters > 1) {
+        at = append(text, size, at, ", %u clusters", workload->clusters);
+    }
+    if (workload->topics > 1) {
+        at = append(text, size, at, ", %u topics", workload->topics);
+    } else if (workload->subscriptions > 1) {
+        at = append(text, size, at, ", 1 of %u subscriptions", workload->subscriptions);
+    }
+    if (workload->kind == WORKLOAD_FAN_OUT) {
+        at = append(text, size, at,
+                    workload->subscribers == 1 ? ", %u subscriber" : ", %u subscribers",
+                    workload->subscribers);
+    }
+    if (workload_mode(workload, mode, sizeof(mode)) != NULL) {
+        at += (size_t)snprintf(text + at, size - at, ", %s", mode);
+    }
+    if (workload->server == SERVER_NATS) {
+        (void)snprintf(text + at, size - at, ", nats-server");
+    }
     return text;
 }
 
-size_t workload_publish_frame_len(const char *topic, uint32_t payload_len)
+const char *workload_mode(const struct workload *workload, char *text, size_t size)
 {
-    int line = snprintf(NULL, 0, "PUB %s %u\r\n", topic, payload_len);
-    return (size_t)line + payload_len + 2;
+    if (workload->kind != WORKLOAD_LATENCY) {
+        return NULL;
+    }
+    if (workload->pace == 0) {
+        (void)snprintf(text, size, "closed loop");
+    } else {
+        (void)snprintf(text, size, "paced %u", workload->pace);
+    }
+    return text;
+}
+
+double workload_estimate_seconds(const struct workload *workload, uint32_t rounds, double seconds)
+{
+    /* A run has a warm-up, and servers that start; two shorter ones come before the first. */
+    double run = seconds * (workload->pace != 0 ? WORKLOAD_PACED_TIMES : 1) * 1.1 + 0.1;
+    double subscribe = (double)workload->subscriptions * 3e-6;
+    return (run + subscribe) * rounds + (workload->pace != 0 ? 0 : run + 2 * subscribe);
+}
+
+size_t workload_publish_frame_len(uint32_t payload_len)
+{
+    int line = snprintf(NULL, 0, "PUB  %u\r\n", payload_len);
+    return (size_t)line + TOPIC_LEN + payload_len + 2;
 }

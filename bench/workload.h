@@ -5,16 +5,21 @@
 #ifndef BENCH_WORKLOAD_H
 #define BENCH_WORKLOAD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 enum workload_kind {
     /** Threads publish; the time ends with the server's answer to a PING behind them. */
     WORKLOAD_PUBLISH,
-    /** The server blasts ready-made messages at one subscription. */
+    /** The server blasts ready-made messages at the subscriptions of one receiving thread. */
     WORKLOAD_DELIVER,
     /** One client publishes to itself through the server, at most a window ahead. */
     WORKLOAD_THROUGH,
+    /** As WORKLOAD_THROUGH, to many subscribers of one topic; deliveries are counted. */
+    WORKLOAD_FAN_OUT,
+    /** One client publishes to itself; the time from publishing to receiving is measured. */
+    WORKLOAD_LATENCY,
 };
 
 enum server_kind {
@@ -24,24 +29,48 @@ enum server_kind {
     SERVER_NATS,
 };
 
+#define WORKLOAD_CLUSTERS_MAX 8
+
+/** A paced run lasts so much longer than others: few messages say little of the slowest. */
+#define WORKLOAD_PACED_TIMES 3
+
+/** A count that a kind does not use is 0. */
 struct workload {
     enum workload_kind kind;
     enum server_kind server;
     uint32_t payload_len;
-    uint32_t threads; /* that publish */
+    uint32_t threads;       /* that publish */
+    uint32_t clusters;      /* one server each */
+    uint32_t topics;        /* that messages go to, in turn */
+    uint32_t subscriptions; /* that the client holds, with those of `topics` */
+    uint32_t subscribers;   /* of each topic */
+    uint32_t pace;          /* WORKLOAD_LATENCY: messages/s; 0: the next upon the answer */
+    bool quick;             /* part of the quick run */
+    bool calls;             /* system calls are counted */
+    /* Compared with the workload before it: their rounds are interleaved. */
+    bool joined;
 };
 
 /** All workloads, in the order of the table. */
 extern const struct workload workloads[];
 extern const size_t workload_count;
 
-/** The name that --only takes: "publish", "deliver" or "through". */
+/** The name that --only takes: "publish", "deliver", "through", "fan-out" or "latency". */
 const char *workload_group(const struct workload *workload);
+
+/** Room for a title. */
+#define WORKLOAD_TITLE_SIZE 96
 
 /** As in "publish 128 B, 4 threads". Returns: `text`. */
 const char *workload_title(const struct workload *workload, char *text, size_t size);
 
-/** Bytes on the wire of one message that a client publishes to `topic`. */
-size_t workload_publish_frame_len(const char *topic, uint32_t payload_len);
+/** How a round trip is timed, as in "closed loop" and "paced 1000". Returns: `text`, or NULL. */
+const char *workload_mode(const struct workload *workload, char *text, size_t size);
+
+/** How long `rounds` of one peer take, about, if a run lasts `seconds`. */
+double workload_estimate_seconds(const struct workload *workload, uint32_t rounds, double seconds);
+
+/** Bytes on the wire of one message that a client publishes. */
+size_t workload_publish_frame_len(uint32_t payload_len);
 
 #endif
