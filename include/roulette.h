@@ -202,7 +202,8 @@ typedef void roulette_log_fn(void *context, enum roulette_log_level level, const
  * Memory of one client, at most:
  *     clusters * (pool_size * (queue_bytes + 2 * slab_bytes + 1 MiB) + slab_bytes * slab_count)
  *     + for each subscriber: clusters * (ring_slots * 32 B + slab_count * 16 B)
- *     + for each subscription about 470 bytes and its topic, twice.
+ *     + for each subscription 205 bytes and its topic; 135 more for each further cluster of a
+ *       wildcard.
  * While a connection moves off a lame duck: 4 MiB more; with TLS: 0.5 MiB more for each connection.
  */
 struct roulette_options {

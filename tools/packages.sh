@@ -7,7 +7,7 @@
 ROULETTE_PACKAGES=(
     build-essential cmake ninja-build pkg-config python3
     clang clang-format libclang-rt-14-dev llvm
-    liburing-dev libck-dev libxxhash-dev libssl-dev libjansson-dev
+    liburing-dev libxxhash-dev libssl-dev libjansson-dev
     libcriterion-dev nats-server haproxy
 )
 

@@ -101,7 +101,7 @@ static void fill_message(const struct rlt_mailbox *mailbox, const struct rlt_del
     message->reply_len = delivery->reply_offset != 0 ? delivery->reply_len : 0;
     message->headers_len = delivery->header_len;
     message->payload_len = delivery->body_len - delivery->header_len;
-    message->subscription = handle->name;
+    message->subscription = rlt_handle_name(handle);
     message->user_data = handle->user_data;
     message->count = 0;
     message->error = 0;
@@ -115,7 +115,7 @@ static void fill_notice(const struct rlt_mailbox *mailbox, enum roulette_kind ki
     *message = (struct roulette_message){
         .kind = kind,
         .cluster = mailbox->cluster,
-        .subscription = handle != NULL ? handle->name : NULL,
+        .subscription = handle != NULL ? rlt_handle_name(handle) : NULL,
         .user_data = handle != NULL ? handle->user_data : NULL,
         .error = error,
     };
@@ -137,14 +137,15 @@ static bool take_drop_notice(struct rlt_mailbox *mailbox, uint64_t total,
 }
 
 /* A notice about a member. True if the user is to see it. */
-static bool take_notice(struct rlt_mailbox *mailbox, const struct rlt_delivery *delivery,
-                        struct roulette_message *message)
+static bool take_notice(struct roulette_subscriber *subscriber, struct rlt_mailbox *mailbox,
+                        const struct rlt_delivery *delivery, struct roulette_message *message)
 {
     if (delivery->notice.kind == RLT_NOTICE_DROPPED) {
         return take_drop_notice(mailbox, delivery->notice.count, message);
     }
     struct rlt_member *member = delivery->target;
-    struct rlt_handle *handle = member->handle;
+    struct rlt_handle *handle = rlt_handle_of(member);
+    struct rlt_handle_table *table = &subscriber->handles;
     bool told = !handle->over;
     switch (delivery->notice.kind) {
     case RLT_NOTICE_LOST:
@@ -158,22 +159,22 @@ static bool take_notice(struct rlt_mailbox *mailbox, const struct rlt_delivery *
             /* Drained on this cluster; what others had sent may still be in their mailboxes. */
             told = false;
             member->left = true;
-            rlt_handle_member_done(handle, false);
+            rlt_handle_member_done(table, handle, false);
         } else if (told) {
             fill_notice(mailbox, ROULETTE_KIND_ENDED, handle, delivery->notice.error, message);
-            rlt_handle_end(handle, member);
+            rlt_subscriber_end(subscriber, handle, member);
             member->left = true;
-            rlt_handle_member_done(handle, true);
+            rlt_handle_member_done(table, handle, true);
         } else if (!handle->leaving && !member->left) {
             /* The client stopped before the member could be told to leave. */
             member->left = true;
-            rlt_handle_member_done(handle, false);
+            rlt_handle_member_done(table, handle, false);
         }
         break;
     default:
         RLT_ASSERT(delivery->notice.kind == RLT_NOTICE_REMOVED);
         member->left = true;
-        rlt_handle_member_done(handle, false);
+        rlt_handle_member_done(table, handle, false);
         break;
     }
     return told;
@@ -214,10 +215,10 @@ static void take_silent_drops(struct rlt_mailbox *mailbox, uint64_t position, st
 }
 
 /* Take the messages of a delivery that fit into the sink. True if none of them is left. */
-static bool take_messages(struct rlt_mailbox *mailbox, const struct rlt_delivery *delivery,
-                          struct sink *sink)
+static bool take_messages(struct roulette_subscriber *subscriber, struct rlt_mailbox *mailbox,
+                          const struct rlt_delivery *delivery, struct sink *sink)
 {
-    struct rlt_handle *handle = ((struct rlt_member *)delivery->target)->handle;
+    struct rlt_handle *handle = rlt_handle_of(delivery->target);
     uint32_t total = rlt_delivery_count(delivery);
     size_t stride = rlt_delivery_stride(delivery);
     uint32_t taken = mailbox->taken;
@@ -230,7 +231,7 @@ static bool take_messages(struct rlt_mailbox *mailbox, const struct rlt_delivery
         }
         fill_message(mailbox, delivery, handle, base, next_of(sink));
         put(sink);
-        rlt_handle_count(handle, mailbox->cluster);
+        rlt_subscriber_count(subscriber, handle, mailbox->cluster);
         base += stride;
     }
     if (rlt_unlikely(taken != total)) {
@@ -252,10 +253,10 @@ static void take_all(struct roulette_subscriber *subscriber, struct rlt_mailbox 
         }
         if (rlt_unlikely(delivery->base == NULL)) {
             position++;
-            if (take_notice(mailbox, delivery, next_of(sink))) {
+            if (take_notice(subscriber, mailbox, delivery, next_of(sink))) {
                 put(sink);
             }
-        } else if (rlt_likely(take_messages(mailbox, delivery, sink))) {
+        } else if (rlt_likely(take_messages(subscriber, mailbox, delivery, sink))) {
             position++;
         }
     }

@@ -154,13 +154,11 @@ int roulette_subscriber_drain(roulette_subscriber *subscriber, int timeout_ms)
         return rlt_error_set(ROULETTE_EINVAL, "the subscriber is NULL");
     }
     roulette_client *client = subscriber->client;
-    if (!rlt_handle_table_submit_all(&subscriber->handles, client, RLT_COMMAND_DRAIN)) {
+    if (!rlt_subscriber_ask_all(subscriber, RLT_ASK_DRAIN)) {
         return rlt_error_set_plain(rlt_client_gone(client));
     }
     int result = rlt_client_fence(client, RLT_ALL_CLUSTERS, timeout_ms);
-    /* The drain commands must be carried out before their memory is used again. */
-    rlt_client_sync(client);
-    if (!rlt_handle_table_submit_all(&subscriber->handles, client, RLT_COMMAND_FINISH)) {
+    if (!rlt_subscriber_ask_all(subscriber, RLT_ASK_FINISH)) {
         return rlt_error_set_plain(rlt_client_gone(client));
     }
     /* So that all that was on its way is there when this returns. */
@@ -174,7 +172,7 @@ void roulette_subscriber_close(roulette_subscriber *subscriber)
         return;
     }
     roulette_client *client = subscriber->client;
-    rlt_handle_table_end_all(&subscriber->handles);
+    rlt_subscriber_end_all(subscriber);
     /* The event threads have taken out all members then, and touch nothing of ours any more. */
     rlt_client_sync(client);
     delist(client, subscriber);

@@ -10,41 +10,81 @@
 #include "core/cluster.h"
 #include "proto/topic.h"
 
-#define INDEX_BITS  24
-#define HANDLES_MAX ((UINT32_C(1) << INDEX_BITS) - 2)
 #define SLOTS_FIRST 64
+#define SLOTS_MAX   (RLT_TOPIC_INDEX_MAX + 1)
 
 /* ---- The table ---------------------------------------------------------------------------- */
+
+static struct rlt_handle *handle_at(const struct rlt_handle_table *table, uint32_t index)
+{
+    uintptr_t slot = table->slots[index];
+    return (slot & 1) == 0 ? (struct rlt_handle *)slot : NULL;
+}
+
+static uint32_t index_of(const struct rlt_handle *handle)
+{
+    return (uint32_t)(handle->name & RLT_TOPIC_INDEX_MAX);
+}
 
 static struct rlt_handle *find_handle(const struct rlt_handle_table *table,
                                       const roulette_subscription *subscription)
 {
-    uint64_t value = (uint64_t)(uintptr_t)subscription;
-    uint64_t index = (value & ((UINT64_C(1) << INDEX_BITS) - 1)) - 1;
-    if (index >= table->slot_count) {
-        return NULL;
-    }
-    const struct rlt_handle_slot *slot = &table->slots[index];
-    bool live = slot->handle != NULL && slot->serial == value >> INDEX_BITS;
-    return live && !slot->handle->over ? slot->handle : NULL;
+    uint64_t name = (uint64_t)(uintptr_t)subscription;
+    uint32_t index = (uint32_t)(name & RLT_TOPIC_INDEX_MAX);
+    struct rlt_handle *handle = index < table->slot_count ? handle_at(table, index) : NULL;
+    return handle != NULL && handle->name == name && !handle->over ? handle : NULL;
 }
 
+static struct rlt_handle *find_key(const struct rlt_handle_table *table,
+                                   const struct rlt_topic_key *key)
+{
+    uint32_t index = rlt_topic_set_find(&table->by_key, key);
+    return index != 0 ? handle_at(table, index) : NULL;
+}
+
+/* By a half, so that a large table has few slots that it does not use. */
 static int grow_slots(struct rlt_handle_table *table)
 {
-    uint32_t count = table->slot_count != 0 ? table->slot_count * 2 : SLOTS_FIRST;
-    if (count > HANDLES_MAX) {
+    if (table->slot_capacity == SLOTS_MAX) {
         return ROULETTE_EBUSY;
     }
-    struct rlt_handle_slot *slots = rlt_memory_resize(table->slots, count * sizeof(*table->slots));
+    uint32_t capacity = table->slot_capacity + table->slot_capacity / 2;
+    capacity = capacity != 0 ? capacity : SLOTS_FIRST;
+    capacity = capacity < SLOTS_MAX ? capacity : SLOTS_MAX;
+    uintptr_t *slots = rlt_memory_resize(table->slots, capacity * sizeof(*table->slots));
     if (slots == NULL) {
         return ROULETTE_ENOMEM;
     }
-    for (uint32_t i = table->slot_count; i < count; i++) {
-        slots[i] = (struct rlt_handle_slot){.free_next = i + 1};
-    }
     table->slots = slots;
-    table->slot_count = count;
+    table->slot_capacity = capacity;
+    if (table->slot_count == 0) {
+        table->slot_count = 1;
+        slots[0] = 1;
+    }
     return 0;
+}
+
+static int take_slot(struct rlt_handle_table *table, uint32_t *index)
+{
+    if (table->slot_free != 0) {
+        *index = table->slot_free;
+        table->slot_free = (uint32_t)(table->slots[*index] >> 1);
+        return 0;
+    }
+    if (table->slot_count == table->slot_capacity) {
+        int result = grow_slots(table);
+        if (result < 0) {
+            return result;
+        }
+    }
+    *index = table->slot_count++;
+    return 0;
+}
+
+static void give_slot(struct rlt_handle_table *table, uint32_t index)
+{
+    table->slots[index] = (uintptr_t)table->slot_free << 1 | 1;
+    table->slot_free = index;
 }
 
 /* 40 bits: a million subscriptions a second for 12 days. */
@@ -53,120 +93,93 @@ static uint64_t next_serial(void)
     static _Atomic(uint64_t) last;
     /* Relaxed: only uniqueness counts. */
     uint64_t serial = atomic_fetch_add_explicit(&last, 1, memory_order_relaxed);
-    return serial & (UINT64_MAX >> INDEX_BITS);
+    return serial & (UINT64_MAX >> RLT_TOPIC_INDEX_BITS);
 }
 
 /* Put a handle into a slot; its index and serial number are its public name. */
 static int add_handle(struct rlt_handle_table *table, struct rlt_handle *handle)
 {
-    if (table->slot_free == table->slot_count) {
-        int result = grow_slots(table);
-        if (result < 0) {
-            return result;
-        }
-    }
-    int result = rlt_topic_set_add(&table->by_key, &handle->key);
+    uint32_t index;
+    int result = take_slot(table, &index);
     if (result < 0) {
         return result;
     }
-    handle->index = table->slot_free;
-    struct rlt_handle_slot *slot = &table->slots[handle->index];
-    table->slot_free = slot->free_next;
-    slot->handle = handle;
-    slot->serial = next_serial();
-    uint64_t name = (slot->serial << INDEX_BITS) | (handle->index + 1);
-    handle->name = (roulette_subscription *)(uintptr_t)name;
+    table->slots[index] = (uintptr_t)handle;
+    result = rlt_topic_set_add(&table->by_key, index);
+    if (result < 0) {
+        give_slot(table, index);
+        return result;
+    }
+    handle->name = next_serial() << RLT_TOPIC_INDEX_BITS | index;
     return 0;
 }
 
-static void free_handle(struct rlt_handle *handle)
+static void free_handle(struct rlt_handle_table *table, struct rlt_handle *handle)
 {
-    struct rlt_handle_table *table = &handle->subscriber->handles;
-    struct rlt_handle_slot *slot = &table->slots[handle->index];
-    slot->handle = NULL;
-    slot->free_next = table->slot_free;
-    table->slot_free = handle->index;
-    rlt_memory_free((void *)(uintptr_t)handle->key.topic);
-    rlt_memory_free(handle);
+    give_slot(table, index_of(handle));
+    rlt_handle_release(handle);
+}
+
+static struct rlt_topic_key key_of(const void *table, uint32_t index)
+{
+    return rlt_handle_key(handle_at(table, index));
 }
 
 int rlt_handle_table_init(struct rlt_handle_table *table)
 {
     memset(table, 0, sizeof(*table));
-    return rlt_topic_set_init(&table->by_key);
+    return rlt_topic_set_init(&table->by_key, key_of, table);
 }
 
 void rlt_handle_table_fini(struct rlt_handle_table *table)
 {
     for (uint32_t i = 0; i < table->slot_count; i++) {
-        if (table->slots[i].handle != NULL) {
-            free_handle(table->slots[i].handle);
+        struct rlt_handle *handle = handle_at(table, i);
+        if (handle != NULL) {
+            rlt_handle_release(handle);
         }
     }
     rlt_memory_free(table->slots);
     rlt_topic_set_fini(&table->by_key);
 }
 
-void rlt_handle_table_end_all(struct rlt_handle_table *table)
-{
-    for (uint32_t i = 0; i < table->slot_count; i++) {
-        struct rlt_handle *handle = table->slots[i].handle;
-        if (handle != NULL && !handle->over) {
-            rlt_handle_end(handle, NULL);
-        }
-    }
-}
-
-bool rlt_handle_table_submit_all(struct rlt_handle_table *table, roulette_client *client,
-                                 enum rlt_command_kind kind)
-{
-    if (!rlt_client_enter(client)) {
-        return false;
-    }
-    for (uint32_t i = 0; i < table->slot_count; i++) {
-        struct rlt_handle *handle = table->slots[i].handle;
-        for (uint32_t j = 0; handle != NULL && !handle->over && j < handle->member_count; j++) {
-            struct rlt_member *member = &handle->members[j];
-            member->drain.kind = kind;
-            rlt_shard_submit(&client->shards[member->mailbox->cluster], &member->drain);
-        }
-    }
-    rlt_client_leave(client);
-    return true;
-}
-
 void rlt_handle_table_free_over(struct rlt_handle_table *table)
 {
     while (table->over != NULL) {
         struct rlt_handle *handle = table->over;
-        table->over = handle->over_next;
-        free_handle(handle);
+        table->over = handle->next;
+        free_handle(table, handle);
     }
 }
 
 /* ---- The end of a subscription ------------------------------------------------------------ */
 
-void rlt_handle_member_done(struct rlt_handle *handle, bool keep)
+static void ask(roulette_client *client, struct rlt_member *member, enum rlt_ask what)
 {
-    struct rlt_handle_table *table = &handle->subscriber->handles;
+    rlt_shard_ask(&client->shards[member->mailbox->cluster], member, what);
+}
+
+void rlt_handle_member_done(struct rlt_handle_table *table, struct rlt_handle *handle, bool keep)
+{
     RLT_ASSERT(handle->pending > 0);
     if (--handle->pending != 0) {
         return;
     }
     if (keep) {
-        handle->over_next = table->over;
+        handle->next = table->over;
         table->over = handle;
     } else {
-        free_handle(handle);
+        free_handle(table, handle);
     }
 }
 
-void rlt_handle_end(struct rlt_handle *handle, const struct rlt_member *ended)
+void rlt_subscriber_end(struct roulette_subscriber *subscriber, struct rlt_handle *handle,
+                        const struct rlt_member *ended)
 {
-    roulette_client *client = handle->subscriber->client;
+    roulette_client *client = subscriber->client;
     RLT_ASSERT(!handle->over);
     handle->over = true;
-    rlt_topic_set_remove(&handle->subscriber->handles.by_key, &handle->key);
+    rlt_topic_set_remove(&subscriber->handles.by_key, index_of(handle));
     /* When the client closes meanwhile, the event threads end all members by themselves. */
     if (handle->member_count == (ended != NULL ? 1 : 0) || !rlt_client_enter(client)) {
         return;
@@ -175,32 +188,57 @@ void rlt_handle_end(struct rlt_handle *handle, const struct rlt_member *ended)
     for (uint32_t i = 0; i < handle->member_count; i++) {
         struct rlt_member *member = &handle->members[i];
         if (member != ended && !member->left) {
-            rlt_shard_submit(&client->shards[member->mailbox->cluster], &member->unsubscribe);
+            ask(client, member, RLT_ASK_UNSUBSCRIBE);
         }
     }
     rlt_client_leave(client);
 }
 
-void rlt_handle_count(struct rlt_handle *handle, uint32_t cluster)
+void rlt_subscriber_end_all(struct roulette_subscriber *subscriber)
 {
-    if (rlt_likely(handle->left == 0) || --handle->left != 0) {
-        return;
+    struct rlt_handle_table *table = &subscriber->handles;
+    for (uint32_t i = 0; i < table->slot_count; i++) {
+        struct rlt_handle *handle = handle_at(table, i);
+        if (handle != NULL && !handle->over) {
+            rlt_subscriber_end(subscriber, handle, NULL);
+        }
     }
-    struct rlt_handle_table *table = &handle->subscriber->handles;
-    handle->last_cluster = cluster;
+}
+
+bool rlt_subscriber_ask_all(struct roulette_subscriber *subscriber, enum rlt_ask what)
+{
+    struct rlt_handle_table *table = &subscriber->handles;
+    if (!rlt_client_enter(subscriber->client)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < table->slot_count; i++) {
+        struct rlt_handle *handle = handle_at(table, i);
+        for (uint32_t j = 0; handle != NULL && !handle->over && j < handle->member_count; j++) {
+            ask(subscriber->client, &handle->members[j], what);
+        }
+    }
+    rlt_client_leave(subscriber->client);
+    return true;
+}
+
+void rlt_subscriber_complete(struct roulette_subscriber *subscriber, struct rlt_handle *handle,
+                             uint32_t cluster)
+{
+    struct rlt_handle_table *table = &subscriber->handles;
+    handle->last_cluster = (uint16_t)cluster;
     /* It stays until the user was told, beyond its members' last notices. */
     handle->pending++;
-    handle->over_next = table->completed;
+    handle->next = table->completed;
     table->completed = handle;
-    rlt_handle_end(handle, NULL);
+    rlt_subscriber_end(subscriber, handle, NULL);
 }
 
 struct rlt_handle *rlt_handle_table_take_completed(struct rlt_handle_table *table)
 {
     struct rlt_handle *handle = table->completed;
     if (handle != NULL) {
-        table->completed = handle->over_next;
-        rlt_handle_member_done(handle, true);
+        table->completed = handle->next;
+        rlt_handle_member_done(table, handle, true);
     }
     return handle;
 }
@@ -246,73 +284,21 @@ struct wish {
     uint32_t member_count;
 };
 
-/*
- * The key of a subscription: its topic; with a queue group the topic, a space and the group, as
- * SUB has them. No topic contains a space, so the two never meet.
- */
-static char *make_key(const struct wish *wish, struct rlt_topic_key *key)
-{
-    size_t len = wish->topic_len + (wish->group != NULL ? wish->group_len + 1 : 0);
-    char *text = rlt_memory_alloc(1, len + 1);
-    if (text == NULL) {
-        return NULL;
-    }
-    memcpy(text, wish->topic, wish->topic_len);
-    if (wish->group != NULL) {
-        text[wish->topic_len] = ' ';
-        memcpy(text + wish->topic_len + 1, wish->group, wish->group_len);
-    }
-    *key = (struct rlt_topic_key){text, len, rlt_ring_hash(text, len)};
-    return text;
-}
-
-/* A handle for a wish; takes the key's text over on success. */
-static struct rlt_handle *create_handle(struct roulette_subscriber *subscriber,
-                                        const struct wish *wish, const struct rlt_topic_key *key)
-{
-    struct rlt_handle *handle =
-        rlt_memory_alloc(1, sizeof(*handle) + wish->member_count * sizeof(struct rlt_member));
-    if (handle == NULL) {
-        return NULL;
-    }
-    handle->key = *key;
-    handle->subscriber = subscriber;
-    handle->member_count = wish->member_count;
-    handle->pending = wish->member_count;
-    for (uint32_t i = 0; i < wish->member_count; i++) {
-        struct rlt_member *member = &handle->members[i];
-        member->subscribe.kind = RLT_COMMAND_SUBSCRIBE;
-        member->unsubscribe.kind = RLT_COMMAND_UNSUBSCRIBE;
-        member->mailbox = subscriber->mailboxes[wish->wildcard ? i : wish->place.cluster];
-        member->key = *key;
-        member->exclusive = wish->group != NULL;
-        member->connection = wish->place.connection;
-        member->handle = handle;
-    }
-    return handle;
-}
-
-/* Make a handle with all it needs; nothing is told to the event threads yet. */
+/* Put a handle into the table, with mailboxes; nothing is told to the event threads yet. */
 static int prepare(struct roulette_subscriber *subscriber, const struct wish *wish,
-                   struct rlt_topic_key *key, struct rlt_handle **created)
+                   struct rlt_handle *handle)
 {
     for (uint32_t i = 0; i < wish->member_count; i++) {
-        int result = open_mailbox(subscriber, wish->wildcard ? i : wish->place.cluster);
+        uint32_t cluster = wish->wildcard ? i : wish->place.cluster;
+        int result = open_mailbox(subscriber, cluster);
         if (result < 0) {
             return result;
         }
+        handle->members[i].mailbox = subscriber->mailboxes[cluster];
+        handle->members[i].own.connection = (uint8_t)wish->place.connection;
     }
-    struct rlt_handle *handle = create_handle(subscriber, wish, key);
-    if (handle == NULL) {
-        return ROULETTE_ENOMEM;
-    }
-    int result = add_handle(&subscriber->handles, handle);
-    if (result < 0) {
-        rlt_memory_free(handle);
-        return result;
-    }
-    *created = handle;
-    return 0;
+    handle->pending = (uint16_t)wish->member_count;
+    return add_handle(&subscriber->handles, handle);
 }
 
 static int check_wish(struct roulette_subscriber *subscriber, const char *topic, size_t topic_len,
@@ -347,40 +333,54 @@ static int check_wish(struct roulette_subscriber *subscriber, const char *topic,
 }
 
 /* Wait until the servers know of a subscription; if they refuse it, or in vain, end it. */
-static int confirm(struct rlt_handle *handle, const struct wish *wish, int timeout_ms)
+static int confirm(struct roulette_subscriber *subscriber, struct rlt_handle *handle,
+                   const struct wish *wish, int timeout_ms)
 {
     int cluster = wish->wildcard ? RLT_ALL_CLUSTERS : (int)wish->place.cluster;
-    int result = rlt_client_fence(handle->subscriber->client, cluster, timeout_ms);
+    int result = rlt_client_fence(subscriber->client, cluster, timeout_ms);
     for (uint32_t i = 0; i < handle->member_count && result == 0; i++) {
         /* Relaxed: written before the fence's PONG was reported. */
         result = atomic_load_explicit(&handle->members[i].end_error, memory_order_relaxed);
     }
     if (result < 0) {
-        rlt_handle_end(handle, NULL);
+        rlt_subscriber_end(subscriber, handle, NULL);
     }
     return result;
 }
 
 static int subscribe(struct roulette_subscriber *subscriber, const struct wish *wish,
-                     struct rlt_topic_key *key, const struct roulette_subscription_options *options,
-                     struct rlt_handle **created)
+                     const struct roulette_subscription_options *options, struct rlt_handle *handle)
 {
     roulette_client *client = subscriber->client;
     if (!rlt_client_enter(client)) {
         return rlt_client_gone(client);
     }
-    struct rlt_handle *handle;
-    int result = prepare(subscriber, wish, key, &handle);
-    if (result == 0) {
-        handle->user_data = options->user_data;
-        handle->left = options->max_messages;
-        for (uint32_t i = 0; i < handle->member_count; i++) {
-            struct rlt_member *member = &handle->members[i];
-            rlt_shard_submit(&client->shards[member->mailbox->cluster], &member->subscribe);
-        }
-        *created = handle;
+    handle->user_data = options->user_data;
+    handle->left = options->max_messages;
+    int result = prepare(subscriber, wish, handle);
+    for (uint32_t i = 0; result == 0 && i < handle->member_count; i++) {
+        ask(client, &handle->members[i], RLT_ASK_SUBSCRIBE);
     }
     rlt_client_leave(client);
+    return result;
+}
+
+static int subscribe_once(struct roulette_subscriber *subscriber, const struct wish *wish,
+                          const struct roulette_subscription_options *options,
+                          struct rlt_handle **created)
+{
+    struct rlt_handle *handle = rlt_handle_create(wish->topic, wish->topic_len, wish->group,
+                                                  wish->group_len, wish->member_count);
+    if (handle == NULL) {
+        return ROULETTE_ENOMEM;
+    }
+    struct rlt_topic_key key = rlt_handle_key(handle);
+    struct rlt_handle *existing = find_key(&subscriber->handles, &key);
+    int result = existing != NULL ? ROULETTE_EEXIST : subscribe(subscriber, wish, options, handle);
+    if (result < 0) {
+        rlt_handle_release(handle);
+    }
+    *created = existing != NULL ? existing : handle;
     return result;
 }
 
@@ -397,31 +397,17 @@ int roulette_subscribe_with(roulette_subscriber *subscriber, const char *topic, 
         memcpy(&options, given, rlt_min_size(given->size, sizeof(options)));
     }
     struct wish wish = {0};
-    struct rlt_topic_key key;
     int result = check_wish(subscriber, topic, topic_len, options.queue_group, &wish);
     if (result < 0) {
         return result;
     }
-    char *text = make_key(&wish, &key);
-    if (text == NULL) {
-        return rlt_error_set_plain(ROULETTE_ENOMEM);
-    }
     struct rlt_handle *handle = NULL;
-    struct rlt_topic_key *existing = rlt_topic_set_find(&subscriber->handles.by_key, &key);
-    if (existing != NULL) {
-        handle = rlt_container_of(existing, struct rlt_handle, key);
-        result = ROULETTE_EEXIST;
-    } else {
-        result = subscribe(subscriber, &wish, &key, &options, &handle);
-    }
-    if (result < 0) {
-        rlt_memory_free(text);
-    }
+    result = subscribe_once(subscriber, &wish, &options, &handle);
     if ((result == 0 || result == ROULETTE_EEXIST) && subscription != NULL) {
-        *subscription = handle->name;
+        *subscription = rlt_handle_name(handle);
     }
     if (result == 0 && options.timeout_ms != 0) {
-        result = confirm(handle, &wish, options.timeout_ms);
+        result = confirm(subscriber, handle, &wish, options.timeout_ms);
     }
     return result < 0 ? rlt_error_set_plain(result) : 0;
 }
@@ -444,7 +430,7 @@ int roulette_unsubscribe(roulette_subscriber *subscriber, roulette_subscription 
     if (handle == NULL) {
         return rlt_error_set_plain(ROULETTE_ENOENT);
     }
-    rlt_handle_end(handle, NULL);
+    rlt_subscriber_end(subscriber, handle, NULL);
     return 0;
 }
 
@@ -455,10 +441,10 @@ int roulette_unsubscribe_topic(roulette_subscriber *subscriber, const char *topi
     }
     topic_len = rlt_text_len(topic, topic_len);
     struct rlt_topic_key key = {topic, topic_len, rlt_ring_hash(topic, topic_len)};
-    struct rlt_topic_key *existing = rlt_topic_set_find(&subscriber->handles.by_key, &key);
+    struct rlt_handle *existing = find_key(&subscriber->handles, &key);
     if (existing == NULL) {
         return rlt_error_set_plain(ROULETTE_ENOENT);
     }
-    rlt_handle_end(rlt_container_of(existing, struct rlt_handle, key), NULL);
+    rlt_subscriber_end(subscriber, existing, NULL);
     return 0;
 }

@@ -142,12 +142,12 @@ void rlt_cluster_deliver(struct rlt_cluster *cluster, const struct rlt_frame *fr
         drop_for(cluster, subscription, &metrics->dropped_pinned);
         return;
     }
-    if (rlt_likely(subscription->member_capacity == 0)) {
+    if (rlt_likely(!subscription->has_many)) {
         push(cluster, subscription->only, frame, more, slab);
         return;
     }
     for (uint32_t i = 0; i < subscription->member_count; i++) {
-        push(cluster, subscription->many[i], frame, more, slab);
+        push(cluster, subscription->many->members[i], frame, more, slab);
     }
 }
 
@@ -184,7 +184,7 @@ void rlt_cluster_end_subscription(struct rlt_cluster *cluster,
     while (subscription->member_count != 0) {
         struct rlt_member *member =
             rlt_subscription_members(subscription)[subscription->member_count - 1];
-        rlt_subscriptions_leave(member);
+        rlt_subscriptions_leave(subscription, member);
         notify_member(cluster, member, RLT_NOTICE_ENDED, error);
     }
     rlt_cluster_forget(cluster, subscription);
@@ -205,6 +205,11 @@ bool rlt_cluster_submit(struct rlt_cluster *cluster, struct rlt_command *command
     return rlt_doorbell_ring(&cluster->doorbell, RLT_WAKE_COMMANDS);
 }
 
+bool rlt_cluster_ask(struct rlt_cluster *cluster, struct rlt_member *member, enum rlt_ask what)
+{
+    return rlt_member_ask(member, what) && rlt_cluster_submit(cluster, &member->command);
+}
+
 static void subscribe(struct rlt_cluster *cluster, struct rlt_member *member)
 {
     int result = cluster->stopping ? ROULETTE_ECLOSED
@@ -213,7 +218,7 @@ static void subscribe(struct rlt_cluster *cluster, struct rlt_member *member)
         notify_member(cluster, member, RLT_NOTICE_ENDED, result);
         return;
     }
-    struct rlt_subscription *subscription = member->subscription;
+    struct rlt_subscription *subscription = rlt_subscriptions_of(&cluster->subscriptions, member);
     struct rlt_connection *connection = cluster->active[subscription->connection];
     if (!subscription->on_server) {
         rlt_subscription_queue_push(&connection->pending, subscription);
@@ -222,7 +227,7 @@ static void subscribe(struct rlt_cluster *cluster, struct rlt_member *member)
 
 static void drain(struct rlt_cluster *cluster, struct rlt_member *member)
 {
-    struct rlt_subscription *subscription = member->subscription;
+    struct rlt_subscription *subscription = rlt_subscriptions_of(&cluster->subscriptions, member);
     if (subscription == NULL || member->draining) {
         return;
     }
@@ -237,12 +242,12 @@ static void drain(struct rlt_cluster *cluster, struct rlt_member *member)
 /* Take a member out of the table; without any, the server is told, or the subscription goes. */
 static void leave(struct rlt_cluster *cluster, struct rlt_member *member)
 {
-    struct rlt_subscription *subscription = member->subscription;
+    struct rlt_subscription *subscription = rlt_subscriptions_of(&cluster->subscriptions, member);
     if (subscription == NULL) {
         return;
     }
     struct rlt_connection *connection = cluster->active[subscription->connection];
-    rlt_subscriptions_leave(member);
+    rlt_subscriptions_leave(subscription, member);
     if (!rlt_subscription_is_wanted(subscription) && subscription->on_server) {
         rlt_subscription_queue_push(&connection->pending, subscription);
     } else if (subscription->member_count == 0) {
@@ -262,6 +267,28 @@ static void finish(struct rlt_cluster *cluster, struct rlt_member *member)
     if (!member->finished) {
         leave(cluster, member);
         notify_member(cluster, member, RLT_NOTICE_ENDED, 0);
+    }
+}
+
+/* Do what was asked about a member since the last time; once it is taken, the command may be put
+ * into the queue again. */
+static void carry_out(struct rlt_cluster *cluster, struct rlt_member *member)
+{
+    /* Partner of rlt_member_ask(). Acquire: what was written before it was asked. Release: we are
+     * through with the command's link, which the next one who asks writes. */
+    uint32_t asked = atomic_exchange_explicit(&member->command.asked, 0, memory_order_acq_rel);
+    if (asked & RLT_ASK_SUBSCRIBE) {
+        subscribe(cluster, member);
+    }
+    /* Notices are not published before all is done, so the member is still here. */
+    if (asked & RLT_ASK_DRAIN) {
+        drain(cluster, member);
+    }
+    if (asked & RLT_ASK_FINISH) {
+        finish(cluster, member);
+    }
+    if (asked & RLT_ASK_UNSUBSCRIBE) {
+        unsubscribe(cluster, member);
     }
 }
 
@@ -324,7 +351,7 @@ static void stop(struct rlt_cluster *cluster)
     }
     struct rlt_subscriptions *table = &cluster->subscriptions;
     for (uint32_t i = 0; i < table->index_count; i++) {
-        struct rlt_subscription *subscription = table->by_index[i];
+        struct rlt_subscription *subscription = rlt_subscriptions_at(table, i);
         if (subscription != NULL) {
             rlt_subscription_queue_remove(&cluster->active[subscription->connection]->pending,
                                           subscription);
@@ -339,17 +366,8 @@ static void stop(struct rlt_cluster *cluster)
 static void execute(struct rlt_cluster *cluster, struct rlt_command *command)
 {
     switch (command->kind) {
-    case RLT_COMMAND_SUBSCRIBE:
-        subscribe(cluster, rlt_container_of(command, struct rlt_member, subscribe));
-        break;
-    case RLT_COMMAND_UNSUBSCRIBE:
-        unsubscribe(cluster, rlt_container_of(command, struct rlt_member, unsubscribe));
-        break;
-    case RLT_COMMAND_DRAIN:
-        drain(cluster, rlt_container_of(command, struct rlt_member, drain));
-        break;
-    case RLT_COMMAND_FINISH:
-        finish(cluster, rlt_container_of(command, struct rlt_member, drain));
+    case RLT_COMMAND_MEMBER:
+        carry_out(cluster, rlt_container_of(command, struct rlt_member, command));
         break;
     case RLT_COMMAND_RETRY: {
         struct rlt_mailbox *mailbox = rlt_container_of(command, struct rlt_mailbox, retry);

@@ -23,6 +23,7 @@
 #include "core/config.h"
 #include "core/connection.h"
 #include "core/fence.h"
+#include "core/handle.h"
 #include "core/handover.h"
 #include "core/mailbox.h"
 #include "core/metrics.h"
@@ -122,6 +123,13 @@ bool rlt_cluster_is_stopped(const struct rlt_cluster *cluster);
  * Threads: any thread. Returns: true if the caller must wake the event thread.
  */
 bool rlt_cluster_submit(struct rlt_cluster *cluster, struct rlt_command *command);
+
+/**
+ * Ask for something about a member.
+ *
+ * Threads: the owner thread of its subscriber. Returns: as rlt_cluster_submit().
+ */
+bool rlt_cluster_ask(struct rlt_cluster *cluster, struct rlt_member *member, enum rlt_ask what);
 
 /**
  * Read the ledger. Once the cluster is stopped, what is in no other state is discarded.

@@ -51,6 +51,7 @@ int rlt_connection_init(struct rlt_connection *connection, struct rlt_cluster *c
     connection->slot = slot;
     connection->position = slot % cluster->config->pool_size;
     connection->wire = &cluster->connections[connection->position].queue;
+    connection->pending.table = &cluster->subscriptions;
     init_session(connection, seed);
     rlt_wire_queue_init(&connection->queue, cluster->config->lane_capacity, &cluster->doorbell);
     rlt_receiver_init(&connection->receiver, &cluster->slabs, slot);
@@ -99,7 +100,7 @@ static void lose_subscriptions(struct rlt_connection *connection, int error)
     struct rlt_subscriptions *table = &cluster->subscriptions;
     bool permanent = cluster->config->restart == ROULETTE_RESTART_PERMANENT;
     for (uint32_t i = 0; i < table->index_count; i++) {
-        struct rlt_subscription *subscription = table->by_index[i];
+        struct rlt_subscription *subscription = rlt_subscriptions_at(table, i);
         if (subscription == NULL || subscription->connection != connection->position ||
             !subscription->on_server) {
             continue;
@@ -357,10 +358,13 @@ bool rlt_connection_write_unsub(struct rlt_connection *connection, uint64_t sid)
 }
 
 /* SUB or UNSUB. False if there was no room. */
-static bool write_change(struct rlt_connection *connection, const struct rlt_subscription *what)
+static bool write_change(struct rlt_connection *connection, struct rlt_subscription *what)
 {
-    return what->on_server ? rlt_connection_write_unsub(connection, what->sid)
-                           : rlt_sender_write_sub(&connection->sender, &what->key, what->sid);
+    if (what->on_server) {
+        return rlt_connection_write_unsub(connection, what->sid);
+    }
+    struct rlt_topic_key key = rlt_subscription_key(what);
+    return rlt_sender_write_sub(&connection->sender, &key, what->sid);
 }
 
 /* Tell the server what it does not know yet. False if there was no room for all of it. */

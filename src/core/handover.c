@@ -138,13 +138,13 @@ static bool write_all(struct rlt_cluster *cluster, uint32_t position)
     struct rlt_handover *handover = of(cluster, position);
     struct rlt_subscriptions *table = &cluster->subscriptions;
     for (; handover->cursor < table->index_count; handover->cursor++) {
-        struct rlt_subscription *subscription = table->by_index[handover->cursor];
+        struct rlt_subscription *subscription = rlt_subscriptions_at(table, handover->cursor);
         if (subscription == NULL || subscription->connection != position ||
             subscription->on_second || !rlt_subscription_is_wanted(subscription)) {
             continue;
         }
-        if (!rlt_sender_write_sub(&handover->second->sender, &subscription->key,
-                                  subscription->sid)) {
+        struct rlt_topic_key key = rlt_subscription_key(subscription);
+        if (!rlt_sender_write_sub(&handover->second->sender, &key, subscription->sid)) {
             return false;
         }
         subscription->on_second = true;
@@ -213,7 +213,7 @@ static bool leave_groups(struct rlt_cluster *cluster, uint32_t position)
     struct rlt_handover *handover = of(cluster, position);
     struct rlt_subscriptions *table = &cluster->subscriptions;
     for (; handover->cursor < table->index_count; handover->cursor++) {
-        const struct rlt_subscription *subscription = table->by_index[handover->cursor];
+        const struct rlt_subscription *subscription = rlt_subscriptions_at(table, handover->cursor);
         if (subscription == NULL || subscription->connection != position ||
             !subscription->exclusive || !subscription->on_server) {
             continue;
@@ -301,7 +301,7 @@ static void adopt_subscriptions(struct rlt_cluster *cluster, uint32_t position)
     struct rlt_subscriptions *table = &cluster->subscriptions;
     struct rlt_connection *active = cluster->active[position];
     for (uint32_t i = 0; i < table->index_count; i++) {
-        struct rlt_subscription *subscription = table->by_index[i];
+        struct rlt_subscription *subscription = rlt_subscriptions_at(table, i);
         if (subscription == NULL || subscription->connection != position) {
             continue;
         }
@@ -438,7 +438,7 @@ void rlt_handover_on_second_lost(struct rlt_cluster *cluster, uint32_t position,
         }
     }
     for (uint32_t i = 0; i < table->index_count; i++) {
-        struct rlt_subscription *subscription = table->by_index[i];
+        struct rlt_subscription *subscription = rlt_subscriptions_at(table, i);
         if (subscription == NULL || subscription->connection != position) {
             continue;
         }

@@ -96,14 +96,12 @@ static void owe(struct rlt_mailbox *mailbox, struct rlt_member *member, enum rlt
         }
         mailbox->owed_last = member;
     }
-    member->owed |= notice;
+    member->owed = (uint8_t)(member->owed | notice);
     if (notice == RLT_NOTICE_LOST || notice == RLT_NOTICE_RESTORED) {
         member->owed_restored_last = notice == RLT_NOTICE_RESTORED;
     }
     if (notice == RLT_NOTICE_LOST) {
-        member->lost_error = error;
-    } else if (notice == RLT_NOTICE_ENDED) {
-        member->ended_error = error;
+        member->lost_error = (int16_t)error;
     }
 }
 
@@ -152,7 +150,9 @@ static void pay(struct rlt_mailbox *mailbox)
         if (owed & RLT_NOTICE_REMOVED) {
             push_notice(mailbox, member, RLT_NOTICE_REMOVED, 0);
         } else if (owed & RLT_NOTICE_ENDED) {
-            push_notice(mailbox, member, RLT_NOTICE_ENDED, member->ended_error);
+            /* Relaxed: our own value. */
+            int error = atomic_load_explicit(&member->end_error, memory_order_relaxed);
+            push_notice(mailbox, member, RLT_NOTICE_ENDED, error);
         }
     }
 }
@@ -163,7 +163,7 @@ void rlt_mailbox_notify(struct rlt_mailbox *mailbox, struct rlt_member *member,
     /* REMOVED may follow ENDED: the user's unsubscribe crossed it. Nothing else does. */
     RLT_ASSERT(!member->finished || notice == RLT_NOTICE_REMOVED);
     if (notice == RLT_NOTICE_ENDED) {
-        atomic_store_explicit(&member->end_error, error, memory_order_relaxed);
+        atomic_store_explicit(&member->end_error, (int16_t)error, memory_order_relaxed);
     }
     member->finished = notice == RLT_NOTICE_ENDED || notice == RLT_NOTICE_REMOVED;
     if (mailbox->owed_first == NULL && rlt_delivery_ring_has_room(&mailbox->ring, 2)) {

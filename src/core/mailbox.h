@@ -24,14 +24,11 @@
 #include "base/assert.h"
 #include "base/defs.h"
 #include "core/command.h"
+#include "core/handle.h"
 #include "lockfree/delivery_ring.h"
 #include "lockfree/doorbell.h"
 #include "lockfree/slab.h"
-#include "lockfree/topic_set.h"
 #include "proto/parser.h"
-
-struct rlt_mailbox;
-struct rlt_subscription;
 
 /** Notices about a subscription, as bits of what is owed. */
 enum rlt_notice {
@@ -40,37 +37,6 @@ enum rlt_notice {
     RLT_NOTICE_ENDED = 4,   /* by the cluster: told to the user */
     RLT_NOTICE_REMOVED = 8, /* by the user's unsubscribe: the last trace of the member */
     RLT_NOTICE_DROPPED = 16,
-};
-
-/**
- * One subscriber's interest in one topic on one cluster. Made by the subscriber's thread, with
- * RLT_COMMAND_SUBSCRIBE the event thread's, and the subscriber's again with the notice ENDED or
- * REMOVED.
- */
-struct rlt_member {
-    struct rlt_command subscribe;
-    struct rlt_command unsubscribe;
-    struct rlt_command drain;
-    struct rlt_mailbox *mailbox; /* immutable */
-    bool exclusive;              /* a SUB of its own: it is in a queue group; immutable */
-    struct rlt_topic_key key;    /* immutable */
-    uint32_t connection;         /* of the cluster's pool; immutable */
-    void *handle;                /* the subscriber's record; immutable */
-    /* Why the cluster ended it, before the notice is pushed. Relaxed: read behind a fence. */
-    _Atomic(int) end_error;
-    bool left; /* subscriber: the last notice was received */
-
-    /* Event thread. */
-    struct rlt_subscription *subscription; /* NULL: not in the table */
-    uint32_t index;                        /* among the subscription's members */
-    bool draining;                         /* takes what is on its way, and no more */
-    bool lost;                             /* LOST was told, RESTORED was not */
-    uint32_t owed;                         /* enum rlt_notice bits */
-    bool owed_restored_last;               /* of LOST and RESTORED: which came last */
-    bool finished;                         /* ENDED or REMOVED was pushed or is owed */
-    int lost_error;                        /* of an owed LOST */
-    int ended_error;                       /* of an owed ENDED */
-    struct rlt_member *owed_next;
 };
 
 struct rlt_mailbox {

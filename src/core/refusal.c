@@ -44,13 +44,15 @@ static void end_named(struct rlt_connection *connection, const struct rlt_server
         }
         return;
     }
-    for (uint32_t i = 0; i < table->index_count && table->by_index != NULL; i++) {
-        struct rlt_subscription *subscription = table->by_index[i];
-        if (subscription != NULL && subscription->exclusive &&
-            subscription->key.len == what->topic_len + 1 + what->queue_len &&
-            memcmp(subscription->key.topic, what->topic, what->topic_len) == 0 &&
-            memcmp(subscription->key.topic + what->topic_len + 1, what->queue, what->queue_len) ==
-                0) {
+    for (uint32_t i = 0; i < table->index_count; i++) {
+        struct rlt_subscription *subscription = rlt_subscriptions_at(table, i);
+        if (subscription == NULL || !subscription->exclusive) {
+            continue;
+        }
+        struct rlt_topic_key key = rlt_subscription_key(subscription);
+        if (key.len == what->topic_len + 1 + what->queue_len &&
+            memcmp(key.topic, what->topic, what->topic_len) == 0 &&
+            memcmp(key.topic + what->topic_len + 1, what->queue, what->queue_len) == 0) {
             (void)end_refused(connection, subscription, what->error);
         }
     }

@@ -32,8 +32,8 @@
 #include "core/metrics.h"
 #include "core/ping_marks.h"
 #include "core/sub_marks.h"
+#include "core/topic_set.h"
 #include "core/transport.h"
-#include "lockfree/topic_set.h"
 #include "lockfree/wire_queue.h"
 
 #define RLT_CONTROL_BYTES ((size_t)64 * 1024)

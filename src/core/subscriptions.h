@@ -21,48 +21,33 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "core/mailbox.h"
-#include "lockfree/topic_set.h"
+#include "core/handle.h"
+#include "core/topic_set.h"
 
-#define RLT_SID_INDEX_BITS 24
-/** Subscriptions of one cluster at most. */
+#define RLT_SID_INDEX_BITS RLT_TOPIC_INDEX_BITS
+/** Subscriptions of one cluster at most, and one. */
 #define RLT_SUBSCRIPTIONS_MAX (UINT32_C(1) << RLT_SID_INDEX_BITS)
 
-struct rlt_subscription {
-    struct rlt_topic_key key; /* owns the topic; with a queue group "topic group" */
-    uint64_t sid;
-    struct rlt_subscription *queue_next;
-    struct rlt_subscription *queue_prev;
-    /* One member is kept in `only`, more in `many`. */
-    union {
-        struct rlt_member *only;
-        struct rlt_member **many;
-    };
-    uint32_t member_count;
-    uint32_t draining_count;  /* of these */
-    uint32_t member_capacity; /* 0: `only` is used */
-    uint16_t connection;
-    bool on_server; /* the SUB was written on the active connection */
-    bool on_second; /* and on the one that takes over (core/handover.h) */
-    bool queued;
-    bool exclusive; /* of one member of a queue group; not found by topic */
+/** The members of a subscription, from the second on. */
+struct rlt_member_list {
+    uint32_t capacity;
+    struct rlt_member *members[];
 };
 
 /** First in, first out; for one connection. */
 struct rlt_subscription_queue {
+    struct rlt_subscriptions *table; /* of what is queued; immutable */
     struct rlt_subscription *first;
     struct rlt_subscription *last;
 };
 
 struct rlt_subscriptions {
-    /* By index: the subscription, or NULL. */
-    struct rlt_subscription **by_index;
-    /* By index: the next generation, kept while the index is free. */
-    uint32_t *generations;
-    uint32_t index_count;    /* indexes ever used; 0: no arrays yet */
-    uint32_t index_capacity; /* of the arrays */
-    /* Free indexes, first in first out, linked through the array: reuse comes late. */
-    uint32_t *free_next;
+    /* By index: the subscription's address, which is even; of a free index an odd number, with
+     * what the next subscription of that index needs (free_entry() in subscriptions.c). */
+    uint64_t *by_index;
+    uint32_t index_count;    /* indexes ever used, and index 0, which never is */
+    uint32_t index_capacity; /* of the array */
+    /* Free indexes, first in first out: reuse comes late. 0: none. */
     uint32_t free_first;
     uint32_t free_last;
     struct rlt_topic_set by_topic;
@@ -70,7 +55,7 @@ struct rlt_subscriptions {
 
 int rlt_subscriptions_init(struct rlt_subscriptions *table);
 
-/** Free all. Members are not touched. */
+/** Free all. Members do not join or leave any more. */
 void rlt_subscriptions_fini(struct rlt_subscriptions *table);
 
 /**
@@ -80,10 +65,15 @@ void rlt_subscriptions_fini(struct rlt_subscriptions *table);
  */
 int rlt_subscriptions_join(struct rlt_subscriptions *table, struct rlt_member *member);
 
-/** Take a member out; the subscription may be left without any. */
-void rlt_subscriptions_leave(struct rlt_member *member);
+/** The subscription that a member has joined, and not left; NULL if there is none. */
+struct rlt_subscription *rlt_subscriptions_of(struct rlt_subscriptions *table,
+                                              struct rlt_member *member);
 
-/** Free a subscription without members that is in no queue. Its sid will not be seen again. */
+/** Take a member out of the subscription it has joined, which may be left without any. */
+void rlt_subscriptions_leave(struct rlt_subscription *subscription, struct rlt_member *member);
+
+/** End a subscription without members that is in no queue. Its sid will not be seen again, and
+ *  its memory may be freed. */
 void rlt_subscriptions_remove(struct rlt_subscriptions *table,
                               struct rlt_subscription *subscription);
 
@@ -91,6 +81,14 @@ void rlt_subscriptions_remove(struct rlt_subscriptions *table,
  *  from a server that knew it, is not for its members any more. */
 void rlt_subscriptions_renew(struct rlt_subscriptions *table,
                              struct rlt_subscription *subscription);
+
+/** The subscription of an index below index_count; NULL if it is free. */
+static inline struct rlt_subscription *rlt_subscriptions_at(const struct rlt_subscriptions *table,
+                                                            uint32_t index)
+{
+    uint64_t entry = table->by_index[index];
+    return (entry & 1) == 0 ? (struct rlt_subscription *)(uintptr_t)entry : NULL;
+}
 
 /** The subscription of a sid from the wire; NULL if there is none (any more). */
 static inline struct rlt_subscription *rlt_subscriptions_find(const struct rlt_subscriptions *table,
@@ -100,7 +98,7 @@ static inline struct rlt_subscription *rlt_subscriptions_find(const struct rlt_s
     if (index >= table->index_count) {
         return NULL;
     }
-    struct rlt_subscription *subscription = table->by_index[index];
+    struct rlt_subscription *subscription = rlt_subscriptions_at(table, (uint32_t)index);
     return subscription != NULL && subscription->sid == sid ? subscription : NULL;
 }
 
@@ -116,7 +114,7 @@ static inline bool rlt_subscription_is_wanted(const struct rlt_subscription *sub
 
 static inline struct rlt_member **rlt_subscription_members(struct rlt_subscription *subscription)
 {
-    return subscription->member_capacity != 0 ? subscription->many : &subscription->only;
+    return subscription->has_many ? subscription->many->members : &subscription->only;
 }
 
 /** Append, unless it is queued already. */

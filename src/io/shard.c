@@ -154,6 +154,13 @@ void rlt_shard_submit(struct rlt_shard *shard, struct rlt_command *command)
     }
 }
 
+void rlt_shard_ask(struct rlt_shard *shard, struct rlt_member *member, enum rlt_ask what)
+{
+    if (rlt_cluster_ask(shard->cluster, member, what)) {
+        shard->backend->ops->wake(shard->backend);
+    }
+}
+
 void rlt_shard_stop(struct rlt_shard *shard)
 {
     rlt_shard_submit(shard, &shard->cluster->stop);

@@ -54,6 +54,10 @@ int rlt_shard_start(struct rlt_shard *shard, const struct rlt_config *config,
 /** Give a command to the cluster. Threads: any thread, while the shard is not stopped. */
 void rlt_shard_submit(struct rlt_shard *shard, struct rlt_command *command);
 
+/** Ask the cluster for something about a member. Threads: its subscriber's owner thread, while the
+ *  shard is not stopped. */
+void rlt_shard_ask(struct rlt_shard *shard, struct rlt_member *member, enum rlt_ask what);
+
 /** After something was put into a wire queue. Threads: any thread. */
 static inline void rlt_shard_ring(struct rlt_shard *shard)
 {

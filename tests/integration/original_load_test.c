@@ -220,7 +220,7 @@ Test(original_load, consumer_that_does_not_read_costs_bounded_memory)
 
 enum {
     MASS = SCALED(100000, 10000),
-    MASS_BYTES_MAX = SCALED(640, 8000), /* of each, with its topic */
+    MASS_BYTES_MAX = SCALED(256, 8000), /* of each, with its topic */
     MASS_EXIT_MS_MAX = SCALED(5000, 20000),
 };
 

@@ -67,9 +67,20 @@ void sim_subscribers_begin(struct sim_subscribers *self, struct sim *sim,
 
 /* ---- Subscribing -------------------------------------------------------------------------- */
 
-static void submit(struct sim_subscribers *self, struct rlt_command *command)
+static void ask(struct sim_subscribers *self, struct sim_handle *handle, enum rlt_ask what)
 {
-    self->woke |= rlt_cluster_submit(self->cluster, command);
+    self->woke |= rlt_cluster_ask(self->cluster, handle->member, what);
+}
+
+static struct sim_handle *handle_of(struct rlt_member *member)
+{
+    return rlt_handle_of(member)->user_data;
+}
+
+static void free_handle(struct sim_handle *handle)
+{
+    rlt_handle_release(rlt_handle_of(handle->member));
+    free(handle);
 }
 
 static void subscribe(struct sim_subscribers *self, struct sim_subscriber *subscriber,
@@ -77,20 +88,16 @@ static void subscribe(struct sim_subscribers *self, struct sim_subscriber *subsc
 {
     struct sim_handle *handle = calloc(1, sizeof(*handle));
     bool exclusive = sim_chance(self->sim, self->groups);
-    int len = snprintf(handle->text, sizeof(handle->text), exclusive ? "t.%u g" : "t.%u", topic);
+    int len = snprintf(handle->text, sizeof(handle->text), "t.%u", topic);
+    struct rlt_handle *block =
+        rlt_handle_create(handle->text, (size_t)len, exclusive ? "g" : NULL, exclusive ? 1 : 0, 1);
+    block->user_data = handle;
     handle->topic = topic;
-    handle->member = (struct rlt_member){
-        .subscribe = {.kind = RLT_COMMAND_SUBSCRIBE},
-        .unsubscribe = {.kind = RLT_COMMAND_UNSUBSCRIBE},
-        .drain = {.kind = RLT_COMMAND_DRAIN},
-        .mailbox = &subscriber->mailbox,
-        .exclusive = exclusive,
-        .key = {handle->text, (size_t)len, rlt_ring_hash(handle->text, (size_t)len)},
-        .connection = topic % self->cluster->config->pool_size,
-        .handle = handle,
-    };
+    handle->member = &block->members[0];
+    handle->member->mailbox = &subscriber->mailbox;
+    handle->member->own.connection = (uint8_t)(topic % self->cluster->config->pool_size);
     subscriber->handles[topic] = handle;
-    submit(self, &handle->member.subscribe);
+    ask(self, handle, RLT_ASK_SUBSCRIBE);
 }
 
 static void unsubscribe(struct sim_subscribers *self, struct sim_subscriber *subscriber,
@@ -101,20 +108,18 @@ static void unsubscribe(struct sim_subscribers *self, struct sim_subscriber *sub
     handle->leaving = true;
     handle->next = subscriber->leaving;
     subscriber->leaving = handle;
-    submit(self, &handle->member.unsubscribe);
+    ask(self, handle, RLT_ASK_UNSUBSCRIBE);
 }
 
 /* Begin to drain, and later, when all that was on its way may have come, finish. */
 static void drain(struct sim_subscribers *self, struct sim_handle *handle)
 {
-    struct rlt_member *member = &handle->member;
     if (!handle->draining) {
         handle->draining = true;
-        submit(self, &member->drain);
+        ask(self, handle, RLT_ASK_DRAIN);
     } else if (!handle->finishing && rlt_stack_is_empty(&self->cluster->commands)) {
         handle->finishing = true;
-        member->drain.kind = RLT_COMMAND_FINISH;
-        submit(self, &member->drain);
+        ask(self, handle, RLT_ASK_FINISH);
     }
 }
 
@@ -146,7 +151,7 @@ static void take_message(struct sim_subscribers *self, struct sim_subscriber *su
 {
     struct sim *sim = self->sim;
     struct rlt_member *member = delivery->target;
-    struct sim_handle *handle = member->handle;
+    struct sim_handle *handle = handle_of(member);
     const uint8_t *body = delivery->base + delivery->body_offset + delivery->header_len;
     uint32_t len = delivery->body_len - delivery->header_len;
     uint32_t number = sim_read(sim, body, len);
@@ -211,7 +216,7 @@ static void forget(struct sim_subscriber *subscriber, struct sim_handle *handle)
         handle->next = subscriber->over;
         subscriber->over = handle;
     } else {
-        free(handle);
+        free_handle(handle);
     }
 }
 
@@ -220,7 +225,7 @@ static void take_notice(struct sim_subscribers *self, struct sim_subscriber *sub
 {
     struct sim *sim = self->sim;
     struct rlt_member *member = delivery->target;
-    struct sim_handle *handle = member->handle;
+    struct sim_handle *handle = handle_of(member);
     char before = handle->last_notice;
     sim_trace(sim, 0x800 + delivery->notice.kind);
     SIM_CHECK(sim, before != 'X' && (before != 'E' || delivery->notice.kind == RLT_NOTICE_REMOVED));
@@ -283,7 +288,7 @@ static void take(struct sim_subscribers *self, struct sim_subscriber *subscriber
     if (position != start) {
         rlt_delivery_ring_advance(&mailbox->ring, position);
         if (rlt_mailbox_must_retry(mailbox)) {
-            submit(self, &mailbox->retry);
+            self->woke |= rlt_cluster_submit(self->cluster, &mailbox->retry);
         }
     }
 }
@@ -386,7 +391,7 @@ static void expect(struct sim_subscribers *self, uint32_t slot, const struct sim
     }
     struct rlt_member **members = rlt_subscription_members(subscription);
     for (uint32_t i = 0; i < subscription->member_count; i++) {
-        struct sim_handle *handle = members[i]->handle;
+        struct sim_handle *handle = handle_of(members[i]);
         struct sim_subscriber *subscriber = subscriber_of(members[i]->mailbox);
         SIM_CHECK(self->sim, handle->topic == record->topic, "sid %lu is of t.%u, not t.%u",
                   record->sid, handle->topic, record->topic);
@@ -490,7 +495,7 @@ static void note_losses(struct sim_subscribers *self, uint32_t slot)
                       copy->lost[0], copy->lost[1]);
         }
         for (uint32_t i = 0; missed && i < subscription->member_count; i++) {
-            struct sim_handle *handle = rlt_subscription_members(subscription)[i]->handle;
+            struct sim_handle *handle = handle_of(rlt_subscription_members(subscription)[i]);
             handle->must_lose = true;
         }
     }
@@ -604,8 +609,8 @@ bool sim_subscribers_agree(struct sim_subscribers *self)
             if (handle == NULL || handle->draining) {
                 continue;
             }
-            wanted = wanted || !handle->member.exclusive;
-            members += handle->member.exclusive ? 1 : 0;
+            wanted = wanted || !handle->member->own.exclusive;
+            members += handle->member->own.exclusive ? 1 : 0;
         }
         uint32_t found = 0;
         uint32_t found_members = 0;
@@ -639,7 +644,7 @@ static void free_all(struct sim_handle *handle)
 {
     while (handle != NULL) {
         struct sim_handle *next = handle->next;
-        free(handle);
+        free_handle(handle);
         handle = next;
     }
 }
@@ -651,7 +656,9 @@ void sim_subscribers_end(struct sim_subscribers *self)
         end_one(self, subscriber);
         /* Their last notice is owed to a full ring, or their command came after the stop. */
         for (uint32_t topic = 0; topic < SIM_TOPICS; topic++) {
-            free(subscriber->handles[topic]);
+            if (subscriber->handles[topic] != NULL) {
+                free_handle(subscriber->handles[topic]);
+            }
         }
         free_all(subscriber->leaving);
         free_all(subscriber->over);

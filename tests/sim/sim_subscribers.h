@@ -19,7 +19,8 @@
 
 /** A subscription of one subscriber; a new one each time. */
 struct sim_handle {
-    struct rlt_member member; /* the cluster's, until its last notice is received */
+    struct rlt_member *member; /* the only one of an rlt_handle; the cluster's, until its last
+                                * notice is received */
     uint32_t topic;
     bool leaving;
     bool draining;  /* DRAIN was submitted */

@@ -189,9 +189,10 @@ void world_pong(uint32_t index)
 void world_message(uint32_t slot, const struct world_member *member, const char *body)
 {
     char text[256];
-    const struct rlt_subscription *subscription = member->member.subscription;
+    const struct rlt_subscription *subscription =
+        rlt_subscriptions_of(&world.cluster->subscriptions, member->member);
     cr_assert_not_null(subscription);
-    (void)snprintf(text, sizeof(text), "MSG %.1s %" PRIu64 " %zu\r\n%s\r\n", member->text,
+    (void)snprintf(text, sizeof(text), "MSG %c %" PRIu64 " %zu\r\n%s\r\n", member->topic,
                    subscription->sid, strlen(body), body);
     world_say(slot, text);
 }
@@ -221,25 +222,27 @@ void world_submit(struct rlt_command *command)
     world_go();
 }
 
+void world_ask(struct world_member *member, enum rlt_ask what)
+{
+    (void)rlt_cluster_ask(world.cluster, member->member, what);
+    world_go();
+}
+
 struct world_member *world_subscribe(const char *name, const char *topic, const char *group,
                                      uint32_t position)
 {
     cr_assert(world.member_count < WORLD_MEMBERS);
     struct world_member *member = &world.members[world.member_count++];
-    int len =
-        snprintf(member->text, sizeof(member->text), group != NULL ? "%s %s" : "%s", topic, group);
+    struct rlt_handle *handle =
+        rlt_handle_create(topic, strlen(topic), group, group != NULL ? strlen(group) : 0, 1);
+    cr_assert_not_null(handle);
+    handle->user_data = member;
     member->name = name;
-    member->member = (struct rlt_member){
-        .subscribe = {.kind = RLT_COMMAND_SUBSCRIBE},
-        .unsubscribe = {.kind = RLT_COMMAND_UNSUBSCRIBE},
-        .drain = {.kind = RLT_COMMAND_DRAIN},
-        .mailbox = &world.mailbox,
-        .exclusive = group != NULL,
-        .key = {member->text, (size_t)len, rlt_ring_hash(member->text, (size_t)len)},
-        .connection = position,
-        .handle = member,
-    };
-    world_submit(&member->member.subscribe);
+    member->topic = topic[0];
+    member->member = &handle->members[0];
+    member->member->mailbox = &world.mailbox;
+    member->member->own.connection = (uint8_t)position;
+    world_ask(member, RLT_ASK_SUBSCRIBE);
     return member;
 }
 
@@ -289,8 +292,7 @@ static size_t tell(char *out, size_t room, const struct rlt_delivery *delivery)
         [RLT_NOTICE_ENDED] = "-ended",     [RLT_NOTICE_REMOVED] = "-removed",
         [RLT_NOTICE_DROPPED] = "-dropped",
     };
-    const struct rlt_member *target = delivery->target;
-    const struct world_member *member = target->handle;
+    const struct world_member *member = rlt_handle_of(delivery->target)->user_data;
     if (delivery->base == NULL) {
         return (size_t)snprintf(out, room, "%s%s ", member->name, notices[delivery->notice.kind]);
     }
@@ -386,6 +388,9 @@ void world_close(void)
     cr_assert_eq(ledger.confirmed + ledger.in_doubt + ledger.failed + ledger.discarded,
                  ledger.accepted);
     take_all();
+    for (uint32_t i = 0; i < world.member_count; i++) {
+        rlt_handle_release(rlt_handle_of(world.members[i].member));
+    }
     rlt_mailbox_fini(&world.mailbox);
     rlt_cluster_destroy(world.cluster);
 }

@@ -42,8 +42,8 @@ struct world_slot {
 };
 
 struct world_member {
-    struct rlt_member member;
-    char text[16]; /* topic, or "topic group" */
+    struct rlt_member *member; /* of a block of its own */
+    char topic;
     const char *name;
 };
 
@@ -92,6 +92,7 @@ void world_cut(uint32_t slot);
 struct world_member *world_subscribe(const char *name, const char *topic, const char *group,
                                      uint32_t position);
 void world_submit(struct rlt_command *command);
+void world_ask(struct world_member *member, enum rlt_ask what);
 
 /** Publish on position 0. */
 void world_publish(const char *topic, const char *payload);

@@ -394,7 +394,7 @@ HandoverTest(subscription_that_only_the_new_connection_knows_is_lost_with_it)
 HandoverTest(messages_from_before_a_loss_do_not_come_behind_its_notice)
 {
     move_to(RLT_HANDOVER_SETTLING);
-    world_submit(&plain->member.unsubscribe);
+    world_ask(plain, RLT_ASK_UNSUBSCRIBE);
     world_pass(SETTLE_NS);
     (void)world_subscribe("r", "p", NULL, 0);
     world_assert_sent(0, "UNSUB 1|UNSUB 2|PING|");
@@ -623,7 +623,7 @@ HandoverTest(member_that_drains_meanwhile_takes_what_is_on_its_way_and_no_more)
 {
     move_to(RLT_HANDOVER_FENCING);
     world_assert_sent(1, "SUB p 1|PING|SUB q g 2|PING|");
-    world_submit(&plain->member.drain);
+    world_ask(plain, RLT_ASK_DRAIN);
     world_assert_sent(0, "UNSUB 1|");
     world_pong(1);
     world_message(0, plain, "1");
@@ -632,15 +632,14 @@ HandoverTest(member_that_drains_meanwhile_takes_what_is_on_its_way_and_no_more)
     world_assert_sent(1, "UNSUB 1|");
     world_message(1, plain, "1");
     world_assert_told("p:1 ");
-    plain->member.drain.kind = RLT_COMMAND_FINISH;
-    world_submit(&plain->member.drain);
+    world_ask(plain, RLT_ASK_FINISH);
     world_assert_told("p-ended ");
 }
 
 HandoverTest(new_connection_is_not_told_of_what_drains_already)
 {
     move_to(RLT_HANDOVER_RECORDING);
-    world_submit(&plain->member.drain);
+    world_ask(plain, RLT_ASK_DRAIN);
     world_pass(RECORD_NS);
     world_assert_sent(1, "SUB q g 2|PING|");
 }
@@ -649,8 +648,8 @@ HandoverTest(member_that_leaves_meanwhile_is_told_nothing_more)
 {
     move_to(RLT_HANDOVER_SETTLING);
     world_assert_sent(1, "SUB p 1|PING|SUB q g 2|PING|");
-    world_submit(&plain->member.unsubscribe);
-    world_submit(&grouped->member.unsubscribe);
+    world_ask(plain, RLT_ASK_UNSUBSCRIBE);
+    world_ask(grouped, RLT_ASK_UNSUBSCRIBE);
     world_assert_told("p-removed q-removed ");
     world_assert_sent(0, "UNSUB 1|UNSUB 2|");
     world_say(1, "MSG p 1 1\r\nx\r\n");
@@ -666,7 +665,7 @@ HandoverTest(subscription_that_is_left_and_made_again_meanwhile_goes_on)
 {
     move_to(RLT_HANDOVER_SETTLING);
     world_assert_sent(1, "SUB p 1|PING|SUB q g 2|PING|");
-    world_submit(&plain->member.unsubscribe);
+    world_ask(plain, RLT_ASK_UNSUBSCRIBE);
     struct world_member *again = world_subscribe("r", "p", NULL, 0);
     world_assert_sent(0, "UNSUB 1|PING|SUB p 1|");
     world_pass(SETTLE_NS);

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * What one subscriber wants: a topic, with a member on each cluster that has to carry it, and in
+ * each member a subscription for that cluster's table, in case the topic has none there yet. There
+ * may be millions, so one block of memory holds it all, the text once:
+ *
+ *     struct rlt_handle | struct rlt_member ... | topic
+ *
+ * Two sides use a block, and the last of them ends it. The subscriber's owner thread holds it
+ * until it has received the last notices of all members. The event thread of a cluster holds it
+ * as long as a subscription in it is in the table: others may be members of that one, and the
+ * server may still have to be told that there are none.
+ */
+#ifndef RLT_CORE_HANDLE_H
+#define RLT_CORE_HANDLE_H
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/defs.h"
+#include "core/command.h"
+#include "core/topic_set.h"
+
+struct rlt_mailbox;
+struct rlt_member;
+struct rlt_member_list;
+
+/** One SUB on the wire: see core/subscriptions.h. Event thread, but for what is immutable. */
+struct rlt_subscription {
+    uint64_t sid; /* 0: not in the table */
+    /* One member is kept in `only`, more in `many`. */
+    union {
+        struct rlt_member *only;
+        struct rlt_member_list *many;
+    };
+    bool has_many;
+    bool exclusive;     /* of one member of a queue group; not found by topic; immutable */
+    uint8_t connection; /* of the cluster's pool; immutable */
+    bool on_server;     /* the SUB was written on the active connection */
+    bool on_second;     /* and on the one that takes over (core/handover.h) */
+    bool queued;
+    uint32_t member_count;
+    uint32_t draining_count; /* of these */
+    uint32_t queue_next;     /* indexes; 0: none */
+    uint32_t queue_prev;
+};
+
+/** What is asked of the event thread about a member. What is asked together is done in this
+ *  order. */
+enum rlt_ask {
+    RLT_ASK_SUBSCRIBE = 1,
+    RLT_ASK_DRAIN = 2,       /* no new messages */
+    RLT_ASK_FINISH = 4,      /* later: all that was on its way has arrived */
+    RLT_ASK_UNSUBSCRIBE = 8, /* the last thing that is asked */
+};
+
+/**
+ * One subscriber's interest in one topic on one cluster. What a delivery needs lies together, at
+ * the end of the handle and the beginning of the first member: with a million topics each is a
+ * cache miss. With RLT_ASK_SUBSCRIBE it is the event thread's, and the subscriber's again with the
+ * notice ENDED or REMOVED.
+ */
+struct rlt_member {
+    uint8_t number;               /* in its block; immutable */
+    bool left;                    /* subscriber: the last notice was received */
+    bool joined;                  /* event thread: a member of its topic's subscription */
+    bool draining;                /* event thread: takes what is on its way, and no more */
+    bool lost;                    /* event thread: LOST was told, RESTORED was not */
+    bool finished;                /* event thread: ENDED or REMOVED was pushed or is owed */
+    uint8_t owed;                 /* event thread: enum rlt_notice bits */
+    bool owed_restored_last;      /* event thread: of LOST and RESTORED: which came last */
+    struct rlt_mailbox *mailbox;  /* immutable */
+    struct rlt_subscription own;  /* in the table if the topic had none when this one joined */
+    struct rlt_command command;   /* of all that is asked: in the queue once */
+    struct rlt_member *owed_next; /* event thread */
+    uint32_t index;               /* event thread: among the subscription's members */
+    int16_t lost_error;           /* event thread: of an owed LOST */
+    /* Why the cluster ended it, before the notice is pushed. Relaxed: read behind a fence. */
+    _Atomic(int16_t) end_error;
+};
+
+struct rlt_handle {
+    /* Relaxed to add, acquire and release to take away: who ends the block sees all that the
+     * other side did to it. */
+    _Atomic(uint32_t) references;
+    uint16_t topic_len;    /* with a queue group of "topic group"; immutable */
+    uint16_t member_count; /* immutable */
+    uint64_t hash;         /* of the topic; immutable */
+
+    /* The subscriber's (api/subscription.h). */
+    bool over;             /* nothing of it is received any more */
+    bool leaving;          /* its members were told to unsubscribe */
+    uint16_t pending;      /* members whose last notice has not been received */
+    uint16_t last_cluster; /* of the last message, if it ended by itself */
+    union {
+        uint64_t left;           /* messages until it ends by itself; 0: no such end */
+        struct rlt_handle *next; /* when it is over: in a list */
+    };
+    void *user_data;
+    uint64_t name; /* the public handle */
+
+    struct rlt_member members[];
+};
+
+static_assert(sizeof(void *) != 8 || sizeof(struct rlt_handle) == 48, "136 bytes and the topic");
+static_assert(sizeof(void *) != 8 || sizeof(struct rlt_member) == 88, "of each subscription");
+
+/**
+ * Make a handle of a topic, in a queue group if `group` is not NULL. Mailboxes and connections
+ * are left to be set.
+ *
+ * Ownership: the caller's reference; rlt_handle_release() gives it up.
+ * Returns:   NULL if there is no memory.
+ */
+struct rlt_handle *rlt_handle_create(const char *topic, size_t topic_len, const char *group,
+                                     size_t group_len, uint32_t member_count);
+
+/** Threads: any thread that knows of a reference. */
+void rlt_handle_acquire(struct rlt_handle *handle);
+void rlt_handle_release(struct rlt_handle *handle);
+
+/**
+ * Ask for something. Returns: true if `member->command` is to be put into the cluster's queue; if
+ * not it is there already. Threads: the owner thread.
+ */
+bool rlt_member_ask(struct rlt_member *member, enum rlt_ask what);
+
+static inline struct rlt_handle *rlt_handle_of(struct rlt_member *member)
+{
+    return rlt_container_of(member - member->number, struct rlt_handle, members);
+}
+
+/** The key of a subscription: its topic; with a queue group the topic, a space and the group, as
+ *  SUB has them. No topic contains a space, so the two never meet. */
+static inline struct rlt_topic_key rlt_handle_key(const struct rlt_handle *handle)
+{
+    const char *topic = (const char *)&handle->members[handle->member_count];
+    return (struct rlt_topic_key){topic, handle->topic_len, handle->hash};
+}
+
+static inline struct rlt_topic_key rlt_subscription_key(struct rlt_subscription *subscription)
+{
+    return rlt_handle_key(rlt_handle_of(rlt_container_of(subscription, struct rlt_member, own)));
+}
+
+#endif
