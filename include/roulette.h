@@ -275,7 +275,8 @@ struct roulette_options {
     /**
      * For how many microseconds the event threads, and a thread in roulette_receive(), look for
      * more to do before they sleep, 0 to 1000000; 0. Waking a thread costs about 5 us; looking
-     * takes a whole core for each thread that does.
+     * takes a whole core for each thread that does; where there are fewer, all that has a deadline
+     * is late.
      */
     uint32_t spin_us;
 };
@@ -329,7 +330,7 @@ struct roulette_stats {
     uint64_t published_bytes;    /**< protocol bytes of PUB frames handed to the kernel */
     uint64_t received_messages;  /**< MSG and HMSG frames parsed */
     uint64_t received_bytes;     /**< bytes read from the sockets */
-    uint64_t delivered_messages; /**< descriptors put into subscriber rings */
+    uint64_t delivered_messages; /**< messages put into subscriber rings */
     uint64_t dropped_ring_full;  /**< deliveries dropped: the subscriber's ring was full */
     uint64_t dropped_pinned;     /**< deliveries dropped: pinned_bytes, or no slab was free */
     uint64_t dropped_oversized;  /**< deliveries dropped: the frame did not fit receive memory */

@@ -55,7 +55,7 @@ static bool spin(struct roulette_subscriber *subscriber, uint64_t deadline_ns)
     uint64_t spin_ns = subscriber->client->config.spin_ns;
     uint64_t until_ns = spin_ns != 0 ? rlt_min_u64(rlt_clock_ns() + spin_ns, deadline_ns) : 0;
     while (until_ns != 0 && rlt_clock_ns() < until_ns) {
-        if (has_some(subscriber)) {
+        if (has_some(subscriber) || rlt_client_is_stopped(subscriber->client)) {
             return true;
         }
         rlt_cpu_relax();

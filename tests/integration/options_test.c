@@ -17,6 +17,7 @@
 #include "support/condition.h"
 #include "support/fake_server.h"
 #include "support/fleet.h"
+#include "support/net.h"
 #include "support/test.h"
 
 enum { BATCH = 64 };
@@ -817,5 +818,35 @@ Test(options, spinning_ends_when_there_is_nothing_to_do)
     cr_assert(sleeps());
     roulette_subscriber_close(subscriber);
     fleet_close(client);
+    fleet_stop(&fleet);
+}
+
+static void *receive_until_closed(void *subscriber)
+{
+    struct roulette_message message;
+    int result = roulette_receive((roulette_subscriber *)subscriber, &message, 1, -1);
+    return result == ROULETTE_ECLOSED ? subscriber : NULL;
+}
+
+Test(options, closing_ends_a_receive_that_spins)
+{
+    const struct timespec pause = {.tv_nsec = 20000000};
+    struct fleet fleet;
+    pthread_t thread;
+    void *result;
+    fleet_start(&fleet, 1);
+    struct roulette_options options = fleet_options(&fleet);
+    options.spin_us = 1000000;
+    roulette_client *client = fleet_open(&options);
+    roulette_subscriber *subscriber = fleet_subscriber(client, 0);
+    REQUIRE(pthread_create(&thread, NULL, receive_until_closed, subscriber) == 0);
+    (void)nanosleep(&pause, NULL); /* it spins for a second now */
+    cr_assert_eq(roulette_close(client, EVENTUALLY_MS, NULL, 0), 0);
+    uint64_t start_ms = net_now_ms();
+    (void)pthread_join(thread, &result);
+    cr_assert_eq(result, subscriber);
+    cr_assert_lt(net_now_ms() - start_ms, 500);
+    roulette_subscriber_close(subscriber);
+    roulette_free(client);
     fleet_stop(&fleet);
 }
