@@ -123,19 +123,16 @@ struct table {
     uint64_t *sids;
 };
 
-static void join(struct table *table, uint32_t place, struct rlt_member *member)
+/* Subscribe to a topic. The table keeps what it needs of the handle. */
+static void join(struct table *table, uint32_t place)
 {
     const char *topic = table->topics + (size_t)place * MICRO_TOPIC_LEN;
-    member->key = (struct rlt_topic_key){
-        .topic = topic,
-        .len = MICRO_TOPIC_LEN,
-        .hash = rlt_ring_hash(topic, MICRO_TOPIC_LEN),
-    };
-    member->subscription = NULL;
-    if (rlt_subscriptions_join(&table->subscriptions, member) < 0) {
+    struct rlt_handle *handle = rlt_handle_create(topic, MICRO_TOPIC_LEN, NULL, 0, 1);
+    if (handle == NULL || rlt_subscriptions_join(&table->subscriptions, &handle->members[0]) < 0) {
         stop("no subscription");
     }
-    table->sids[place] = member->subscription->sid;
+    table->sids[place] = handle->members[0].own.sid;
+    rlt_handle_release(handle);
 }
 
 static void *open_table(uint32_t count)
@@ -155,11 +152,9 @@ static void *open_table(uint32_t count)
         places[i] = places[other];
         places[other] = i;
     }
-    /* Look-ups need no members, so one joins all: the table leaves them alone. */
-    struct rlt_member member = {0};
     for (uint32_t i = 0; i < count; i++) {
         micro_topic(i, table->topics + (size_t)places[i] * MICRO_TOPIC_LEN);
-        join(table, places[i], &member);
+        join(table, places[i]);
     }
     free(places);
     return table;

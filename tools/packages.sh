@@ -9,6 +9,7 @@ ROULETTE_PACKAGES=(
     clang clang-format libclang-rt-14-dev llvm
     liburing-dev libxxhash-dev libssl-dev libjansson-dev
     libcriterion-dev nats-server haproxy
+    libnats-dev # the peer in bench/, which is built with everything else
 )
 
 roulette_install_packages() {
