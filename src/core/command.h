@@ -22,7 +22,9 @@ enum rlt_command_kind {
 struct rlt_command {
     struct rlt_stack_node node;
     enum rlt_command_kind kind;
-    /* Of RLT_COMMAND_MEMBER: enum rlt_ask bits that were not taken yet (core/handle.h). */
+    /* Of RLT_COMMAND_MEMBER: enum rlt_ask bits that were not taken yet (core/handle.h). The owner
+     * thread sets them in rlt_member_ask(), the event thread takes them all in cluster.c's
+     * carry_out(); acquire-release on both sides, for what stands beside each. */
     _Atomic(uint32_t) asked;
 };
 

@@ -78,7 +78,8 @@ struct rlt_member {
     struct rlt_member *owed_next; /* event thread */
     uint32_t index;               /* event thread: among the subscription's members */
     int16_t lost_error;           /* event thread: of an owed LOST */
-    /* Why the cluster ended it, before the notice is pushed. Relaxed: read behind a fence. */
+    /* Why the cluster ended it, before the notice is pushed. Written by the event thread, read by
+     * the owner thread in a subscribe that waits. Relaxed: read behind a fence. */
     _Atomic(int16_t) end_error;
 };
 
