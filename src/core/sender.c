@@ -47,42 +47,24 @@ void rlt_sender_fini(struct rlt_sender *sender)
     sender->control[1] = NULL;
 }
 
-/* ---- The lanes, whichever kind ------------------------------------------------------------ */
-
-static struct rlt_lane *own_lane(struct rlt_sender *sender, int lane)
-{
-    return &sender->queue->lanes[lane];
-}
-
-static bool peek(struct rlt_sender *sender, int lane, size_t limit, struct rlt_lane_chunk *chunk)
-{
-    if (lane == SHARED) {
-        return rlt_shared_lane_peek_until(&sender->queue->shared, sender->seen_slot, limit, chunk);
-    }
-    return rlt_lane_peek_until(own_lane(sender, lane), sender->seen[lane], limit, chunk);
-}
+/* ---- The lanes ---------------------------------------------------------------------------- */
 
 static struct rlt_lane_mark cursor_of(const struct rlt_sender *sender, int lane)
 {
-    return lane == SHARED ? sender->queue->shared.cursor : sender->queue->lanes[lane].cursor;
+    return rlt_wire_queue_cursor(sender->queue, lane);
 }
 
 static void move_cursor(struct rlt_sender *sender, int lane, struct rlt_lane_mark mark)
 {
-    if (lane == SHARED) {
-        rlt_shared_lane_advance(&sender->queue->shared, mark);
-    } else {
-        rlt_lane_advance(own_lane(sender, lane), mark);
-    }
+    rlt_wire_queue_advance(sender->queue, lane, mark);
 }
 
 static void wake_waiter(struct rlt_sender *sender, int lane, rlt_sender_wake_fn *wake,
                         void *context)
 {
-    struct rlt_shared_lane *shared = &sender->queue->shared;
-    if (lane == SHARED ? rlt_shared_lane_take_waiter(shared)
-                       : rlt_lane_take_waiter(own_lane(sender, lane))) {
-        wake(context, lane == SHARED ? &shared->waiting : &own_lane(sender, lane)->waiting);
+    _Atomic(uint32_t) *word = rlt_wire_queue_take_waiter(sender->queue, lane);
+    if (word != NULL) {
+        wake(context, word);
     }
 }
 
@@ -91,11 +73,7 @@ static void release(struct rlt_sender *sender, int lane, struct rlt_lane_mark ma
                     rlt_sender_wake_fn *wake, void *context)
 {
     sender->released[lane] = mark;
-    if (lane == SHARED) {
-        rlt_shared_lane_release(&sender->queue->shared, mark);
-    } else {
-        rlt_lane_release(own_lane(sender, lane), mark.position);
-    }
+    rlt_wire_queue_release(sender->queue, lane, mark);
     wake_waiter(sender, lane, wake, context);
 }
 
@@ -199,7 +177,7 @@ static bool check_chunk(const struct rlt_sender *sender, struct rlt_lane_chunk *
 static size_t gather_lane(struct rlt_sender *sender, int lane, size_t limit)
 {
     struct rlt_lane_chunk chunk;
-    if (!peek(sender, lane, limit, &chunk)) {
+    if (!rlt_wire_queue_peek(sender->queue, lane, &sender->seen, limit, &chunk)) {
         return 0;
     }
     /* A chunk that is not larger than the limit has no frame that is. A publisher may have read an
@@ -220,11 +198,7 @@ static size_t gather_lane(struct rlt_sender *sender, int lane, size_t limit)
 void rlt_sender_look(struct rlt_sender *sender)
 {
     sender->looked = true;
-    sender->seen_lanes = rlt_wire_queue_used(sender->queue);
-    for (uint32_t i = 0; i < sender->seen_lanes; i++) {
-        sender->seen[i] = rlt_lane_tail(own_lane(sender, (int)i));
-    }
-    sender->seen_slot = rlt_shared_lane_tail_slot(&sender->queue->shared);
+    rlt_wire_queue_look(sender->queue, &sender->seen);
 }
 
 static void gather_lanes(struct rlt_sender *sender)
@@ -233,7 +207,7 @@ static void gather_lanes(struct rlt_sender *sender)
         rlt_sender_look(sender);
     }
     sender->looked = false;
-    uint32_t lanes = sender->seen_lanes;
+    uint32_t lanes = sender->seen.lanes;
     bool has_shared = !rlt_shared_lane_is_empty(&sender->queue->shared);
     uint32_t turns = lanes + (has_shared ? 1 : 0);
     size_t budget = RLT_SENDER_BATCH_BYTES;
@@ -267,31 +241,15 @@ void rlt_sender_adopt_lanes(struct rlt_sender *sender, struct rlt_sender *from)
 /* All that was accepted before now is to be sent before the fences' PING. */
 static void arm_fences(struct rlt_sender *sender)
 {
-    if (!rlt_ping_marks_arm(&sender->pings)) {
-        return;
+    if (rlt_ping_marks_arm(&sender->pings)) {
+        rlt_wire_queue_set_fence(sender->queue);
     }
-    uint32_t lanes = rlt_wire_queue_used(sender->queue);
-    for (uint32_t i = 0; i < lanes; i++) {
-        struct rlt_lane *lane = own_lane(sender, (int)i);
-        lane->fence_position = rlt_lane_tail(lane).position;
-    }
-    struct rlt_shared_lane *shared = &sender->queue->shared;
-    shared->fence_slot = rlt_shared_lane_tail_slot(shared);
 }
 
-static bool fences_reached(struct rlt_sender *sender)
+static bool fences_reached(const struct rlt_sender *sender)
 {
-    if (sender->pings.armed == NULL || sender->lanes_off) {
-        return sender->pings.armed != NULL;
-    }
-    uint32_t lanes = rlt_wire_queue_used(sender->queue);
-    for (uint32_t i = 0; i < lanes; i++) {
-        struct rlt_lane *lane = own_lane(sender, (int)i);
-        if (lane->cursor.position < lane->fence_position) {
-            return false;
-        }
-    }
-    return sender->queue->shared.cursor.count >= sender->queue->shared.fence_slot;
+    return sender->pings.armed != NULL &&
+           (sender->lanes_off || rlt_wire_queue_has_passed_fence(sender->queue));
 }
 
 /* Messages of the batch that its completion will count as sent. */
@@ -564,8 +522,9 @@ void rlt_sender_wake_all(struct rlt_sender *sender, rlt_sender_wake_fn *wake, vo
      * the state. Relaxed: nothing else is published. */
     atomic_thread_fence(memory_order_seq_cst);
     for (int lane = 0; lane < RLT_WIRE_LANES; lane++) {
-        atomic_store_explicit(&own_lane(sender, lane)->waiting, 0, memory_order_relaxed);
-        wake(context, &own_lane(sender, lane)->waiting);
+        _Atomic(uint32_t) *word = &sender->queue->lanes[lane].waiting;
+        atomic_store_explicit(word, 0, memory_order_relaxed);
+        wake(context, word);
     }
     atomic_store_explicit(&sender->queue->shared.waiting, 0, memory_order_relaxed);
     wake(context, &sender->queue->shared.waiting);

@@ -76,9 +76,7 @@ struct rlt_sender {
 
     /* What rlt_sender_look() saw; valid while `looked`. */
     bool looked;
-    uint32_t seen_lanes;
-    struct rlt_lane_mark seen[RLT_WIRE_LANES];
-    uint64_t seen_slot; /* of the shared lane */
+    struct rlt_wire_view seen;
 
     /* Messages on this connection. */
     uint64_t sent;

@@ -82,6 +82,71 @@ uint64_t rlt_wire_queue_bytes(const struct rlt_wire_queue *queue)
     return total;
 }
 
+void rlt_wire_queue_look(struct rlt_wire_queue *queue, struct rlt_wire_view *view)
+{
+    view->lanes = rlt_wire_queue_used(queue);
+    for (uint32_t i = 0; i < view->lanes; i++) {
+        view->ends[i] = rlt_lane_tail(&queue->lanes[i]);
+    }
+    view->slot_end = rlt_shared_lane_tail_slot(&queue->shared);
+}
+
+bool rlt_wire_queue_peek(struct rlt_wire_queue *queue, int lane, const struct rlt_wire_view *view,
+                         size_t limit, struct rlt_lane_chunk *chunk)
+{
+    if (lane == RLT_WIRE_LANES) {
+        return rlt_shared_lane_peek_until(&queue->shared, view->slot_end, limit, chunk);
+    }
+    return rlt_lane_peek_until(&queue->lanes[lane], view->ends[lane], limit, chunk);
+}
+
+void rlt_wire_queue_advance(struct rlt_wire_queue *queue, int lane, struct rlt_lane_mark mark)
+{
+    if (lane == RLT_WIRE_LANES) {
+        rlt_shared_lane_advance(&queue->shared, mark);
+    } else {
+        rlt_lane_advance(&queue->lanes[lane], mark);
+    }
+}
+
+void rlt_wire_queue_release(struct rlt_wire_queue *queue, int lane, struct rlt_lane_mark mark)
+{
+    if (lane == RLT_WIRE_LANES) {
+        rlt_shared_lane_release(&queue->shared, mark);
+    } else {
+        rlt_lane_release(&queue->lanes[lane], mark.position);
+    }
+}
+
+_Atomic(uint32_t) *rlt_wire_queue_take_waiter(struct rlt_wire_queue *queue, int lane)
+{
+    if (lane == RLT_WIRE_LANES) {
+        return rlt_shared_lane_take_waiter(&queue->shared) ? &queue->shared.waiting : NULL;
+    }
+    struct rlt_lane *own = &queue->lanes[lane];
+    return rlt_lane_take_waiter(own) ? &own->waiting : NULL;
+}
+
+void rlt_wire_queue_set_fence(struct rlt_wire_queue *queue)
+{
+    uint32_t used = rlt_wire_queue_used(queue);
+    for (uint32_t i = 0; i < used; i++) {
+        queue->lanes[i].fence_position = rlt_lane_tail(&queue->lanes[i]).position;
+    }
+    queue->shared.fence_slot = rlt_shared_lane_tail_slot(&queue->shared);
+}
+
+bool rlt_wire_queue_has_passed_fence(const struct rlt_wire_queue *queue)
+{
+    uint32_t used = rlt_wire_queue_used(queue);
+    for (uint32_t i = 0; i < used; i++) {
+        if (queue->lanes[i].cursor.position < queue->lanes[i].fence_position) {
+            return false;
+        }
+    }
+    return queue->shared.cursor.count >= queue->shared.fence_slot;
+}
+
 bool rlt_wire_queue_is_empty(struct rlt_wire_queue *queue)
 {
     uint32_t used = rlt_wire_queue_used(queue);

@@ -32,6 +32,13 @@ enum rlt_wire_state {
     RLT_WIRE_CLOSED = 2,
 };
 
+/** How far each lane was filled at a moment. */
+struct rlt_wire_view {
+    uint32_t lanes;
+    struct rlt_lane_mark ends[RLT_WIRE_LANES];
+    uint64_t slot_end; /* of the shared lane */
+};
+
 struct rlt_wire_queue {
     /* Read by publishers at each call, written by the event thread when a connection changes. */
     alignas(RLT_CACHE_LINE) _Atomic(uint32_t) state; /* relaxed: a late view is harmless */
@@ -75,16 +82,45 @@ uint64_t rlt_wire_queue_accepted(const struct rlt_wire_queue *queue);
 /** Bytes committed and not released. Threads: any thread; a moment's value. */
 uint64_t rlt_wire_queue_bytes(const struct rlt_wire_queue *queue);
 
-/** Number of lanes to look at. Threads: the event thread. */
-static inline uint32_t rlt_wire_queue_used(struct rlt_wire_queue *queue)
+/* ---- For the consumer: the event thread. Lane RLT_WIRE_LANES is the shared one. ----------- */
+
+/** Number of lanes to look at. */
+static inline uint32_t rlt_wire_queue_used(const struct rlt_wire_queue *queue)
 {
     return atomic_load_explicit(&queue->used, memory_order_relaxed);
 }
 
-/** Whether no lane has anything to peek at. Threads: the event thread. */
+/** Note how far the lanes are filled now. */
+void rlt_wire_queue_look(struct rlt_wire_queue *queue, struct rlt_wire_view *view);
+
+/** As rlt_lane_peek(), but nothing that came after `view`. */
+bool rlt_wire_queue_peek(struct rlt_wire_queue *queue, int lane, const struct rlt_wire_view *view,
+                         size_t limit, struct rlt_lane_chunk *chunk);
+
+/** The next frame to be peeked at. */
+static inline struct rlt_lane_mark rlt_wire_queue_cursor(const struct rlt_wire_queue *queue,
+                                                         int lane)
+{
+    return lane == RLT_WIRE_LANES ? queue->shared.cursor : queue->lanes[lane].cursor;
+}
+
+/** As rlt_lane_advance(). */
+void rlt_wire_queue_advance(struct rlt_wire_queue *queue, int lane, struct rlt_lane_mark mark);
+
+/** As rlt_lane_release(). */
+void rlt_wire_queue_release(struct rlt_wire_queue *queue, int lane, struct rlt_lane_mark mark);
+
+/** As rlt_lane_take_waiter(). Returns: the word whose sleepers are to be woken, or NULL. */
+_Atomic(uint32_t) *rlt_wire_queue_take_waiter(struct rlt_wire_queue *queue, int lane);
+
+/** Remember what is committed now: a flush waits until the cursors have passed it. */
+void rlt_wire_queue_set_fence(struct rlt_wire_queue *queue);
+bool rlt_wire_queue_has_passed_fence(const struct rlt_wire_queue *queue);
+
+/** Whether no lane has anything to peek at. */
 bool rlt_wire_queue_is_empty(struct rlt_wire_queue *queue);
 
-/** Drop everything committed; returns the number of messages. Threads: the event thread. */
+/** Drop everything committed; returns the number of messages. */
 uint64_t rlt_wire_queue_discard(struct rlt_wire_queue *queue);
 
 #endif
