@@ -356,6 +356,8 @@ struct roulette_stats {
     uint64_t suppressed;         /**< second copies dropped while moving off a lame duck */
     uint64_t unmatched;          /**< messages that were too many to remember meanwhile: their
                                       second copies were delivered too */
+    uint64_t direct_sends;       /**< ... of the sends: by a publishing thread itself, because the
+                                      event thread slept */
 };
 
 /* ---- Client ------------------------------------------------------------------------------- */

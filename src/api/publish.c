@@ -138,7 +138,7 @@ int rlt_publish(roulette_client *client, struct rlt_place place, const struct rl
         }
         result = put_waiting(client, queue, lane, pub, frame_len, timeout_ms);
     }
-    rlt_shard_ring(shard);
+    rlt_shard_ring(shard, place.connection);
     return result;
 }
 

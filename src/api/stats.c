@@ -27,6 +27,7 @@ static void read_counters(const struct rlt_metrics *metrics, struct roulette_sta
     READ(server_errors);
     READ(subscriptions);
     READ(sends);
+    READ(direct_sends);
     READ(receives);
     READ(wakeups);
     READ(slabs_in_use);

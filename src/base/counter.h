@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * A statistics counter: one thread writes, any thread reads.
+ * A statistics counter: one thread writes (or several, all by rlt_counter_add_shared()), any thread
+ * reads.
  */
 #ifndef RLT_BASE_COUNTER_H
 #define RLT_BASE_COUNTER_H
@@ -23,6 +24,12 @@ static inline void rlt_counter_add(rlt_counter *counter, uint64_t amount)
 static inline void rlt_counter_set(rlt_counter *counter, uint64_t value)
 {
     atomic_store_explicit(counter, value, memory_order_relaxed);
+}
+
+/** For a counter with several writers. Threads: any thread. */
+static inline void rlt_counter_add_shared(rlt_counter *counter, uint64_t amount)
+{
+    atomic_fetch_add_explicit(counter, amount, memory_order_relaxed);
 }
 
 /** Threads: any thread. */

@@ -6,6 +6,7 @@
 #include "base/assert.h"
 #include "base/memory.h"
 #include "base/random.h"
+#include "core/direct.h"
 #include "roulette.h"
 
 /* ---- Life --------------------------------------------------------------------------------- */
@@ -458,14 +459,24 @@ bool rlt_cluster_may_sleep(struct rlt_cluster *cluster)
             return false;
         }
     }
+    rlt_direct_lend(cluster);
     return true;
+}
+
+void rlt_cluster_awake(struct rlt_cluster *cluster, uint64_t now_ns)
+{
+    rlt_doorbell_disarm(&cluster->doorbell);
+    rlt_direct_recall(cluster, now_ns);
 }
 
 uint64_t rlt_cluster_deadline(const struct rlt_cluster *cluster)
 {
     uint64_t deadline = RLT_NEVER;
     for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
-        deadline = rlt_min_u64(deadline, rlt_handover_deadline(&cluster->handovers[i]));
+        /* While its connection is lent a handover waits: see rlt_handover_run(). */
+        deadline = cluster->active[i]->sender.lent
+                       ? deadline
+                       : rlt_min_u64(deadline, rlt_handover_deadline(&cluster->handovers[i]));
     }
     for (uint32_t i = 0; i < rlt_cluster_slot_count(cluster->config); i++) {
         deadline = rlt_min_u64(deadline, rlt_session_deadline(&cluster->connections[i].session));

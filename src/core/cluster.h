@@ -8,6 +8,7 @@
  *         rlt_cluster_run(now)               commands, timers, sends, receives
  *         if rlt_cluster_is_stopped(): end
  *         rlt_cluster_may_sleep(): wait for events or rlt_cluster_deadline()
+ *         rlt_cluster_awake(now)
  *         for each event: rlt_cluster_on_event(event, now)
  *
  * Owner: the event thread, except for what publishers and subscribers share: the wire queues,
@@ -30,6 +31,7 @@
 #include "core/subscriptions.h"
 #include "core/transport.h"
 #include "lockfree/doorbell.h"
+#include "lockfree/loan.h"
 #include "lockfree/slab.h"
 #include "proto/address.h"
 
@@ -51,6 +53,9 @@ struct rlt_cluster {
     alignas(RLT_CACHE_LINE) struct rlt_stack commands;
     struct rlt_command stop;
 
+    /* By position in the pool: its connection's sending side, lent to publishers. */
+    struct rlt_loan loans[RLT_POOL_MAX];
+
     /* Event thread. */
     alignas(RLT_CACHE_LINE) struct rlt_subscriptions subscriptions;
     struct rlt_slab_pool slabs;
@@ -62,7 +67,8 @@ struct rlt_cluster {
     bool stopping;
     struct rlt_metrics metrics;
 
-    /* By position in the pool: the connection that publishes and subscribes. */
+    /* By position in the pool: the connection that publishes and subscribes. Publishers read it
+     * while they have borrowed its sending side; it does not change then. */
     struct rlt_connection *active[RLT_POOL_MAX];
     struct rlt_handover handovers[RLT_POOL_MAX];
     /* Two for each position: at `position` and at pool_size + `position`. */
@@ -106,10 +112,13 @@ void rlt_cluster_on_event(struct rlt_cluster *cluster, const struct rlt_io_event
                           uint64_t now_ns);
 
 /**
- * Arm the doorbell and look once more. If true, the caller may wait for events; it disarms the
- * doorbell when it is awake again, in either case.
+ * Arm the doorbell and look once more. If true, the caller may wait for events; publishers may
+ * send by themselves until rlt_cluster_awake(), which follows in either case.
  */
 bool rlt_cluster_may_sleep(struct rlt_cluster *cluster);
+
+/** Not asleep, or not any more: disarm the doorbell, take back what was lent. */
+void rlt_cluster_awake(struct rlt_cluster *cluster, uint64_t now_ns);
 
 /** When rlt_cluster_run() has a timer to serve; RLT_NEVER: none. */
 uint64_t rlt_cluster_deadline(const struct rlt_cluster *cluster);

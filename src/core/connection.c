@@ -69,7 +69,11 @@ int rlt_connection_init(struct rlt_connection *connection, struct rlt_cluster *c
 static void close_transport(struct rlt_connection *connection)
 {
     struct rlt_transport *transport = connection->cluster->transport;
-    transport->ops->close(transport, connection->slot);
+    if (connection->sender.lent) {
+        connection->close_due = true;
+    } else {
+        transport->ops->close(transport, connection->slot);
+    }
 }
 
 void rlt_connection_fail(struct rlt_connection *connection, int error)
@@ -416,7 +420,7 @@ static void send_batch(struct rlt_connection *connection, uint64_t now_ns)
         /* Only frames that are given up: nothing for the kernel. */
         (void)rlt_sender_on_sent(sender, 0, wake_producers, connection);
     } else if (count != 0) {
-        rlt_counter_add(&cluster->metrics.sends, 1);
+        rlt_counter_add_shared(&cluster->metrics.sends, 1);
         rlt_session_on_send(&connection->session, now_ns);
         cluster->transport->ops->send(cluster->transport, connection->slot, sender->spans, count);
     }
@@ -492,10 +496,11 @@ static void on_sent(struct rlt_connection *connection, size_t count, uint64_t no
     struct rlt_sender *sender = &connection->sender;
     uint32_t left = rlt_sender_on_sent(sender, count, wake_producers, connection);
     if (left == 0) {
+        sender->sent_ns = now_ns;
         rlt_session_on_sent(&connection->session);
         rlt_cluster_finish_fences(cluster, rlt_sender_take_early_pong(sender), 0);
     } else if (connection->session.state != RLT_SESSION_CLOSING) {
-        rlt_counter_add(&cluster->metrics.sends, 1);
+        rlt_counter_add_shared(&cluster->metrics.sends, 1);
         rlt_session_on_send(&connection->session, now_ns);
         cluster->transport->ops->send(cluster->transport, connection->slot,
                                       sender->spans + sender->span_done, left);

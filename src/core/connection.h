@@ -33,7 +33,8 @@ struct rlt_connection {
     struct rlt_info info;
     bool receiving; /* a receive is in progress */
     bool stopped;
-    bool retiring; /* another one has taken over: closing, to be used again */
+    bool close_due; /* the transport is to be closed, once what is lent is back (direct.h) */
+    bool retiring;  /* another one has taken over: closing, to be used again */
 
     struct rlt_wire_queue *wire; /* of the position */
     struct rlt_wire_queue queue; /* it, in the first connection of the position */

@@ -259,7 +259,8 @@ static bool run_lingering(struct rlt_handover *handover, uint64_t now_ns)
 void rlt_handover_run(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns)
 {
     struct rlt_handover *handover = of(cluster, position);
-    bool more = true;
+    /* While its sending side is lent nothing is begun; its return wakes the event thread. */
+    bool more = !cluster->active[position]->sender.lent;
     while (more) {
         switch (handover->phase) {
         case RLT_HANDOVER_NONE:
@@ -475,7 +476,7 @@ bool rlt_handover_has_work(const struct rlt_cluster *cluster, uint32_t position)
     const struct rlt_handover *handover = &cluster->handovers[position];
     switch (handover->phase) {
     case RLT_HANDOVER_NONE:
-        return is_lame_duck(cluster->active[position]);
+        return !cluster->active[position]->sender.lent && is_lame_duck(cluster->active[position]);
     case RLT_HANDOVER_CONNECTING:
         return handover->started && handover->deadline_ns == RLT_NEVER &&
                handover->second->session.state == RLT_SESSION_READY;

@@ -16,7 +16,7 @@ struct rlt_metrics {
     rlt_counter confirmed;
     rlt_counter in_doubt;
     rlt_counter failed;
-    rlt_counter published_bytes;
+    rlt_counter published_bytes; /* shared */
     rlt_counter received_messages;
     rlt_counter received_bytes;
     rlt_counter delivered_messages;
@@ -34,7 +34,8 @@ struct rlt_metrics {
     rlt_counter protocol_errors;
     rlt_counter server_errors;
     rlt_counter subscriptions;
-    rlt_counter sends;
+    rlt_counter sends;        /* shared: see rlt_counter_add_shared() */
+    rlt_counter direct_sends; /* shared */
     rlt_counter receives;
     rlt_counter wakeups;
     rlt_counter slabs_in_use;

@@ -20,7 +20,7 @@ int rlt_sender_init(struct rlt_sender *sender, struct rlt_wire_queue *queue,
     memset(sender, 0, sizeof(*sender));
     sender->queue = queue;
     sender->metrics = metrics;
-    sender->payload_max = UINT32_MAX;
+    rlt_sender_set_payload_max(sender, 0);
     sender->owner = true;
     rlt_ping_marks_init(&sender->pings);
     sender->control[0] = rlt_memory_alloc_aligned(RLT_CACHE_LINE, RLT_CONTROL_BYTES);
@@ -144,9 +144,15 @@ static void add_span(struct rlt_sender *sender, const void *bytes, size_t len,
     sender->span_count++;
 }
 
+static uint32_t payload_max_of(const struct rlt_sender *sender)
+{
+    return atomic_load_explicit(&sender->payload_max, memory_order_relaxed);
+}
+
 void rlt_sender_set_payload_max(struct rlt_sender *sender, uint32_t payload_max)
 {
-    sender->payload_max = payload_max != 0 ? payload_max : UINT32_MAX;
+    atomic_store_explicit(&sender->payload_max, payload_max != 0 ? payload_max : UINT32_MAX,
+                          memory_order_relaxed);
 }
 
 /*
@@ -160,7 +166,7 @@ static bool check_chunk(const struct rlt_sender *sender, struct rlt_lane_chunk *
     while (offset < chunk->len) {
         uint32_t payload_len;
         size_t len = rlt_pub_frame_len(chunk->bytes + offset, chunk->len - offset, &payload_len);
-        if (payload_len > sender->payload_max) {
+        if (payload_len > payload_max_of(sender)) {
             bool first = offset == 0;
             chunk->len = first ? len : offset;
             chunk->end.position = chunk->start.position + chunk->len;
@@ -173,6 +179,15 @@ static bool check_chunk(const struct rlt_sender *sender, struct rlt_lane_chunk *
     return false;
 }
 
+/* Add frames that were peeked at; `len` 0: they are given up. */
+static void add_chunk(struct rlt_sender *sender, int lane, const struct rlt_lane_chunk *chunk,
+                      size_t len)
+{
+    move_cursor(sender, lane, chunk->end);
+    sender->unmarked += chunk->len;
+    add_span(sender, chunk->bytes, len, (struct rlt_sender_part){lane, chunk->start, chunk->end});
+}
+
 /* Add the next frames of a lane. Returns the bytes added; 0 if there are none. */
 static size_t gather_lane(struct rlt_sender *sender, int lane, size_t limit)
 {
@@ -182,17 +197,30 @@ static size_t gather_lane(struct rlt_sender *sender, int lane, size_t limit)
     }
     /* A chunk that is not larger than the limit has no frame that is. A publisher may have read an
      * older limit than the server's last INFO, however late it commits: so look, each time. */
-    bool given_up = chunk.len > sender->payload_max && check_chunk(sender, &chunk);
+    bool given_up = chunk.len > payload_max_of(sender) && check_chunk(sender, &chunk);
     if (given_up && sender->keep && sender->released[lane].count != chunk.start.count) {
         /* What is before it may have to be sent again: give it up once that is confirmed. */
         sender->stalled = true;
         return 0;
     }
-    move_cursor(sender, lane, chunk.end);
-    sender->unmarked += chunk.len;
-    add_span(sender, chunk.bytes, given_up ? 0 : chunk.len,
-             (struct rlt_sender_part){lane, chunk.start, chunk.end});
+    add_chunk(sender, lane, &chunk, given_up ? 0 : chunk.len);
     return chunk.len;
+}
+
+bool rlt_sender_gather_lane(struct rlt_sender *sender, int lane, size_t limit, size_t *added)
+{
+    struct rlt_lane_chunk chunk;
+    *added = 0;
+    if (!rlt_wire_queue_peek(sender->queue, lane, &sender->seen, limit + 1, &chunk)) {
+        return true;
+    }
+    /* A chunk within payload_max has no frame that is to be given up. */
+    if (chunk.len > limit || chunk.len > payload_max_of(sender)) {
+        return false;
+    }
+    add_chunk(sender, lane, &chunk, chunk.len);
+    *added = chunk.len;
+    return true;
 }
 
 void rlt_sender_look(struct rlt_sender *sender)
@@ -320,6 +348,13 @@ uint32_t rlt_sender_gather(struct rlt_sender *sender, bool with_lanes)
     return sender->span_count;
 }
 
+bool rlt_sender_may_lend(const struct rlt_sender *sender)
+{
+    return !rlt_sender_is_busy(sender) && sender->owner && !sender->keep && !sender->ping_due &&
+           sender->control_len == 0 && sender->secret_len == 0 && sender->pings.armed == NULL &&
+           sender->pings.waiting == NULL;
+}
+
 bool rlt_sender_has_work(struct rlt_sender *sender, bool with_lanes)
 {
     if (sender->control_len != 0 || sender->ping_due || must_confirm(sender)) {
@@ -353,25 +388,31 @@ static void complete(struct rlt_sender *sender, uint32_t index, bool given_up,
         sender->stalled = false; /* the next one may be given up now */
     } else {
         sender->sent += messages;
-        rlt_counter_add(&sender->metrics->published_bytes,
-                        part->end.position - part->start.position);
+        rlt_counter_add_shared(&sender->metrics->published_bytes,
+                               part->end.position - part->start.position);
     }
     if (given_up || !sender->keep) {
         release(sender, part->lane, part->end, wake, context);
     }
 }
 
-static void forget_batch(struct rlt_sender *sender)
+static void forget_spans(struct rlt_sender *sender)
 {
-    wipe(sender);
     sender->span_count = 0;
     sender->span_done = 0;
     sender->span_progress = 0;
+}
+
+static void forget_batch(struct rlt_sender *sender)
+{
+    wipe(sender);
+    forget_spans(sender);
     rlt_ping_marks_end_batch(&sender->pings);
 }
 
-uint32_t rlt_sender_on_sent(struct rlt_sender *sender, size_t count, rlt_sender_wake_fn *wake,
-                            void *context)
+/* The kernel took `count` bytes. Returns the number of spans still to be sent. */
+static uint32_t take_sent(struct rlt_sender *sender, size_t count, rlt_sender_wake_fn *wake,
+                          void *context)
 {
     while (sender->span_done < sender->span_count) {
         struct rlt_span *span = &sender->spans[sender->span_done];
@@ -388,8 +429,27 @@ uint32_t rlt_sender_on_sent(struct rlt_sender *sender, size_t count, rlt_sender_
         sender->span_progress = 0;
     }
     RLT_ASSERT(count == 0);
-    forget_batch(sender);
     return 0;
+}
+
+uint32_t rlt_sender_on_sent(struct rlt_sender *sender, size_t count, rlt_sender_wake_fn *wake,
+                            void *context)
+{
+    uint32_t left = take_sent(sender, count, wake, context);
+    if (left == 0) {
+        forget_batch(sender);
+    }
+    return left;
+}
+
+bool rlt_sender_on_sent_direct(struct rlt_sender *sender, size_t count, rlt_sender_wake_fn *wake,
+                               void *context)
+{
+    bool done = take_sent(sender, count, wake, context) == 0;
+    if (done) {
+        forget_spans(sender);
+    }
+    return done;
 }
 
 /* What a PING's PONG confirms. Returns its fences. */
@@ -447,7 +507,7 @@ static void rewind_part(struct rlt_sender *sender, uint32_t index, rlt_sender_wa
     mark.position += offset;
     sender->sent += mark.count - part->start.count;
     move_cursor(sender, part->lane, mark);
-    rlt_counter_add(&sender->metrics->published_bytes, offset);
+    rlt_counter_add_shared(&sender->metrics->published_bytes, offset);
     if (offset != 0 && !sender->keep) {
         release(sender, part->lane, mark, wake, context);
     }

@@ -20,7 +20,7 @@
  * always a PING on its way while something is unconfirmed. When the connection is lost, all that
  * is not released is sent again.
  *
- * Owner: the event thread.
+ * Owner: the event thread, or a publisher to whom it is lent.
  */
 #ifndef RLT_CORE_SENDER_H
 #define RLT_CORE_SENDER_H
@@ -90,6 +90,10 @@ struct rlt_sender {
     struct rlt_lane_mark released[RLT_WIRE_LANES + 1]; /* where each lane begins */
     struct rlt_lane_mark reached[RLT_WIRE_LANES + 1];  /* sent on an earlier connection up to */
 
+    /* Borrowers have the lanes and the batch: see direct.h. Event thread. */
+    bool lent;
+    uint64_t sent_ns; /* when the last batch was sent */
+
     /* The lanes are ours: no other sender of the queue moves their marks. */
     bool owner;
     /* Nothing is taken from the lanes; fences wait for their PONG only. */
@@ -102,7 +106,7 @@ struct rlt_sender {
 
     /* Of the server's last INFO. Frames that are larger are given up, not sent: they would end the
      * connection for all. */
-    uint32_t payload_max;
+    _Atomic(uint32_t) payload_max; /* relaxed: a borrower may see it late, as a send may */
 };
 
 /** Returns: 0 or ROULETTE_ENOMEM. */
@@ -150,11 +154,22 @@ void rlt_sender_look(struct rlt_sender *sender);
  */
 uint32_t rlt_sender_gather(struct rlt_sender *sender, bool with_lanes);
 
-/** Whether a batch is in flight. */
+/** Whether a batch is in flight, or may be: the lanes are lent. Threads: the event thread. */
 static inline bool rlt_sender_is_busy(const struct rlt_sender *sender)
 {
-    return sender->span_count != 0;
+    return sender->lent || sender->span_count != 0;
 }
+
+/** Whether what is left to do is to send messages alone, so that anybody can (direct.h). */
+bool rlt_sender_may_lend(const struct rlt_sender *sender);
+
+/**
+ * Add a lane's next frames to a direct batch (direct.h), of what rlt_sender_look() saw, unless they
+ * are more than `limit` bytes or some may be given up. `*added`: the bytes.
+ *
+ * Threads: who has borrowed the sender. Returns: false if there are some that were not added.
+ */
+bool rlt_sender_gather_lane(struct rlt_sender *sender, int lane, size_t limit, size_t *added);
 
 /**
  * The kernel took `count` bytes of the batch.
@@ -164,6 +179,11 @@ static inline bool rlt_sender_is_busy(const struct rlt_sender *sender)
  */
 uint32_t rlt_sender_on_sent(struct rlt_sender *sender, size_t count, rlt_sender_wake_fn *wake,
                             void *context);
+
+/** As rlt_sender_on_sent(), for a direct batch. Returns: whether it is done. Threads: who has
+ *  borrowed the sender. */
+bool rlt_sender_on_sent_direct(struct rlt_sender *sender, size_t count, rlt_sender_wake_fn *wake,
+                               void *context);
 
 /**
  * A PONG arrived: what was sent before its PING is confirmed. If that PING is in the batch in

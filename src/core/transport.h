@@ -43,7 +43,7 @@ struct rlt_io_event {
 
 struct rlt_transport;
 
-/** All functions are called by the event thread; none blocks. */
+/** All functions but send_now() and wake() are called by the event thread alone; none blocks. */
 struct rlt_transport_ops {
     const char *name;
     /** Resolve the host anew and connect to one of its addresses. */
@@ -60,6 +60,14 @@ struct rlt_transport_ops {
     /** Send spans in order; any part of them may be taken. As receive(). */
     void (*send)(struct rlt_transport *transport, uint32_t slot, const struct rlt_span *spans,
                  uint32_t count);
+    /**
+     * Send what the kernel takes at once, while no send is in progress. Not the event thread but
+     * one that the slot's sending side is lent to (core/direct.h). NULL if there is no such way.
+     *
+     * Returns: the bytes taken; 0 if none, or if the stream is over: the next send() tells.
+     */
+    size_t (*send_now)(struct rlt_transport *transport, uint32_t slot, const struct rlt_span *spans,
+                       uint32_t count);
     /** Why TLS failed on a slot, in one sentence without secrets. May be NULL. */
     const char *(*explain)(struct rlt_transport *transport, uint32_t slot);
     /** Cancel what is in progress and close. */

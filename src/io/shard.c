@@ -6,6 +6,7 @@
 #include <sys/prctl.h>
 
 #include "base/assert.h"
+#include "core/direct.h"
 #include "io/clock.h"
 #include "io/park.h"
 #include "io/uring.h"
@@ -90,9 +91,9 @@ static void serve(struct rlt_shard *shard)
             return;
         }
         uint32_t count = wait_for_events(shard, waiting_deadline(shard, event_ns), events);
-        rlt_doorbell_disarm(&cluster->doorbell);
-        rlt_counter_set(&cluster->metrics.wakeups, backend->wakeups);
         uint64_t now_ns = rlt_clock_ns();
+        rlt_cluster_awake(cluster, now_ns);
+        rlt_counter_set(&cluster->metrics.wakeups, backend->wakeups);
         event_ns = count != 0 ? now_ns : event_ns;
         for (uint32_t i = 0; i < count; i++) {
             rlt_cluster_on_event(cluster, &events[i], now_ns);
@@ -145,6 +146,16 @@ int rlt_shard_start(struct rlt_shard *shard, const struct rlt_config *config,
         rlt_shard_join(shard);
     }
     return shard->start_error;
+}
+
+void rlt_shard_send_or_wake(struct rlt_shard *shard, uint32_t position)
+{
+    struct rlt_cluster *cluster = shard->cluster;
+    enum rlt_direct_result result = rlt_direct_send(cluster, position, rlt_clock_ns());
+    if (result == RLT_DIRECT_WAKE ||
+        (result == RLT_DIRECT_RING && rlt_doorbell_ring(&cluster->doorbell, RLT_WAKE_LANES))) {
+        shard->backend->ops->wake(shard->backend);
+    }
 }
 
 void rlt_shard_submit(struct rlt_shard *shard, struct rlt_command *command)

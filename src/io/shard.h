@@ -58,11 +58,14 @@ void rlt_shard_submit(struct rlt_shard *shard, struct rlt_command *command);
  *  shard is not stopped. */
 void rlt_shard_ask(struct rlt_shard *shard, struct rlt_member *member, enum rlt_ask what);
 
-/** After something was put into a wire queue. Threads: any thread. */
-static inline void rlt_shard_ring(struct rlt_shard *shard)
+/** The event thread sleeps: send in its place, or wake it. Part of rlt_shard_ring(). */
+void rlt_shard_send_or_wake(struct rlt_shard *shard, uint32_t position);
+
+/** After something was put into the wire queue of a position in the pool. Threads: any thread. */
+static inline void rlt_shard_ring(struct rlt_shard *shard, uint32_t position)
 {
-    if (rlt_unlikely(rlt_doorbell_ring(&shard->cluster->doorbell, RLT_WAKE_LANES))) {
-        shard->backend->ops->wake(shard->backend);
+    if (rlt_unlikely(rlt_doorbell_is_armed(&shard->cluster->doorbell, RLT_WAKE_LANES))) {
+        rlt_shard_send_or_wake(shard, position);
     }
 }
 

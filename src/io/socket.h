@@ -6,8 +6,11 @@
 #define RLT_IO_SOCKET_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <unistd.h>
+
+#include "core/transport.h"
 
 struct rlt_socket_options {
     bool tcp_nodelay;
@@ -23,6 +26,14 @@ struct rlt_socket_options {
  * Returns: the descriptor, or ROULETTE_ESYSTEM.
  */
 int rlt_socket_create(int family, const struct rlt_socket_options *options);
+
+/**
+ * Send what the kernel takes at once. No cancellation point: a thread that ended here would keep
+ * what it has borrowed (core/direct.h).
+ *
+ * Returns: the bytes taken, 0 if none or on an error.
+ */
+size_t rlt_socket_send_now(int fd, const struct rlt_span *spans, uint32_t count);
 
 /** Close `*fd`, if it is one, and make it -1. */
 static inline void rlt_socket_close(int *fd)

@@ -155,6 +155,12 @@ static void uring_send(struct rlt_transport *transport, uint32_t index,
     begin(uring, index, OP_SEND, entry);
 }
 
+static size_t uring_send_now(struct rlt_transport *transport, uint32_t index,
+                             const struct rlt_span *spans, uint32_t count)
+{
+    return rlt_socket_send_now(of(transport)->slots[index].fd, spans, count);
+}
+
 static void arm_wake(struct uring *uring)
 {
     struct io_uring_sqe *entry = next_entry(uring);
@@ -510,6 +516,7 @@ static const struct rlt_transport_ops transport_ops = {
     .secure = uring_secure,
     .receive = uring_receive,
     .send = uring_send,
+    .send_now = uring_send_now,
     .close = uring_close,
     .signal = uring_signal,
     .wake = uring_wake_word,
@@ -547,17 +554,11 @@ static int create_ring(struct io_uring *ring, unsigned entries)
 
 static int translate(int result)
 {
-    switch (result) {
-    case 0:
-        return 0;
-    case -EPERM:
-    case -ENOSYS:
-    case -EINVAL:
+    if (result == -EPERM || result == -ENOSYS || result == -EINVAL) {
         return ROULETTE_ENOTSUP;
-    default:
-        /* -ENOMEM is RLIMIT_MEMLOCK, -EMFILE the limit of descriptors. */
-        return ROULETTE_ESYSTEM;
     }
+    /* -ENOMEM is RLIMIT_MEMLOCK, -EMFILE the limit of descriptors. */
+    return result == 0 ? 0 : ROULETTE_ESYSTEM;
 }
 
 int rlt_uring_create(const struct rlt_backend_options *options, struct rlt_backend **backend)

@@ -43,6 +43,14 @@ static inline void rlt_doorbell_disarm(struct rlt_doorbell *doorbell)
     atomic_store_explicit(&doorbell->armed, 0, memory_order_relaxed);
 }
 
+/** After putting something into a queue: whether the sleeper waits for it. Threads: any thread. */
+static inline bool rlt_doorbell_is_armed(struct rlt_doorbell *doorbell, uint32_t interest)
+{
+    atomic_thread_fence(memory_order_seq_cst);
+    /* Relaxed: behind the fence; what is done about it has its own order. */
+    return (atomic_load_explicit(&doorbell->armed, memory_order_relaxed) & interest) != 0;
+}
+
 /**
  * After putting something into a queue: true if the caller must wake the sleeper. Of several
  * ringers one gets true.
@@ -51,9 +59,7 @@ static inline void rlt_doorbell_disarm(struct rlt_doorbell *doorbell)
  */
 static inline bool rlt_doorbell_ring(struct rlt_doorbell *doorbell, uint32_t interest)
 {
-    atomic_thread_fence(memory_order_seq_cst);
-    /* Relaxed: a hint, confirmed by the exchange. */
-    if ((atomic_load_explicit(&doorbell->armed, memory_order_relaxed) & interest) == 0) {
+    if (!rlt_doorbell_is_armed(doorbell, interest)) {
         return false;
     }
     /* Since the load the sleeper may have armed itself again for other interests only. We take that

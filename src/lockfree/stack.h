@@ -21,7 +21,8 @@ struct rlt_stack_node {
 };
 
 struct rlt_stack {
-    /* Release in push publishes the node and all written before; acquire in take observes it. */
+    /* Release in push publishes the node and all written before; acquire in take observes it.
+     * Release in take, acquire in is_empty: see there. */
     _Atomic(struct rlt_stack_node *) head;
 };
 
@@ -36,11 +37,11 @@ static inline void rlt_stack_push(struct rlt_stack *stack, struct rlt_stack_node
                                                     memory_order_relaxed));
 }
 
-/** Whether a take would find nothing. Threads: the consumer. */
+/** Whether a take would find nothing. Threads: any thread. */
 static inline bool rlt_stack_is_empty(struct rlt_stack *stack)
 {
-    /* Relaxed: a hint; a take follows, or a doorbell's fence came before. */
-    return atomic_load_explicit(&stack->head, memory_order_relaxed) == NULL;
+    /* Acquire: who finds that the consumer has taken all sees what it did before. */
+    return atomic_load_explicit(&stack->head, memory_order_acquire) == NULL;
 }
 
 /** Take all nodes as a list in push order; NULL if there is none. Threads: the consumer. */
@@ -50,7 +51,7 @@ static inline struct rlt_stack_node *rlt_stack_take(struct rlt_stack *stack)
         return NULL;
     }
     struct rlt_stack_node *node =
-        atomic_exchange_explicit(&stack->head, NULL, memory_order_acquire);
+        atomic_exchange_explicit(&stack->head, NULL, memory_order_acq_rel);
     struct rlt_stack_node *reversed = NULL;
     while (node != NULL) {
         struct rlt_stack_node *next = node->next;

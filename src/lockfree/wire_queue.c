@@ -82,6 +82,15 @@ uint64_t rlt_wire_queue_bytes(const struct rlt_wire_queue *queue)
     return total;
 }
 
+uint64_t rlt_wire_queue_taken(const struct rlt_wire_queue *queue)
+{
+    uint64_t total = queue->shared.cursor.count;
+    for (int i = 0; i < RLT_WIRE_LANES; i++) {
+        total += queue->lanes[i].cursor.count;
+    }
+    return total;
+}
+
 void rlt_wire_queue_look(struct rlt_wire_queue *queue, struct rlt_wire_view *view)
 {
     view->lanes = rlt_wire_queue_used(queue);

@@ -90,6 +90,9 @@ static inline uint32_t rlt_wire_queue_used(const struct rlt_wire_queue *queue)
     return atomic_load_explicit(&queue->used, memory_order_relaxed);
 }
 
+/** Messages that the cursors have passed. */
+uint64_t rlt_wire_queue_taken(const struct rlt_wire_queue *queue);
+
 /** Note how far the lanes are filled now. */
 void rlt_wire_queue_look(struct rlt_wire_queue *queue, struct rlt_wire_view *view);
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/direct.h"
 #include "proto/encode.h"
 
 #define FRAME_MAX (65536 / 2)
@@ -48,9 +49,54 @@ static struct rlt_wire_queue *queue_of(struct sim_publishers *self, uint32_t slo
     return &self->cluster->connections[slot].queue;
 }
 
-static void ring(struct sim_publishers *self)
+static void follow(struct sim_publishers *self, enum rlt_direct_result result)
 {
-    self->woke |= rlt_doorbell_ring(&self->cluster->doorbell, RLT_WAKE_LANES);
+    struct rlt_doorbell *doorbell = &self->cluster->doorbell;
+    self->wake_due |= result == RLT_DIRECT_WAKE;
+    self->woke |= result == RLT_DIRECT_RING && rlt_doorbell_ring(doorbell, RLT_WAKE_LANES);
+}
+
+/* What a publisher does behind a message, up to where its send has returned; the rest may come
+ * much later. */
+static void ring(struct sim_publishers *self, uint32_t position)
+{
+    enum rlt_direct_result result = RLT_DIRECT_RING;
+    if (!rlt_doorbell_is_armed(&self->cluster->doorbell, RLT_WAKE_LANES)) {
+        return;
+    }
+    if (sim_below(self->sim, 2) == 0 && !self->borrowers[position].borrowed) {
+        self->cluster->active[position]->sender.sent_ns = 0; /* as if long ago */
+    }
+    if (!rlt_direct_begin(self->cluster, position, self->sim->now_ns, &result)) {
+        follow(self, result);
+        return;
+    }
+    struct rlt_transport *transport = &self->transport->transport;
+    const struct rlt_connection *connection = self->cluster->active[position];
+    struct sim_borrower *borrower = &self->borrowers[position];
+    SIM_CHECK(self->sim, !borrower->borrowed, "two have borrowed");
+    borrower->borrowed = true;
+    borrower->taken = transport->ops->send_now(
+        transport, connection->slot, connection->sender.spans, connection->sender.span_count);
+    if (sim_below(self->sim, 2) == 0) {
+        sim_publishers_give_back(self, position);
+    }
+}
+
+void sim_publishers_give_back(struct sim_publishers *self, uint32_t position)
+{
+    struct sim_borrower *borrower = &self->borrowers[position];
+    if (borrower->borrowed) {
+        uint64_t *sights = self->transport->slots[0].server.network->sights;
+        const struct rlt_sender *sender = &self->cluster->active[position]->sender;
+        bool recalled = rlt_loan_is_recalled(&self->cluster->loans[position]);
+        borrower->borrowed = false;
+        follow(self, rlt_direct_end(self->cluster, position, borrower->taken));
+        sights[SIM_SIGHT_DIRECT]++;
+        sights[SIM_SIGHT_DIRECT_RECALLED] += recalled ? 1 : 0;
+        sights[SIM_SIGHT_DIRECT_CUT] += sender->span_count != 0 ? 1 : 0;
+        sights[SIM_SIGHT_DIRECT_CLOSE] += self->cluster->active[position]->close_due ? 1 : 0;
+    }
 }
 
 static void commit(struct sim_publishers *self, struct sim_publisher *publisher)
@@ -69,7 +115,7 @@ static void commit(struct sim_publishers *self, struct sim_publisher *publisher)
         rlt_lane_commit(&queue->lanes[publisher->lanes[publisher->claimed_slot]],
                         publisher->claimed_len);
     }
-    ring(self);
+    ring(self, publisher->claimed_slot);
 }
 
 /* Claim room and write the frame. */
@@ -156,6 +202,8 @@ static void publish(struct sim_publishers *self, struct sim_publisher *publisher
 
 void sim_publishers_step(struct sim_publishers *self)
 {
+    sim_publishers_give_back(self,
+                             (uint32_t)sim_below(self->sim, self->cluster->config->pool_size));
     struct sim_publisher *publisher = &self->publishers[sim_below(self->sim, self->count)];
     if (publisher->asleep != NULL) {
         return;
@@ -173,6 +221,9 @@ void sim_publishers_settle(struct sim_publishers *self)
         if (self->publishers[i].claimed) {
             commit(self, &self->publishers[i]);
         }
+    }
+    for (uint32_t i = 0; i < self->cluster->config->pool_size; i++) {
+        sim_publishers_give_back(self, i);
     }
 }
 

@@ -47,14 +47,22 @@ struct sim_flush {
     uint64_t in_doubt;       /* at that moment */
 };
 
+/** A publisher that sends by itself, between its send and the end of it. */
+struct sim_borrower {
+    bool borrowed;
+    size_t taken;
+};
+
 struct sim_publishers {
     struct sim *sim;
     struct rlt_cluster *cluster;
     struct sim_transport *transport;
     uint32_t count;
     uint32_t large; /* per 1000 messages */
-    bool woke;      /* the event thread was woken */
-    bool lied;      /* some server sent a PONG that proves nothing */
+    bool woke;      /* the event thread was woken, if it slept */
+    bool wake_due;  /* it was woken, and if it did not sleep its next sleep will end at once */
+    struct sim_borrower borrowers[SIM_POOL_MAX];
+    bool lied; /* some server sent a PONG that proves nothing */
     struct sim_publisher publishers[SIM_PUBLISHERS_MAX];
     struct sim_message messages[SIM_MESSAGES_MAX];
     uint32_t message_count;
@@ -77,8 +85,11 @@ void sim_publishers_begin(struct sim_publishers *self, struct sim *sim, struct r
 /** Some publisher takes a step. */
 void sim_publishers_step(struct sim_publishers *self);
 
-/** Commit what is claimed. */
+/** Commit what is claimed, give back what is borrowed. */
 void sim_publishers_settle(struct sim_publishers *self);
+
+/** If somebody has borrowed the position's sending side, it gives it back. */
+void sim_publishers_give_back(struct sim_publishers *self, uint32_t position);
 
 /** Somebody flushes; with `leave` it does not wait for the result. */
 void sim_publishers_flush(struct sim_publishers *self, bool leave);

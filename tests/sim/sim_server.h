@@ -63,6 +63,10 @@ enum sim_sight {
     SIM_SIGHT_EARLY,
     SIM_SIGHT_DENIED,      /* while only one server of the cluster was there */
     SIM_SIGHT_DENIED_MOVE, /* while there were two */
+    SIM_SIGHT_DIRECT,
+    SIM_SIGHT_DIRECT_RECALLED, /* meanwhile the event thread awoke */
+    SIM_SIGHT_DIRECT_CUT,      /* the kernel did not take all */
+    SIM_SIGHT_DIRECT_CLOSE,    /* meanwhile the connection was given up */
     SIM_SIGHTS,
 };
 

@@ -81,6 +81,10 @@ static const char *const sights[SIM_SIGHTS] = {
     [SIM_SIGHT_EARLY] = "messages before the proof",
     [SIM_SIGHT_DENIED] = "denials",
     [SIM_SIGHT_DENIED_MOVE] = "denials with two servers",
+    [SIM_SIGHT_DIRECT] = "direct sends",
+    [SIM_SIGHT_DIRECT_RECALLED] = "direct sends while the event thread awoke",
+    [SIM_SIGHT_DIRECT_CUT] = "direct sends of which something was left",
+    [SIM_SIGHT_DIRECT_CLOSE] = "direct sends while the connection was given up",
 };
 
 struct world {
@@ -305,7 +309,8 @@ static void act(struct world *world)
 
 static bool was_woken(struct world *world)
 {
-    bool woke = world->publishers.woke || world->subscribers.woke;
+    bool woke = world->publishers.woke || world->publishers.wake_due || world->subscribers.woke;
+    world->publishers.wake_due = false;
     world->publishers.woke = false;
     world->subscribers.woke = false;
     return woke;
@@ -318,7 +323,8 @@ static void check_nothing_missed(struct world *world)
     for (uint32_t i = 0; i < world->config.pool_size; i++) {
         struct rlt_connection *connection = world->cluster->active[i];
         SIM_CHECK(&world->sim,
-                  !rlt_connection_wants_lanes(connection) ||
+                  (!rlt_connection_wants_lanes(connection) && !connection->sender.lent) ||
+                      world->publishers.borrowers[i].borrowed ||
                       rlt_wire_queue_is_empty(connection->wire),
                   "a message is missed");
     }
@@ -348,7 +354,8 @@ static void run(struct world *world, void (*others)(struct world *))
         return;
     }
     others(world);
-    (void)was_woken(world);
+    world->publishers.woke = false;
+    world->subscribers.woke = false;
     world->sleeping = rlt_cluster_may_sleep(world->cluster);
 }
 
@@ -382,7 +389,7 @@ static void round_of(struct world *world, void (*others)(struct world *))
     }
     sim->now_ns += sim_below(sim, sim->round_ns);
     world->sleeping = false;
-    rlt_doorbell_disarm(&world->cluster->doorbell);
+    rlt_cluster_awake(world->cluster, sim->now_ns);
     deliver(world, events, count);
 }
 
@@ -407,7 +414,7 @@ static const char *ailment(struct world *world)
         if (connection->pending.first != NULL) {
             return "a subscription is not told to the server";
         }
-        if (rlt_sender_is_busy(&connection->sender) || !rlt_wire_queue_is_empty(connection->wire)) {
+        if (connection->sender.span_count != 0 || !rlt_wire_queue_is_empty(connection->wire)) {
             return "a message is not sent";
         }
         if (connection->sender.keep && connection->sender.sent != connection->sender.confirmed) {

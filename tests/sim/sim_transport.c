@@ -63,12 +63,51 @@ static void sim_receive(struct rlt_transport *transport, uint32_t index,
     }
 }
 
+/* The kernel takes `len` bytes of a send; those that it has no way for are gone. */
+static void collect(struct sim_slot *slot, size_t len, bool gone)
+{
+    for (uint32_t i = 0; len != 0; i++) {
+        size_t part = slot->send.spans[i].len < len ? slot->send.spans[i].len : len;
+        if (!gone) {
+            memcpy(slot->up + slot->up_len, slot->send.spans[i].bytes, part);
+            slot->up_len += part;
+        }
+        len -= part;
+    }
+}
+
+/* How many bytes of the send the kernel takes if it takes some now; 0: it is full. */
+static size_t takeable(struct sim *sim, const struct sim_slot *slot)
+{
+    size_t len = total_of(&slot->send);
+    size_t room = slot->dead ? len : SIM_UP_MAX - slot->up_len;
+    len = len < room ? len : room;
+    return len != 0 ? sim_part(sim, sim->send_style, len) : 0;
+}
+
 static void sim_send(struct rlt_transport *transport, uint32_t index, const struct rlt_span *spans,
                      uint32_t count)
 {
     struct sim_slot *slot = slot_of(transport, index);
     begin(of(transport)->sim, slot, &slot->send, spans, count);
     SIM_CHECK(of(transport)->sim, total_of(&slot->send) != 0);
+}
+
+/* A publisher sends: at once, some of it or nothing. */
+static size_t sim_send_now(struct rlt_transport *transport, uint32_t index,
+                           const struct rlt_span *spans, uint32_t count)
+{
+    struct sim *sim = of(transport)->sim;
+    struct sim_slot *slot = slot_of(transport, index);
+    SIM_CHECK(sim, slot->open && !slot->closing);
+    sim_send(transport, index, spans, count);
+    slot->send.in_progress = false;
+    if (slot->server.ended || sim_below(sim, 8) == 0) {
+        return 0;
+    }
+    size_t len = takeable(sim, slot);
+    collect(slot, len, slot->dead);
+    return len;
 }
 
 static void sim_close(struct rlt_transport *transport, uint32_t index)
@@ -108,6 +147,7 @@ static const struct rlt_transport_ops ops = {
     .secure = sim_secure,
     .receive = sim_receive,
     .send = sim_send,
+    .send_now = sim_send_now,
     .close = sim_close,
     .signal = sim_signal,
     .wake = sim_wake,
@@ -159,28 +199,6 @@ void sim_transport_reset(struct sim_transport *transport, struct sim *sim, uint3
 }
 
 /* ---- The network and the servers ---------------------------------------------------------- */
-
-/* The kernel takes `len` bytes of a send; those that it has no way for are gone. */
-static void collect(struct sim_slot *slot, size_t len, bool gone)
-{
-    for (uint32_t i = 0; len != 0; i++) {
-        size_t part = slot->send.spans[i].len < len ? slot->send.spans[i].len : len;
-        if (!gone) {
-            memcpy(slot->up + slot->up_len, slot->send.spans[i].bytes, part);
-            slot->up_len += part;
-        }
-        len -= part;
-    }
-}
-
-/* How many bytes of the send the kernel takes if it takes some now; 0: it is full. */
-static size_t takeable(struct sim *sim, const struct sim_slot *slot)
-{
-    size_t len = total_of(&slot->send);
-    size_t room = slot->dead ? len : SIM_UP_MAX - slot->up_len;
-    len = len < room ? len : room;
-    return len != 0 ? sim_part(sim, sim->send_style, len) : 0;
-}
 
 /* The server reads up to `len` of the bytes that the kernel has. */
 static void feed_server(struct sim_slot *slot, size_t len)

@@ -144,7 +144,7 @@ void world_go(void)
             more = progress(i) || more;
         }
         bool sleeps = !more && rlt_cluster_may_sleep(world.cluster);
-        rlt_doorbell_disarm(&world.cluster->doorbell);
+        rlt_cluster_awake(world.cluster, world.now_ns);
         if (sleeps && rlt_cluster_deadline(world.cluster) > world.now_ns) {
             return;
         }

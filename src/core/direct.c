@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/direct.h"
+
+#include "core/cluster.h"
+
+/* A publisher that sent less than this ago is in a burst: the event thread sends it better. Of the
+ * order of a system call with a wake-up, so that no publisher spends most of its time in them. */
+#define GAP_NS UINT64_C(20000)
+/* What a publishing thread sends by itself at a time: it has other things to do. */
+#define BYTES_MAX ((size_t)32 * 1024)
+
+/* ---- The event thread --------------------------------------------------------------------- */
+
+static bool may_lend(const struct rlt_cluster *cluster, uint32_t position)
+{
+    const struct rlt_connection *connection = cluster->active[position];
+    return cluster->transport->ops->send_now != NULL &&
+           cluster->handovers[position].phase == RLT_HANDOVER_NONE &&
+           rlt_connection_wants_lanes(connection) && rlt_sender_may_lend(&connection->sender);
+}
+
+void rlt_direct_lend(struct rlt_cluster *cluster)
+{
+    for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
+        if (may_lend(cluster, i)) {
+            cluster->active[i]->sender.lent = true;
+            rlt_loan_lend(&cluster->loans[i]);
+        }
+    }
+}
+
+/* It is ours again: do what had to wait. */
+static void resume(struct rlt_connection *connection, uint64_t now_ns)
+{
+    struct rlt_transport *transport = connection->cluster->transport;
+    struct rlt_sender *sender = &connection->sender;
+    if (connection->close_due) {
+        connection->close_due = false;
+        transport->ops->close(transport, connection->slot);
+    } else if (rlt_sender_is_busy(sender)) {
+        rlt_session_on_send(&connection->session, now_ns);
+        transport->ops->send(transport, connection->slot, sender->spans + sender->span_done,
+                             sender->span_count - sender->span_done);
+    }
+}
+
+void rlt_direct_recall(struct rlt_cluster *cluster, uint64_t now_ns)
+{
+    for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
+        struct rlt_connection *connection = cluster->active[i];
+        if (connection->sender.lent && rlt_loan_recall(&cluster->loans[i])) {
+            connection->sender.lent = false;
+            resume(connection, now_ns);
+        }
+    }
+}
+
+/* ---- Publishers --------------------------------------------------------------------------- */
+
+static void wake_producers(void *context, _Atomic(uint32_t) *word)
+{
+    struct rlt_transport *transport = context;
+    transport->ops->wake(transport, word);
+}
+
+/* Make a batch. Returns false if there is nothing, or nothing that a publisher should send. */
+static bool gather(struct rlt_sender *sender)
+{
+    sender->looked = false;
+    if (sender->unmarked + BYTES_MAX >= RLT_SENDER_PING_BYTES) {
+        return false; /* a PING is due behind it */
+    }
+    size_t left = BYTES_MAX;
+    size_t added = 0;
+    bool goes_on = true;
+    for (uint32_t i = 0; i <= sender->seen.lanes && goes_on; i++) {
+        int lane = i < sender->seen.lanes ? (int)i : RLT_WIRE_LANES;
+        /* Twice, because a chunk ends where the ring wraps. */
+        for (int part = 0; part < 2 && goes_on; part++) {
+            goes_on = rlt_sender_gather_lane(sender, lane, left, &added);
+            left -= added;
+        }
+    }
+    return sender->span_count != 0;
+}
+
+/* Give back, and see whether somebody left work to us meanwhile. */
+static enum rlt_direct_result give_back(struct rlt_cluster *cluster, uint32_t position)
+{
+    const struct rlt_wire_queue *queue = cluster->active[position]->wire;
+    uint64_t taken = rlt_wire_queue_taken(queue);
+    if (!rlt_loan_give_back(&cluster->loans[position])) {
+        return RLT_DIRECT_WAKE;
+    }
+    return rlt_wire_queue_accepted(queue) != taken ? RLT_DIRECT_RING : RLT_DIRECT_DONE;
+}
+
+bool rlt_direct_begin(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns,
+                      enum rlt_direct_result *result)
+{
+    struct rlt_loan *loan = &cluster->loans[position];
+    enum rlt_loan_state state = rlt_loan_borrow(loan);
+    if (state != RLT_LOAN_LENT) {
+        *result = state == RLT_LOAN_HOME ? RLT_DIRECT_RING : RLT_DIRECT_DONE;
+        return false;
+    }
+    struct rlt_sender *sender = &cluster->active[position]->sender;
+    if (now_ns >= sender->sent_ns + GAP_NS) {
+        /* In this order: see direct.h. */
+        rlt_sender_look(sender);
+        if (rlt_stack_is_empty(&cluster->commands) && !rlt_loan_is_recalled(loan) &&
+            gather(sender)) {
+            sender->sent_ns = now_ns;
+            return true;
+        }
+    }
+    *result = give_back(cluster, position);
+    return false;
+}
+
+enum rlt_direct_result rlt_direct_end(struct rlt_cluster *cluster, uint32_t position, size_t taken)
+{
+    struct rlt_sender *sender = &cluster->active[position]->sender;
+    rlt_counter_add_shared(&cluster->metrics.sends, 1);
+    rlt_counter_add_shared(&cluster->metrics.direct_sends, 1);
+    if (!rlt_sender_on_sent_direct(sender, taken, wake_producers, cluster->transport)) {
+        rlt_loan_bring_home(&cluster->loans[position]);
+        return RLT_DIRECT_WAKE;
+    }
+    return give_back(cluster, position);
+}
+
+enum rlt_direct_result rlt_direct_send(struct rlt_cluster *cluster, uint32_t position,
+                                       uint64_t now_ns)
+{
+    enum rlt_direct_result result = RLT_DIRECT_RING;
+    if (!rlt_direct_begin(cluster, position, now_ns, &result)) {
+        return result;
+    }
+    struct rlt_transport *transport = cluster->transport;
+    struct rlt_connection *connection = cluster->active[position];
+    size_t taken = transport->ops->send_now(transport, connection->slot, connection->sender.spans,
+                                            connection->sender.span_count);
+    return rlt_direct_end(cluster, position, taken);
+}
