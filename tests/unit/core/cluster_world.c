@@ -39,6 +39,22 @@ static void receive(struct rlt_transport *transport, uint32_t index, const struc
     slot->receiving = true;
 }
 
+static size_t send_now(struct rlt_transport *transport, uint32_t index,
+                       const struct rlt_span *spans, uint32_t count)
+{
+    struct world_slot *slot = &world.slots[index];
+    size_t taken = 0;
+    (void)transport;
+    cr_assert(slot->open && !slot->closing && slot->sending == 0);
+    for (uint32_t i = 0; i < count && taken < slot->room; i++) {
+        size_t len = rlt_min_size(spans[i].len, slot->room - taken);
+        memcpy(slot->sent + slot->sent_len, spans[i].bytes, len);
+        slot->sent_len += len;
+        taken += len;
+    }
+    return taken;
+}
+
 static void send_spans(struct rlt_transport *transport, uint32_t index,
                        const struct rlt_span *spans, uint32_t count)
 {
@@ -82,6 +98,7 @@ static const struct rlt_transport_ops ops = {
     .open = open_slot,
     .receive = receive,
     .send = send_spans,
+    .send_now = send_now,
     .close = close_slot,
     .signal = signal_descriptor,
     .wake = wake,
@@ -149,6 +166,17 @@ void world_go(void)
             return;
         }
     }
+}
+
+void world_sleep(void)
+{
+    cr_assert(rlt_cluster_may_sleep(world.cluster));
+}
+
+void world_awake(void)
+{
+    rlt_cluster_awake(world.cluster, world.now_ns);
+    world_go();
 }
 
 void world_pass(uint64_t ns)
@@ -246,7 +274,7 @@ struct world_member *world_subscribe(const char *name, const char *topic, const 
     return member;
 }
 
-void world_publish(const char *topic, const char *payload)
+void world_put(const char *topic, const char *payload)
 {
     struct rlt_wire_queue *queue = &world.cluster->connections[0].queue;
     struct rlt_pub pub = {
@@ -264,6 +292,11 @@ void world_publish(const char *topic, const char *payload)
     cr_assert_not_null(out);
     (void)rlt_encode_pub(out, &pub);
     rlt_lane_commit(&queue->lanes[world.lane], len);
+}
+
+void world_publish(const char *topic, const char *payload)
+{
+    world_put(topic, payload);
     world_go();
 }
 
@@ -370,6 +403,7 @@ void world_open(uint32_t pool_size, enum roulette_restart restart,
     rlt_cluster_start(world.cluster, world.now_ns);
     world_go();
     for (uint32_t i = 0; i < pool_size; i++) {
+        world.slots[i].room = SIZE_MAX;
         world_accept(i);
     }
 }

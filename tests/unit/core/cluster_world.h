@@ -39,6 +39,7 @@ struct world_slot {
     bool hang;   /* opens do not end */
     bool stuck;  /* sends do not end */
     bool busy;   /* closes do not end */
+    size_t room; /* what the kernel takes of a direct send */
 };
 
 struct world_member {
@@ -94,8 +95,15 @@ struct world_member *world_subscribe(const char *name, const char *topic, const 
 void world_submit(struct rlt_command *command);
 void world_ask(struct world_member *member, enum rlt_ask what);
 
-/** Publish on position 0. */
+/** Publish on position 0, and let the event thread send it. */
 void world_publish(const char *topic, const char *payload);
+
+/** Put a message into the lane of position 0, and do no more. */
+void world_put(const char *topic, const char *payload);
+
+/** The event thread sleeps; it is awake again. world_go() is both. */
+void world_sleep(void);
+void world_awake(void);
 
 /** What was sent on a slot since the last time; "SUB a 1|PING|". */
 void world_assert_sent(uint32_t slot, const char *expected);
