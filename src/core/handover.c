@@ -354,7 +354,7 @@ static void swap(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns
     }
     rlt_sender_adopt_lanes(&second->sender, &old->sender);
     rlt_overlap_end_side(&handover->overlap, rlt_handover_side(old));
-    atomic_store_explicit(&second->wire->payload_max, second->sender.payload_max,
+    atomic_store_explicit(&second->wire->payload_max, rlt_sender_payload_max(&second->sender),
                           memory_order_relaxed);
     if (second->session.state != RLT_SESSION_READY) {
         second->session.attempts = 0; /* those that failed until now put nothing out of reach */

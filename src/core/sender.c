@@ -144,11 +144,6 @@ static void add_span(struct rlt_sender *sender, const void *bytes, size_t len,
     sender->span_count++;
 }
 
-static uint32_t payload_max_of(const struct rlt_sender *sender)
-{
-    return atomic_load_explicit(&sender->payload_max, memory_order_relaxed);
-}
-
 void rlt_sender_set_payload_max(struct rlt_sender *sender, uint32_t payload_max)
 {
     atomic_store_explicit(&sender->payload_max, payload_max != 0 ? payload_max : UINT32_MAX,
@@ -166,7 +161,7 @@ static bool check_chunk(const struct rlt_sender *sender, struct rlt_lane_chunk *
     while (offset < chunk->len) {
         uint32_t payload_len;
         size_t len = rlt_pub_frame_len(chunk->bytes + offset, chunk->len - offset, &payload_len);
-        if (payload_len > payload_max_of(sender)) {
+        if (payload_len > rlt_sender_payload_max(sender)) {
             bool first = offset == 0;
             chunk->len = first ? len : offset;
             chunk->end.position = chunk->start.position + chunk->len;
@@ -197,7 +192,7 @@ static size_t gather_lane(struct rlt_sender *sender, int lane, size_t limit)
     }
     /* A chunk that is not larger than the limit has no frame that is. A publisher may have read an
      * older limit than the server's last INFO, however late it commits: so look, each time. */
-    bool given_up = chunk.len > payload_max_of(sender) && check_chunk(sender, &chunk);
+    bool given_up = chunk.len > rlt_sender_payload_max(sender) && check_chunk(sender, &chunk);
     if (given_up && sender->keep && sender->released[lane].count != chunk.start.count) {
         /* What is before it may have to be sent again: give it up once that is confirmed. */
         sender->stalled = true;
@@ -215,7 +210,7 @@ bool rlt_sender_gather_lane(struct rlt_sender *sender, int lane, size_t limit, s
         return true;
     }
     /* A chunk within payload_max has no frame that is to be given up. */
-    if (chunk.len > limit || chunk.len > payload_max_of(sender)) {
+    if (chunk.len > limit || chunk.len > rlt_sender_payload_max(sender)) {
         return false;
     }
     add_chunk(sender, lane, &chunk, chunk.len);

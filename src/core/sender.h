@@ -135,8 +135,13 @@ uint64_t rlt_sender_refused_sub(const struct rlt_sender *sender);
 /** Overwrite the control lines written so far once they are sent: they hold credentials. */
 void rlt_sender_wipe_control(struct rlt_sender *sender);
 
-/** A new connection has told its max_payload (0: unlimited). */
+/** The server has told its max_payload (0: unlimited). */
 void rlt_sender_set_payload_max(struct rlt_sender *sender, uint32_t payload_max);
+
+static inline uint32_t rlt_sender_payload_max(const struct rlt_sender *sender)
+{
+    return atomic_load_explicit(&sender->payload_max, memory_order_relaxed);
+}
 
 /**
  * Note what is in the lanes now: the next batch takes no more. A thread that gives a command and
