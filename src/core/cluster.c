@@ -473,10 +473,7 @@ uint64_t rlt_cluster_deadline(const struct rlt_cluster *cluster)
 {
     uint64_t deadline = RLT_NEVER;
     for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
-        /* While its connection is lent a handover waits: see rlt_handover_run(). */
-        deadline = cluster->active[i]->sender.lent
-                       ? deadline
-                       : rlt_min_u64(deadline, rlt_handover_deadline(&cluster->handovers[i]));
+        deadline = rlt_min_u64(deadline, rlt_handover_deadline(&cluster->handovers[i]));
     }
     for (uint32_t i = 0; i < rlt_cluster_slot_count(cluster->config); i++) {
         deadline = rlt_min_u64(deadline, rlt_session_deadline(&cluster->connections[i].session));

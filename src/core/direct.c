@@ -38,6 +38,7 @@ static void resume(struct rlt_connection *connection, uint64_t now_ns)
         connection->close_due = false;
         transport->ops->close(transport, connection->slot);
     } else if (rlt_sender_is_busy(sender)) {
+        rlt_counter_add_shared(&connection->cluster->metrics.sends, 1);
         rlt_session_on_send(&connection->session, now_ns);
         transport->ops->send(transport, connection->slot, sender->spans + sender->span_done,
                              sender->span_count - sender->span_done);
@@ -66,7 +67,6 @@ static void wake_producers(void *context, _Atomic(uint32_t) *word)
 /* Make a batch. Returns false if there is nothing, or nothing that a publisher should send. */
 static bool gather(struct rlt_sender *sender)
 {
-    sender->looked = false;
     if (sender->unmarked + BYTES_MAX >= RLT_SENDER_PING_BYTES) {
         return false; /* a PING is due behind it */
     }
@@ -111,8 +111,10 @@ bool rlt_direct_begin(struct rlt_cluster *cluster, uint32_t position, uint64_t n
         if (rlt_stack_is_empty(&cluster->commands) && !rlt_loan_is_recalled(loan) &&
             gather(sender)) {
             sender->sent_ns = now_ns;
+            sender->looked = false;
             return true;
         }
+        sender->looked = false; /* the event thread looks anew */
     }
     *result = give_back(cluster, position);
     return false;
@@ -121,8 +123,8 @@ bool rlt_direct_begin(struct rlt_cluster *cluster, uint32_t position, uint64_t n
 enum rlt_direct_result rlt_direct_end(struct rlt_cluster *cluster, uint32_t position, size_t taken)
 {
     struct rlt_sender *sender = &cluster->active[position]->sender;
-    rlt_counter_add_shared(&cluster->metrics.sends, 1);
-    rlt_counter_add_shared(&cluster->metrics.direct_sends, 1);
+    rlt_counter_add_shared(&cluster->metrics.sends, taken != 0 ? 1 : 0);
+    rlt_counter_add_shared(&cluster->metrics.direct_sends, taken != 0 ? 1 : 0);
     if (!rlt_sender_on_sent_direct(sender, taken, wake_producers, cluster->transport)) {
         rlt_loan_bring_home(&cluster->loans[position]);
         return RLT_DIRECT_WAKE;

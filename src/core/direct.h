@@ -8,8 +8,9 @@
  * Who may touch the socket's sending side and the sender is decided by one loan for each position
  * of the pool (lockfree/loan.h): the event thread lends it before it sleeps and recalls it when it
  * is awake. While it is lent:
- *  - the sender is busy for the event thread (`sender.lent`), as if a send were in progress. What
- *    it still may touch are control lines and PING marks, which a borrower never does;
+ *  - the sender is busy for the event thread (`sender.lent`), as if a send were in progress. It
+ *    still writes control lines, takes PONGs (PING and SUB marks, `confirmed`, `stalled`) and notes
+ *    a new max_payload; a borrower touches none of these but the last, which is atomic;
  *  - the transport's slot stays open: closing waits (`connection.close_due`);
  *  - no handover goes on.
  * A borrower never waits for the kernel: what the kernel does not take at once is left in the
@@ -18,6 +19,10 @@
  * A message overtakes no subscription that its own thread made before: see rlt_sender_look(). The
  * borrower looks at the lanes, then at the command queue, then whether it is recalled, and sends
  * only if there is no command and no recall. The event thread recalls before it takes commands.
+ *
+ * A borrower that is not scheduled for long, or stopped, holds up what the connection sends, and
+ * its close: not longer than a system call that does not wait, else. The event thread, what it
+ * receives and the other connections go on.
  *
  * Not lent: with at_least_once (each message needs a PING), with TLS, and while anything is left
  * to do.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * The counters of one cluster, and its part of the publish ledger. Written by the event thread,
- * read by any.
+ * The counters of one cluster, and its part of the publish ledger. Written by the event thread
+ * (those called shared by publishers too), read by any.
  *
  * The ledger: `accepted` is counted by the lanes as publishers commit; the event thread moves
  * each message to exactly one of the other states. While a message is on its way it is in none:

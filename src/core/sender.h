@@ -90,9 +90,8 @@ struct rlt_sender {
     struct rlt_lane_mark released[RLT_WIRE_LANES + 1]; /* where each lane begins */
     struct rlt_lane_mark reached[RLT_WIRE_LANES + 1];  /* sent on an earlier connection up to */
 
-    /* Borrowers have the lanes and the batch: see direct.h. Event thread. */
-    bool lent;
-    uint64_t sent_ns; /* when the last batch was sent */
+    bool lent;        /* borrowers have the lanes and the batch: see direct.h; event thread */
+    uint64_t sent_ns; /* when the last batch was sent; who has the lanes */
 
     /* The lanes are ours: no other sender of the queue moves their marks. */
     bool owner;

@@ -5,7 +5,7 @@
  * beyond RLT_WIRE_LANES.
  *
  * Producers:  any number of threads, each on its own lane: they never touch each other's cache
- *             lines. Consumer: the event thread.
+ *             lines. Consumer: one at a time, the event thread or who has borrowed from it.
  * Progress:   that of the lanes.
  * Reclaiming: a lane's memory lives as long as the queue; a lane that a thread gave back keeps
  *             its unsent bytes and its positions, and the next thread goes on behind them.
@@ -82,7 +82,7 @@ uint64_t rlt_wire_queue_accepted(const struct rlt_wire_queue *queue);
 /** Bytes committed and not released. Threads: any thread; a moment's value. */
 uint64_t rlt_wire_queue_bytes(const struct rlt_wire_queue *queue);
 
-/* ---- For the consumer: the event thread. Lane RLT_WIRE_LANES is the shared one. ----------- */
+/* ---- For the consumer. Lane RLT_WIRE_LANES is the shared one. ------------------------------ */
 
 /** Number of lanes to look at. */
 static inline uint32_t rlt_wire_queue_used(const struct rlt_wire_queue *queue)
