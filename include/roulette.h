@@ -382,7 +382,8 @@ int roulette_open(const struct roulette_options *options, roulette_client **clie
  *
  * `ledgers`, if not NULL, takes the final ledger of the first `count` clusters.
  *
- * Threads: any thread, once. Blocks up to the deadline plus 100 ms.
+ * Threads: any thread, once. Blocks up to the deadline plus 100 ms; longer while a thread that
+ *          publishes is stopped inside its call.
  * Returns: 0, or ROULETTE_ETIMEDOUT if something was not confirmed; ROULETTE_EINVAL;
  *          ROULETTE_ECLOSED (it already was).
  */

@@ -108,13 +108,12 @@ bool rlt_direct_begin(struct rlt_cluster *cluster, uint32_t position, uint64_t n
     if (now_ns >= sender->sent_ns + GAP_NS) {
         /* In this order: see direct.h. */
         rlt_sender_look(sender);
+        sender->looked = false; /* for this batch alone: the event thread looks anew */
         if (rlt_stack_is_empty(&cluster->commands) && !rlt_loan_is_recalled(loan) &&
             gather(sender)) {
             sender->sent_ns = now_ns;
-            sender->looked = false;
             return true;
         }
-        sender->looked = false; /* the event thread looks anew */
     }
     *result = give_back(cluster, position);
     return false;
