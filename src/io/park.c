@@ -49,10 +49,12 @@ void rlt_park_descriptor_destroy(int descriptor)
 void rlt_park_descriptor_signal(int descriptor)
 {
     uint64_t one = 1;
-    ssize_t written;
+    long written;
     do {
-        /* EAGAIN: the counter is at its limit, so it is readable already. */
-        written = write(descriptor, &one, sizeof(one));
+        /* Not write(), a cancellation point: a publisher that ended here would have taken the
+         * sleeper's announcement and not woken it. EAGAIN: the counter is at its limit, so it is
+         * readable already. */
+        written = syscall(SYS_write, descriptor, &one, sizeof(one));
     } while (written < 0 && errno == EINTR);
 }
 
