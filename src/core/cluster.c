@@ -98,58 +98,85 @@ static void notify_member(struct rlt_cluster *cluster, struct rlt_member *member
 }
 
 static void drop_for(struct rlt_cluster *cluster, struct rlt_subscription *subscription,
-                     rlt_counter *reason)
+                     uint32_t count, rlt_counter *reason)
 {
     struct rlt_member **members = rlt_subscription_members(subscription);
     for (uint32_t i = 0; i < subscription->member_count; i++) {
-        rlt_mailbox_drop(members[i]->mailbox, 1);
+        rlt_mailbox_drop(members[i]->mailbox, count);
         mark_dirty(cluster, members[i]->mailbox);
-        rlt_counter_add(reason, 1);
+        rlt_counter_add(reason, count);
     }
 }
 
-static inline void push(struct rlt_cluster *cluster, struct rlt_member *member,
-                        const struct rlt_frame *frame, uint32_t more, struct rlt_slab *slab)
+/* Returns: the mailbox, if it took the run. */
+static struct rlt_mailbox *push(struct rlt_cluster *cluster, struct rlt_member *member,
+                                const struct rlt_run *run, struct rlt_slab *slab)
 {
     struct rlt_mailbox *mailbox = member->mailbox;
     struct rlt_metrics *metrics = &cluster->metrics;
     mark_dirty(cluster, mailbox);
-    switch (rlt_mailbox_push(mailbox, member, frame, more, slab, cluster->round)) {
+    switch (rlt_mailbox_push(mailbox, member, run, slab, cluster->round)) {
     case RLT_PUSH_DONE:
-        cluster->batch_delivered += 1 + more;
-        break;
+        cluster->batch_delivered += 1 + run->more;
+        return mailbox;
     case RLT_PUSH_RING_FULL:
-        rlt_counter_add(&metrics->dropped_ring_full, 1 + more);
-        break;
+        rlt_counter_add(&metrics->dropped_ring_full, 1 + run->more);
+        return NULL;
     case RLT_PUSH_PINNED:
-        rlt_counter_add(&metrics->dropped_pinned, 1 + more);
-        break;
+        rlt_counter_add(&metrics->dropped_pinned, 1 + run->more);
+        return NULL;
     }
+    return NULL;
 }
 
-void rlt_cluster_deliver(struct rlt_cluster *cluster, const struct rlt_frame *frame, uint32_t more,
-                         struct rlt_slab *slab)
+/* Fan a run out. Returns: the mailbox that took it, if there is only one member. */
+static struct rlt_mailbox *fan_out(struct rlt_cluster *cluster,
+                                   struct rlt_subscription *subscription, const struct rlt_run *run,
+                                   struct rlt_slab *slab)
 {
     struct rlt_metrics *metrics = &cluster->metrics;
-    cluster->batch_received += 1 + more;
-    struct rlt_subscription *subscription =
-        rlt_subscriptions_find(&cluster->subscriptions, frame->sid);
     if (rlt_unlikely(subscription == NULL || subscription->member_count == 0)) {
-        rlt_counter_add(&metrics->unknown_sid, 1 + more);
-        return;
+        rlt_counter_add(&metrics->unknown_sid, 1 + run->more);
+        return NULL;
     }
     if (rlt_unlikely(slab == NULL)) {
-        RLT_ASSERT(more == 0);
-        drop_for(cluster, subscription, &metrics->dropped_pinned);
-        return;
+        drop_for(cluster, subscription, 1 + run->more, &metrics->dropped_pinned);
+        return NULL;
     }
     if (rlt_likely(!subscription->has_many)) {
-        push(cluster, subscription->only, frame, more, slab);
-        return;
+        return push(cluster, subscription->only, run, slab);
     }
     for (uint32_t i = 0; i < subscription->member_count; i++) {
-        push(cluster, subscription->many->members[i], frame, more, slab);
+        (void)push(cluster, subscription->many->members[i], run, slab);
     }
+    return NULL;
+}
+
+static inline bool has_one_member(const struct rlt_subscription *subscription)
+{
+    return subscription != NULL && subscription->member_count == 1 && !subscription->has_many;
+}
+
+void rlt_cluster_deliver(struct rlt_cluster *cluster, const struct rlt_run *runs, uint32_t count,
+                         struct rlt_slab *slab)
+{
+    struct rlt_mailbox_batch batch = {.mailbox = NULL};
+    for (uint32_t i = 0; i < count; i++) {
+        const struct rlt_run *run = &runs[i];
+        cluster->batch_received += 1 + run->more;
+        struct rlt_subscription *subscription =
+            rlt_subscriptions_find(&cluster->subscriptions, run->frame.sid);
+        if (rlt_likely(has_one_member(subscription) &&
+                       rlt_mailbox_batch_push(&batch, subscription->only, run))) {
+            continue;
+        }
+        cluster->batch_delivered += rlt_mailbox_batch_end(&batch);
+        struct rlt_mailbox *mailbox = fan_out(cluster, subscription, run, slab);
+        if (mailbox != NULL) {
+            rlt_mailbox_batch_begin(&batch, mailbox, slab);
+        }
+    }
+    cluster->batch_delivered += rlt_mailbox_batch_end(&batch);
 }
 
 void rlt_cluster_drop_oversized(struct rlt_cluster *cluster, const struct rlt_frame *frame)
@@ -162,7 +189,7 @@ void rlt_cluster_drop_oversized(struct rlt_cluster *cluster, const struct rlt_fr
         rlt_counter_add(&metrics->unknown_sid, 1);
         return;
     }
-    drop_for(cluster, subscription, &metrics->dropped_oversized);
+    drop_for(cluster, subscription, 1, &metrics->dropped_oversized);
 }
 
 void rlt_cluster_notify(struct rlt_cluster *cluster, struct rlt_subscription *subscription,

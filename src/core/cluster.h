@@ -150,11 +150,11 @@ void rlt_cluster_ledger(const struct rlt_cluster *cluster, bool stopped,
 
 /* ---- For the connections ------------------------------------------------------------------ */
 
-/**
- * Fan a message, and `more` behind it with the same line, out to the members of its subscription.
- * `slab` NULL: it cannot be kept.
- */
-void rlt_cluster_deliver(struct rlt_cluster *cluster, const struct rlt_frame *frame, uint32_t more,
+/** Runs that are delivered at once: enough to have memory fetched for one during another. */
+#define RLT_CLUSTER_RUNS_MAX 16
+
+/** Fan messages out to the members of their subscriptions. `slab` NULL: they cannot be kept. */
+void rlt_cluster_deliver(struct rlt_cluster *cluster, const struct rlt_run *runs, uint32_t count,
                          struct rlt_slab *slab);
 
 /** A message was too large for receive memory. */

@@ -284,7 +284,13 @@ static void on_operation(struct rlt_connection *connection, const struct rlt_fra
     }
 }
 
-/* While two connections deliver: whether the other one has brought this message already. */
+/* Whether two connections deliver, for a while. */
+static bool is_overlapping(const struct rlt_connection *connection)
+{
+    return connection->cluster->handovers[connection->position].overlap.entries != NULL;
+}
+
+/* Then: whether the other one has brought this message already. */
 static bool is_second(struct rlt_connection *connection, const struct rlt_frame *frame)
 {
     struct rlt_cluster *cluster = connection->cluster;
@@ -301,10 +307,26 @@ static bool is_second(struct rlt_connection *connection, const struct rlt_frame 
     return copy == RLT_OVERLAP_SECOND;
 }
 
+/* Messages as many as can be had at once, or one operation. Returns: as rlt_receiver_next(). */
+static int next_runs(struct rlt_connection *connection, bool ready, struct rlt_run *runs,
+                     uint32_t *count, struct rlt_slab **slab)
+{
+    struct rlt_receiver *receiver = &connection->receiver;
+    if (rlt_likely(ready && !is_overlapping(connection))) {
+        *count = rlt_receiver_take_runs(receiver, runs, RLT_CLUSTER_RUNS_MAX, slab);
+        if (*count != 0) {
+            return 1;
+        }
+    }
+    *count = 1;
+    runs[0].more = 0;
+    return rlt_receiver_next(receiver, &runs[0].frame, slab);
+}
+
 static void on_received(struct rlt_connection *connection, size_t count, uint64_t now_ns)
 {
     struct rlt_cluster *cluster = connection->cluster;
-    struct rlt_frame frame;
+    struct rlt_run runs[RLT_CLUSTER_RUNS_MAX];
     struct rlt_slab *slab;
     rlt_session_on_bytes(&connection->session);
     rlt_counter_add(&cluster->metrics.receives, 1);
@@ -312,23 +334,18 @@ static void on_received(struct rlt_connection *connection, size_t count, uint64_
     rlt_receiver_on_bytes(&connection->receiver, count);
     cluster->round++;
     bool ready = connection->session.state == RLT_SESSION_READY;
-    const struct rlt_overlap *overlap = &cluster->handovers[connection->position].overlap;
+    uint32_t run_count;
     int result;
-    while ((result = rlt_receiver_next(&connection->receiver, &frame, &slab)) > 0) {
+    while ((result = next_runs(connection, ready, runs, &run_count, &slab)) > 0) {
+        const struct rlt_frame *frame = &runs[0].frame;
         if (rlt_unlikely(result == RLT_RECEIVER_OVERSIZED && ready)) {
-            rlt_cluster_drop_oversized(cluster, &frame);
-        } else if (rlt_likely(frame.op == RLT_OP_MSG && ready)) {
-            uint32_t more = 0;
-            if (rlt_unlikely(overlap->entries != NULL)) {
-                if (is_second(connection, &frame)) {
-                    continue;
-                }
-            } else if (rlt_likely(slab != NULL)) {
-                more = rlt_receiver_take_more(&connection->receiver, &frame, RLT_DELIVERY_MORE_MAX);
+            rlt_cluster_drop_oversized(cluster, frame);
+        } else if (rlt_likely(frame->op == RLT_OP_MSG && ready)) {
+            if (rlt_likely(!is_overlapping(connection) || !is_second(connection, frame))) {
+                rlt_cluster_deliver(cluster, runs, run_count, slab);
             }
-            rlt_cluster_deliver(cluster, &frame, more, slab);
         } else {
-            on_operation(connection, &frame, now_ns);
+            on_operation(connection, frame, now_ns);
             ready = connection->session.state == RLT_SESSION_READY;
             if (connection->session.state == RLT_SESSION_CLOSING) {
                 break;

@@ -16,6 +16,7 @@
 #ifndef RLT_CORE_MAILBOX_H
 #define RLT_CORE_MAILBOX_H
 
+#include <assert.h>
 #include <stdalign.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -89,6 +90,8 @@ struct rlt_mailbox_options {
 int rlt_mailbox_init(struct rlt_mailbox *mailbox, const struct rlt_mailbox_options *options);
 void rlt_mailbox_fini(struct rlt_mailbox *mailbox);
 
+static_assert(RLT_RUN_MORE_MAX <= RLT_DELIVERY_MORE_MAX, "a run fits into a descriptor");
+
 /* ---- Event thread ------------------------------------------------------------------------- */
 
 /** Why a push did not happen. */
@@ -120,48 +123,104 @@ static inline void rlt_mailbox_tell_dropped(struct rlt_mailbox *mailbox)
 /** Count messages that could not be kept for another reason than this mailbox. */
 void rlt_mailbox_drop(struct rlt_mailbox *mailbox, uint32_t count);
 
+/** Fill a run's descriptor. */
+static inline void rlt_mailbox_describe(struct rlt_delivery *delivery, struct rlt_member *member,
+                                        const struct rlt_run *run)
+{
+    const struct rlt_frame *frame = &run->frame;
+    RLT_DASSERT(run->more == 0 || frame->reply_len == 0);
+    delivery->base = frame->topic;
+    delivery->target = member;
+    delivery->topic_len = frame->topic_len;
+    delivery->reply_offset = frame->reply_offset;
+    /* One of the two is 0, and delivery->more is the same field. */
+    delivery->reply_len = (uint16_t)(frame->reply_len + run->more);
+    delivery->body_offset = frame->body_offset;
+    delivery->header_len = frame->header_len;
+    delivery->body_len = frame->body_len;
+}
+
 /**
- * Push a message that lies in `slab`, and `more` behind it with the same line (see
- * rlt_receiver_take_more()): all of them or none. `round` identifies the current batch of received
- * bytes: a mailbox that pins too much is looked at again once a round.
+ * Push a run of messages that lies in `slab`: all of them or none. `round` identifies the current
+ * batch of received bytes: a mailbox that pins too much is looked at again once a round.
  */
 static inline enum rlt_push_result rlt_mailbox_push(struct rlt_mailbox *mailbox,
                                                     struct rlt_member *member,
-                                                    const struct rlt_frame *frame, uint32_t more,
+                                                    const struct rlt_run *run,
                                                     struct rlt_slab *slab, uint64_t round)
 {
-    RLT_DASSERT(more <= RLT_DELIVERY_MORE_MAX && (more == 0 || frame->reply_offset == 0));
+    uint32_t count = 1 + run->more;
     if (rlt_unlikely(slab != mailbox->slab || slab->length != 1 ||
                      (mailbox->over_pinned && mailbox->checked_round != round))) {
         rlt_mailbox_check_pinned(mailbox, slab, round);
     }
     if (rlt_unlikely(mailbox->over_pinned)) {
-        rlt_mailbox_drop(mailbox, 1 + more);
+        rlt_mailbox_drop(mailbox, count);
         return RLT_PUSH_PINNED;
     }
     /* Room for the message and a notice before it. */
     if (rlt_unlikely(!rlt_delivery_ring_has_room(&mailbox->ring, 2) ||
                      mailbox->owed_first != NULL)) {
-        rlt_mailbox_drop(mailbox, 1 + more);
+        rlt_mailbox_drop(mailbox, count);
         return RLT_PUSH_RING_FULL;
     }
     rlt_mailbox_tell_dropped(mailbox);
-    struct rlt_delivery *delivery = rlt_delivery_ring_fill(&mailbox->ring);
-    delivery->base = frame->topic;
-    delivery->target = member;
-    delivery->topic_len = frame->topic_len;
-    delivery->reply_offset = frame->reply_offset;
-    if (frame->reply_offset != 0) {
-        delivery->reply_len = frame->reply_len;
-    } else {
-        delivery->more = (uint16_t)more;
-    }
-    delivery->body_offset = frame->body_offset;
-    delivery->header_len = frame->header_len;
-    delivery->body_len = frame->body_len;
-    mailbox->issued[slab->index] += 1 + more;
-    slab->issued += 1 + more;
+    rlt_mailbox_describe(rlt_delivery_ring_fill(&mailbox->ring), member, run);
+    mailbox->issued[slab->index] += count;
+    slab->issued += count;
     return RLT_PUSH_DONE;
+}
+
+/**
+ * What goes on behind a push that was done, into the same mailbox and from the same slab: what it
+ * has seen holds for those behind it as long as there is room. Nobody else touches the mailbox and
+ * the slab's count before the end.
+ */
+struct rlt_mailbox_batch {
+    struct rlt_mailbox *mailbox; /* NULL: none */
+    struct rlt_slab *slab;
+    uint64_t next; /* of the ring */
+    uint64_t end;  /* up to where slots may be filled; a notice may have taken it beyond */
+    uint32_t count;
+};
+
+static inline void rlt_mailbox_batch_begin(struct rlt_mailbox_batch *batch,
+                                           struct rlt_mailbox *mailbox, struct rlt_slab *slab)
+{
+    const struct rlt_delivery_ring *ring = &mailbox->ring;
+    *batch = (struct rlt_mailbox_batch){
+        .mailbox = mailbox,
+        .slab = slab,
+        .next = ring->next,
+        /* A run of slabs is looked at with each push; a slot is left for a notice. */
+        .end = slab->length == 1 ? ring->head_seen + ring->capacity - 1 : ring->next,
+    };
+}
+
+/** Push a run; false if that is not possible, and the batch is to end. */
+static inline bool rlt_mailbox_batch_push(struct rlt_mailbox_batch *batch,
+                                          struct rlt_member *member, const struct rlt_run *run)
+{
+    if (rlt_unlikely(member->mailbox != batch->mailbox || batch->next >= batch->end)) {
+        return false;
+    }
+    struct rlt_delivery_ring *ring = &batch->mailbox->ring;
+    rlt_mailbox_describe(&ring->slots[batch->next++ & (ring->capacity - 1)], member, run);
+    batch->count += 1 + run->more;
+    return true;
+}
+
+/** Returns: the messages that were pushed. */
+static inline uint32_t rlt_mailbox_batch_end(struct rlt_mailbox_batch *batch)
+{
+    uint32_t count = batch->count;
+    if (count != 0) {
+        batch->mailbox->ring.next = batch->next;
+        batch->mailbox->issued[batch->slab->index] += count;
+        batch->slab->issued += count;
+    }
+    *batch = (struct rlt_mailbox_batch){.mailbox = NULL};
+    return count;
 }
 
 /** Push a notice about a member, or owe it. */

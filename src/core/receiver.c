@@ -241,25 +241,16 @@ int rlt_receiver_next(struct rlt_receiver *receiver, struct rlt_frame *frame,
     }
 }
 
-uint32_t rlt_receiver_take_more(struct rlt_receiver *receiver, const struct rlt_frame *frame,
-                                uint32_t max)
+uint32_t rlt_receiver_take_runs(struct rlt_receiver *receiver, struct rlt_run *runs, uint32_t max,
+                                struct rlt_slab **slab)
 {
-    const uint8_t *next = receiver->slab->bytes + receiver->start;
-    const uint8_t *line = next - frame->frame_len;
-    size_t line_len = (size_t)(frame->topic - line) + frame->body_offset;
-    /* A run's stride counts on a verb of four bytes; replies and headers differ in each message. */
-    if (frame->topic - line != 4 || frame->reply_offset != 0 || frame->header_len != 0 ||
-        receiver->missing != 0) {
+    if (receiver->start == receiver->end || receiver->missing != 0) {
         return 0;
     }
-    size_t left = receiver->end - receiver->start;
-    uint32_t count = 0;
-    while (count < max && left >= frame->frame_len && rlt_equal_short(next, line, line_len) &&
-           memcmp(next + frame->frame_len - 2, "\r\n", 2) == 0) {
-        next += frame->frame_len;
-        left -= frame->frame_len;
-        count++;
-    }
-    receiver->start = receiver->end - left;
+    size_t used;
+    uint32_t count = rlt_parse_runs(receiver->slab->bytes + receiver->start,
+                                    receiver->end - receiver->start, runs, max, &used);
+    receiver->start += used;
+    *slab = receiver->slab != receiver->spare ? receiver->slab : NULL;
     return count;
 }

@@ -80,14 +80,13 @@ int rlt_receiver_next(struct rlt_receiver *receiver, struct rlt_frame *frame,
                       struct rlt_slab **slab);
 
 /**
- * Take the frames behind `frame`, the MSG that rlt_receiver_next() has just returned with a slab,
- * as long as they are complete and have the very same line: up to `max`. Each lies
- * frame->frame_len behind the one before.
+ * Take the complete messages that come next, up to `max` runs: as rlt_parse_runs(). They lie in
+ * `*slab`, which is NULL if they cannot be kept.
  *
- * Returns: how many were taken.
+ * Returns: the number of runs; 0 if rlt_receiver_next() is to be called.
  */
-uint32_t rlt_receiver_take_more(struct rlt_receiver *receiver, const struct rlt_frame *frame,
-                                uint32_t max);
+uint32_t rlt_receiver_take_runs(struct rlt_receiver *receiver, struct rlt_run *runs, uint32_t max,
+                                struct rlt_slab **slab);
 
 /** Whether a part of a frame has arrived. */
 static inline bool rlt_receiver_has_fragment(const struct rlt_receiver *receiver)

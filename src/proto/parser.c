@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/copy.h"
 #include "base/defs.h"
 #include "proto/scan.h"
 
@@ -89,10 +90,13 @@ ALWAYS_INLINE bool read_short_number(const uint8_t *bytes, struct span span, uin
     uint64_t above_nine = (word + UINT64_C(0x7676767676767676)) | word;
     if (rlt_unlikely((above_nine & UINT64_C(0x8080808080808080)) != 0))
         return false;
-    /* Join neighbours: 8 numbers of 1 digit, 4 of 2, 2 of 4, 1 of 8. */
-    word = (word * 10 + (word >> 8)) & UINT64_C(0x00ff00ff00ff00ff);
-    word = (word * 100 + (word >> 16)) & UINT64_C(0x0000ffff0000ffff);
-    *value = (word * 10000 + (word >> 32)) & UINT32_MAX;
+    /* Join neighbours to 4 numbers of 2 digits; then weigh the first and third, and the second and
+     * fourth, into the upper half. */
+    const uint64_t one_of_two = UINT64_C(0x000000ff000000ff);
+    word = word * 10 + (word >> 8);
+    word = (word & one_of_two) * (UINT64_C(1000000) << 32 | 100) +
+           (word >> 16 & one_of_two) * (UINT64_C(10000) << 32 | 1);
+    *value = word >> 32;
     return true;
 }
 
@@ -459,6 +463,139 @@ int64_t rlt_parse(const uint8_t *bytes, size_t len, struct rlt_frame *frame)
             result = parse_strict(bytes, len, 4, frame);
     }
     return rlt_likely(result != NOT_STRICT) ? result : parse_tolerant(bytes, len, frame);
+}
+
+/* ---- Runs --------------------------------------------------------------------------------- */
+
+/** The size of the message before, with the blank before it and the CR behind: most have the same.
+ */
+struct size_memo {
+    uint64_t text;
+    uint32_t value;
+};
+
+/** The size that ends at `end` and has `digits` digits; false if it is none, or longer. */
+ALWAYS_INLINE bool recall_size(const uint8_t *topic, size_t end, size_t digits,
+                               struct size_memo *memo)
+{
+    uint64_t text;
+    if (rlt_unlikely(digits > sizeof(text) - 2))
+        return false;
+    memcpy(&text, topic + end + 1 - sizeof(text), sizeof(text));
+    text = le64toh(text) >> (8 * (sizeof(text) - 2 - digits));
+    if (rlt_unlikely(text != memo->text)) {
+        if (!read_size(topic, (struct span){end - digits, end}, &memo->value))
+            return false;
+        memo->text = text;
+    }
+    return true;
+}
+
+/**
+ * The usual message: in the strict form, with short numbers, no reply and no headers, and all
+ * there. Others are left to rlt_parse(), which finds the same in these.
+ */
+ALWAYS_INLINE bool parse_plain(const uint8_t *bytes, size_t len, struct size_memo *memo,
+                               struct rlt_frame *frame)
+{
+    const uint8_t *topic = bytes + 4;
+    struct strict strict;
+    if (rlt_unlikely(len < 4 + 2 * RLT_SCAN_WINDOW || memcmp(bytes, "MSG ", 4) != 0 ||
+                     !scan_strict(topic, &strict)))
+        return false;
+    uint64_t second = strict.stops & (strict.stops - 1);
+    if (rlt_unlikely(second == 0 || (second & (second - 1)) != 0))
+        return false;
+    size_t topic_len = (unsigned int)__builtin_ctzll(strict.stops);
+    struct span sid = {topic_len + 1, (unsigned int)__builtin_ctzll(second)};
+    if (rlt_unlikely(topic[topic_len] != ' ' || topic[sid.end] != ' ' || span_len(sid) > 7 ||
+                     !read_short_number(topic, sid, &frame->sid) ||
+                     !recall_size(topic, strict.end, strict.end - sid.end - 1, memo)))
+        return false;
+    size_t frame_len = 4 + strict.end + 2 + memo->value + 2;
+    if (rlt_unlikely(len < frame_len || memcmp(bytes + frame_len - 2, "\r\n", 2) != 0))
+        return false;
+    frame->op = RLT_OP_MSG;
+    frame->topic = topic;
+    frame->topic_len = (uint16_t)topic_len;
+    frame->reply_offset = 0;
+    frame->reply_len = 0;
+    frame->body_offset = (uint16_t)(strict.end + 2);
+    frame->header_len = 0;
+    frame->body_len = memo->value;
+    frame->frame_len = frame_len;
+    return true;
+}
+
+/** How many complete messages with the line of `frame`, which is at `line`, lie behind it. */
+static uint32_t count_more(const uint8_t *line, size_t len, const struct rlt_frame *frame)
+{
+    size_t line_len = 4 + (size_t)frame->body_offset;
+    size_t frame_len = (size_t)frame->frame_len;
+    const uint8_t *next = line + frame_len;
+    uint32_t count = 0;
+    for (size_t left = len - frame_len; left >= frame_len && count < RLT_RUN_MORE_MAX;
+         left -= frame_len) {
+        if (!rlt_equal_short(next, line, line_len) || memcmp(next + frame_len - 2, "\r\n", 2) != 0)
+            break;
+        next += frame_len;
+        count++;
+    }
+    return count;
+}
+
+/**
+ * Whether the line behind a message, of which `len` bytes are there from its start, may be the
+ * same. Most differ at the end, in the sid.
+ */
+ALWAYS_INLINE bool may_have_more(size_t len, const struct rlt_frame *frame)
+{
+    const uint8_t *last = frame->topic + frame->body_offset - 8;
+    return len >= 2 * frame->frame_len && memcmp(last + frame->frame_len, last, 8) == 0;
+}
+
+/**
+ * Where the next line starts is known only when this one was read, and that one can be read only
+ * when this is known. But most messages are as long as the one before: go on with that, before the
+ * sum is there. So it is a branch, which is predicted, and not an address, which is waited for.
+ * The empty assembly keeps the compiler from making one of the other.
+ */
+ALWAYS_INLINE size_t guess_next(size_t at, size_t len, size_t *len_before)
+{
+    size_t next = at + *len_before;
+    if (rlt_unlikely(len != *len_before)) {
+        *len_before = len;
+        next = at + len;
+        __asm__ volatile("" : "+r"(next));
+    }
+    return next;
+}
+
+uint32_t rlt_parse_runs(const uint8_t *bytes, size_t len, struct rlt_run *runs, uint32_t max,
+                        size_t *used)
+{
+    size_t len_before = 0;
+    struct size_memo memo = {0, 0};
+    size_t at = 0;
+    uint32_t count = 0;
+    for (; count < max && at != len; count++) {
+        const uint8_t *line = bytes + at;
+        size_t left = len - at;
+        struct rlt_run *run = &runs[count];
+        struct rlt_frame *frame = &run->frame;
+        bool may_repeat = parse_plain(line, left, &memo, frame);
+        if (rlt_unlikely(!may_repeat)) {
+            if (rlt_parse(line, left, frame) <= 0 || frame->op != RLT_OP_MSG)
+                break;
+            may_repeat = frame->topic == line + 4 && frame->reply_len + frame->header_len == 0;
+        }
+        run->more = 0;
+        if (may_repeat && may_have_more(left, frame))
+            run->more = count_more(line, left, frame);
+        at = guess_next(at, (1 + (size_t)run->more) * (size_t)frame->frame_len, &len_before);
+    }
+    *used = at;
+    return count;
 }
 
 const char *rlt_parse_error_text(int error)

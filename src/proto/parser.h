@@ -74,6 +74,28 @@ struct rlt_frame {
  */
 int64_t rlt_parse(const uint8_t *bytes, size_t len, struct rlt_frame *frame);
 
+/** A run: messages with the very same line, one behind the other. */
+struct rlt_run {
+    struct rlt_frame frame; /* the first */
+    uint32_t more;          /* those behind it, each frame.frame_len after the one before */
+};
+
+/** Messages in a run beside the first, at most. */
+#define RLT_RUN_MORE_MAX UINT16_MAX
+
+/**
+ * Parse the complete messages that `bytes` begins with: up to `max` runs of them, or to an
+ * operation that is none, or is cut or bad, which is left for rlt_parse(). What `frame` is for
+ * each is as if rlt_parse() had been called; `*used` is the bytes of them all.
+ *
+ * Only messages with the verb "MSG ", no reply and no headers come in runs of more than one.
+ *
+ * Threads: any thread. Does not block or allocate.
+ * Returns: the number of runs.
+ */
+uint32_t rlt_parse_runs(const uint8_t *bytes, size_t len, struct rlt_run *runs, uint32_t max,
+                        size_t *used);
+
 /** A static English text for an enum rlt_parse_error. */
 const char *rlt_parse_error_text(int error);
 

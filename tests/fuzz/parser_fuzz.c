@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * rlt_parse() on any stream: cut in pieces it must give what it gives whole, and every part of an
- * operation must lie within it.
+ * operation must lie within it. rlt_parse_runs() must give the messages at its start.
  *
  * The first byte says how many of the following bytes are lengths of pieces; the rest of the
  * input is the stream. What remains of it behind the last piece arrives at once.
@@ -95,6 +95,33 @@ static void check_same(const struct operation *a, const struct operation *b)
     }
 }
 
+/** Each message of the runs is the stream's next operation, and none is left before the end. */
+static void check_runs(const struct outcome *whole, const uint8_t *stream, size_t len)
+{
+    static struct rlt_run runs[OPERATIONS_MAX];
+    size_t at = 0; /* of the operations */
+    uint64_t end = 0;
+    uint8_t *copy = malloc(len != 0 ? len : 1);
+    RLT_ASSERT(copy != NULL);
+    memcpy(copy, stream, len);
+    size_t used;
+    uint32_t count = rlt_parse_runs(copy, len, runs, OPERATIONS_MAX, &used);
+    for (uint32_t i = 0; i < count; i++) {
+        struct operation operation = {.frame = runs[i].frame};
+        operation.place = (uint64_t)(runs[i].frame.topic - copy);
+        for (uint32_t k = 0; k <= runs[i].more && at < whole->count; k++) {
+            operation.start = end;
+            operation.end = end + runs[i].frame.frame_len;
+            check_same(&operation, &whole->operations[at++]);
+            end = operation.end;
+            operation.place += runs[i].frame.frame_len;
+        }
+    }
+    RLT_ASSERT(whole->count == OPERATIONS_MAX || end == used);
+    RLT_ASSERT(at == whole->count || whole->operations[at].frame.op != RLT_OP_MSG);
+    free(copy);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *input, size_t len)
 {
     static struct outcome whole;
@@ -120,5 +147,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t len)
     RLT_ASSERT(whole.count == cut.count && whole.used == cut.used && whole.last == cut.last);
     for (size_t i = 0; i < whole.count; i++)
         check_same(&whole.operations[i], &cut.operations[i]);
+    check_runs(&whole, stream, stream_len);
     return 0;
 }

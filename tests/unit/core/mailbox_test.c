@@ -72,13 +72,13 @@ static struct rlt_member member_of(struct box *box)
 static enum rlt_push_result push_in(struct box *box, struct rlt_member *member,
                                     struct rlt_slab *slab)
 {
-    struct rlt_frame frame = {
-        .topic = slab->bytes,
-        .topic_len = 1,
-        .body_offset = 8,
-        .body_len = box->next_message++,
+    struct rlt_run run = {
+        .frame = {.topic = slab->bytes,
+                  .topic_len = 1,
+                  .body_offset = 8,
+                  .body_len = box->next_message++},
     };
-    return rlt_mailbox_push(&box->mailbox, member, &frame, 0, slab, box->round);
+    return rlt_mailbox_push(&box->mailbox, member, &run, slab, box->round);
 }
 
 static enum rlt_push_result push(struct box *box, struct rlt_member *member)
@@ -201,9 +201,11 @@ static const char *take(struct box *box, uint32_t count, bool hold)
 /* Push `count` messages with the same line. */
 static enum rlt_push_result push_run(struct box *box, struct rlt_member *member, uint32_t count)
 {
-    struct rlt_frame frame = {
-        .topic = box->slab->bytes, .topic_len = 1, .body_offset = 8, .body_len = 5};
-    return rlt_mailbox_push(&box->mailbox, member, &frame, count - 1, box->slab, box->round);
+    struct rlt_run run = {
+        .frame = {.topic = box->slab->bytes, .topic_len = 1, .body_offset = 8, .body_len = 5},
+        .more = count - 1,
+    };
+    return rlt_mailbox_push(&box->mailbox, member, &run, box->slab, box->round);
 }
 
 Test(mailbox, run_takes_one_slot_and_a_reference_for_each_message)
@@ -233,6 +235,82 @@ Test(mailbox, run_that_does_not_fit_is_dropped_and_counted_whole)
     cr_assert_eq(push_run(box, &member, 1000), RLT_PUSH_RING_FULL);
     cr_assert_eq(atomic_load(&box->mailbox.dropped), before + 1000);
     (void)take(box, 1000, false);
+    close_box(box);
+}
+
+/* ---- Batches ------------------------------------------------------------------------------ */
+
+/* Push messages one by one until the batch takes no more. Returns how many it took. */
+static uint32_t push_batch(struct box *box, struct rlt_member *member, uint32_t max)
+{
+    struct rlt_mailbox_batch batch;
+    uint32_t count = 0;
+    rlt_mailbox_batch_begin(&batch, &box->mailbox, box->slab);
+    for (; count < max; count++, box->next_message++) {
+        struct rlt_run run = {
+            .frame = {.topic = box->slab->bytes,
+                      .topic_len = 1,
+                      .body_offset = 8,
+                      .body_len = box->next_message},
+        };
+        if (!rlt_mailbox_batch_push(&batch, member, &run)) {
+            break;
+        }
+    }
+    cr_assert_eq(rlt_mailbox_batch_end(&batch), count);
+    cr_assert_eq(rlt_mailbox_batch_end(&batch), 0, "it has ended");
+    return count;
+}
+
+Test(mailbox, batch_goes_on_behind_a_push_up_to_the_last_slot_but_one)
+{
+    struct box *box = open_box(SLABS);
+    struct rlt_member member = member_of(box);
+    cr_assert_eq(push(box, &member), RLT_PUSH_DONE);
+    cr_assert_eq(push_batch(box, &member, 100), RING_MESSAGES - 1);
+    cr_assert_eq(box->slab->issued, RING_MESSAGES);
+    cr_assert_eq(push(box, &member), RLT_PUSH_RING_FULL);
+    publish(box);
+    assert_takes_all(box, "m1 m2 m3 m4 m5 m6 m7 d1 ");
+    close_box(box);
+}
+
+/* The notice of drops is in the slot that is left for it. */
+Test(mailbox, batch_takes_nothing_if_a_notice_filled_the_ring)
+{
+    struct box *box = open_box(SLABS);
+    struct rlt_member member = member_of(box);
+    push_many(box, &member, RING_MESSAGES - 1);
+    rlt_mailbox_drop(&box->mailbox, 1);
+    cr_assert_eq(push(box, &member), RLT_PUSH_DONE);
+    cr_assert_eq(push_batch(box, &member, 100), 0);
+    publish(box);
+    assert_takes_all(box, "m1 m2 m3 m4 m5 m6 D1 m7 ");
+    close_box(box);
+}
+
+Test(mailbox, batch_is_of_one_mailbox)
+{
+    struct box *box = open_box(SLABS);
+    struct box *other = open_box(SLABS);
+    struct rlt_member member = member_of(box);
+    struct rlt_member stranger = member_of(other);
+    cr_assert_eq(push(box, &member), RLT_PUSH_DONE);
+    cr_assert_eq(push_batch(box, &stranger, 1), 0);
+    close_box(other);
+    close_box(box);
+}
+
+/* How much such a subscriber pins is looked at with each message. */
+Test(mailbox, batch_takes_nothing_from_a_run_of_slabs)
+{
+    struct box *box = open_box(SLABS);
+    struct rlt_member member = member_of(box);
+    struct rlt_slab *plain = box->slab;
+    box->slab = rlt_slab_acquire_run(&box->pool, SLAB_BYTES);
+    cr_assert_eq(push(box, &member), RLT_PUSH_DONE);
+    cr_assert_eq(push_batch(box, &member, 1), 0);
+    box->slab = plain;
     close_box(box);
 }
 

@@ -298,23 +298,25 @@ Test(receiver, split_receive_may_itself_be_cut_at_every_offset)
 
 /* ---- Runs --------------------------------------------------------------------------------- */
 
-/* Take the next message and those behind it with the same line. Returns how many in all. */
-static uint32_t take_run(uint32_t max)
+/* Take the next run. Returns how many messages are in it; 0 if nothing is there. */
+static uint32_t take_run(void)
 {
-    struct rlt_frame frame;
+    struct rlt_run run;
     struct rlt_slab *slab;
-    int result = rlt_receiver_next(&receiver, &frame, &slab);
-    if (result == 0) {
-        return 0;
+    if (rlt_receiver_take_runs(&receiver, &run, 1, &slab) == 0) {
+        /* Only this one goes on in the next slab. */
+        if (rlt_receiver_next(&receiver, &run.frame, &slab) == 0) {
+            return 0;
+        }
+        run.more = 0;
     }
-    cr_assert_eq(result, 1);
-    cr_assert_eq(frame.op, RLT_OP_MSG);
-    uint32_t more = rlt_receiver_take_more(&receiver, &frame, max);
-    for (uint32_t i = 0; i <= more; i++) {
-        assert_body(&frame);
-        frame.topic += frame.frame_len;
+    cr_assert_eq(run.frame.op, RLT_OP_MSG);
+    cr_assert_eq(slab, receiver.slab);
+    for (uint32_t i = 0; i <= run.more; i++) {
+        assert_body(&run.frame);
+        run.frame.topic += run.frame.frame_len;
     }
-    return 1 + more;
+    return 1 + run.more;
 }
 
 Test(receiver, messages_with_the_same_line_are_taken_together)
@@ -328,25 +330,57 @@ Test(receiver, messages_with_the_same_line_are_taken_together)
     len += put_message(scratch + len, 8, 21); /* another size */
     len += put_message(scratch + len, 8, 21);
     cr_assert_eq(receive(scratch, len), len);
-    cr_assert_eq(take_run(100), 5);
-    cr_assert_eq(take_run(100), 1);
-    cr_assert_eq(take_run(100), 2);
-    cr_assert_eq(take_run(100), 0);
+    cr_assert_eq(take_run(), 5);
+    cr_assert_eq(take_run(), 1);
+    cr_assert_eq(take_run(), 2);
+    cr_assert_eq(take_run(), 0);
     close_pool();
 }
 
-Test(receiver, run_ends_at_its_limit)
+Test(receiver, runs_are_taken_at_once)
 {
+    struct rlt_run runs[4];
+    struct rlt_slab *slab;
     open_pool(4);
     size_t len = 0;
     for (uint64_t i = 0; i < 10; i++) {
-        len += put_message(scratch + len, 7, 0);
+        len += put_message(scratch + len, i < 5 ? 7 : i, 100);
     }
     cr_assert_eq(receive(scratch, len), len);
-    cr_assert_eq(take_run(0), 1);
-    cr_assert_eq(take_run(3), 4);
-    cr_assert_eq(take_run(100), 5);
-    cr_assert_eq(take_run(100), 0);
+    cr_assert_eq(rlt_receiver_take_runs(&receiver, runs, 4, &slab), 4);
+    cr_assert_eq(slab, receiver.slab);
+    cr_assert_eq(runs[0].frame.sid, 7);
+    cr_assert_eq(runs[0].more, 4);
+    for (uint32_t i = 1; i < 4; i++) {
+        cr_assert_eq(runs[i].frame.sid, 4 + i);
+        cr_assert_eq(runs[i].more, 0);
+    }
+    cr_assert_eq(rlt_receiver_take_runs(&receiver, runs, 4, &slab), 2);
+    cr_assert_eq(runs[1].frame.sid, 9);
+    cr_assert_eq(rlt_receiver_take_runs(&receiver, runs, 4, &slab), 0);
+    expect_nothing();
+    close_pool();
+}
+
+/* Messages that nobody can keep. */
+Test(receiver, runs_in_the_spare_slab_have_no_slab)
+{
+    struct rlt_run run;
+    struct rlt_slab *slab;
+    struct rlt_slab *held[4];
+    open_pool(4);
+    for (size_t i = 0; i < 4; i++) {
+        held[i] = rlt_slab_acquire(&pool);
+    }
+    size_t len = put_message(scratch, 7, 100);
+    (void)put_message(scratch + len, 7, 100);
+    cr_assert_eq(receive(scratch, 2 * len), 2 * len);
+    cr_assert_eq(rlt_receiver_take_runs(&receiver, &run, 1, &slab), 1);
+    cr_assert_eq(run.more, 1);
+    cr_assert_null(slab);
+    for (size_t i = 0; i < 4; i++) {
+        rlt_slab_settle(held[i]);
+    }
     close_pool();
 }
 
@@ -361,13 +395,13 @@ Test(receiver, run_may_be_cut_at_every_offset)
         open_pool(4);
         /* The slab is used from its start again: what is behind the cut there looks right. */
         cr_assert_eq(receive(scratch, MESSAGES * one), MESSAGES * one);
-        cr_assert_eq(take_run(100), MESSAGES);
+        cr_assert_eq(take_run(), MESSAGES);
         expect_nothing();
         cr_assert_eq(receive(scratch, cut), cut);
-        cr_assert_eq(take_run(100), cut / one, "cut %zu", cut);
+        cr_assert_eq(take_run(), cut / one, "cut %zu", cut);
         expect_nothing();
         cr_assert_eq(receive(scratch + cut, MESSAGES * one - cut), MESSAGES * one - cut);
-        cr_assert_eq(take_run(100), MESSAGES - cut / one, "cut %zu", cut);
+        cr_assert_eq(take_run(), MESSAGES - cut / one, "cut %zu", cut);
         expect_nothing();
         close_pool();
     }
@@ -385,7 +419,7 @@ Test(receiver, run_does_not_hide_a_missing_end)
     }
     scratch[3 * len - 1] = 'x';
     cr_assert_eq(receive(scratch, 4 * len), 4 * len);
-    cr_assert_eq(take_run(100), 2);
+    cr_assert_eq(take_run(), 2);
     cr_assert_eq(rlt_receiver_next(&receiver, &frame, &slab), -RLT_PARSE_TERMINATOR);
     close_pool();
 }
@@ -399,16 +433,14 @@ Test(receiver, other_messages_come_one_by_one)
         "MSG  a.b 7 2\r\nab\r\n",
     };
     for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) {
-        struct rlt_frame frame;
+        struct rlt_run runs[3];
         struct rlt_slab *slab;
         size_t len = strlen(odd[i]);
         open_pool(4);
         cr_assert_eq(receive((const uint8_t *)odd[i], len), len);
         cr_assert_eq(receive((const uint8_t *)odd[i], len), len);
-        for (int k = 0; k < 2; k++) {
-            cr_assert_eq(rlt_receiver_next(&receiver, &frame, &slab), 1);
-            cr_assert_eq(rlt_receiver_take_more(&receiver, &frame, 100), 0, "%s", odd[i]);
-        }
+        cr_assert_eq(rlt_receiver_take_runs(&receiver, runs, 3, &slab), 2);
+        cr_assert_eq(runs[0].more + runs[1].more, 0, "%s", odd[i]);
         expect_nothing();
         close_pool();
     }
@@ -427,12 +459,14 @@ Test(receiver, same_line_in_the_next_slab_is_another_run)
     cr_assert_eq(receive(scratch, 2 * len), 20000);
     expect_nothing();
     cr_assert_eq(receive(scratch + 20000, 2 * len - 20000), 2 * len - 20000);
-    struct rlt_frame frame = expect_message(2, BODY, &slab);
-    assert_body(&frame);
+    struct rlt_run run;
+    cr_assert_eq(rlt_receiver_take_runs(&receiver, &run, 1, &slab), 1);
+    assert_body(&run.frame);
+    cr_assert_eq(run.more, 0);
     cr_assert_eq(slab, filled);
-    cr_assert_eq(rlt_receiver_take_more(&receiver, &frame, 100), 0);
+    cr_assert_eq(rlt_receiver_take_runs(&receiver, &run, 1, &slab), 0);
     rlt_slab_release(slab, 1);
-    frame = expect_message(2, BODY, &next);
+    struct rlt_frame frame = expect_message(2, BODY, &next);
     assert_body(&frame);
     cr_assert_neq(next, slab);
     expect_nothing();
