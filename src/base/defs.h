@@ -21,6 +21,9 @@
 #define rlt_likely(x)   __builtin_expect(!!(x), 1)
 #define rlt_unlikely(x) __builtin_expect(!!(x), 0)
 
+/** For functions that must melt into their caller, so that its registers hold their results. */
+#define RLT_ALWAYS_INLINE static inline __attribute__((always_inline))
+
 /** In a loop that waits for another thread's store. */
 static inline void rlt_cpu_relax(void)
 {

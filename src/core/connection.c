@@ -284,35 +284,12 @@ static void on_operation(struct rlt_connection *connection, const struct rlt_fra
     }
 }
 
-/* Whether two connections deliver, for a while. */
-static bool is_overlapping(const struct rlt_connection *connection)
-{
-    return connection->cluster->handovers[connection->position].overlap.entries != NULL;
-}
-
-/* Then: whether the other one has brought this message already. */
-static bool is_second(struct rlt_connection *connection, const struct rlt_frame *frame)
-{
-    struct rlt_cluster *cluster = connection->cluster;
-    const struct rlt_subscription *subscription =
-        rlt_subscriptions_find(&cluster->subscriptions, frame->sid);
-    /* Of a queue group's messages the server sends one copy only. */
-    if (subscription == NULL || subscription->exclusive) {
-        return false;
-    }
-    enum rlt_overlap_copy copy = rlt_overlap_take(&cluster->handovers[connection->position].overlap,
-                                                  frame, rlt_handover_side(connection));
-    rlt_counter_add(&cluster->metrics.suppressed, copy == RLT_OVERLAP_SECOND ? 1 : 0);
-    rlt_counter_add(&cluster->metrics.unmatched, copy == RLT_OVERLAP_UNSEEN ? 1 : 0);
-    return copy == RLT_OVERLAP_SECOND;
-}
-
 /* Messages as many as can be had at once, or one operation. Returns: as rlt_receiver_next(). */
 static int next_runs(struct rlt_connection *connection, bool ready, struct rlt_run *runs,
                      uint32_t *count, struct rlt_slab **slab)
 {
     struct rlt_receiver *receiver = &connection->receiver;
-    if (rlt_likely(ready && !is_overlapping(connection))) {
+    if (rlt_likely(ready && !rlt_handover_overlaps(connection))) {
         *count = rlt_receiver_take_runs(receiver, runs, RLT_CLUSTER_RUNS_MAX, slab);
         if (*count != 0) {
             return 1;
@@ -341,7 +318,8 @@ static void on_received(struct rlt_connection *connection, size_t count, uint64_
         if (rlt_unlikely(result == RLT_RECEIVER_OVERSIZED && ready)) {
             rlt_cluster_drop_oversized(cluster, frame);
         } else if (rlt_likely(frame->op == RLT_OP_MSG && ready)) {
-            if (rlt_likely(!is_overlapping(connection) || !is_second(connection, frame))) {
+            if (rlt_likely(!rlt_handover_overlaps(connection)) ||
+                !rlt_handover_is_copy(connection, frame)) {
                 rlt_cluster_deliver(cluster, runs, run_count, slab);
             }
         } else {

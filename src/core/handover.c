@@ -42,9 +42,31 @@ static void end(struct rlt_handover *handover)
     handover->deadline_ns = RLT_NEVER;
 }
 
-int rlt_handover_side(const struct rlt_connection *connection)
+/* The side of its position's overlap on which a connection is: 0 or 1. */
+static int side_of(const struct rlt_connection *connection)
 {
     return connection->slot == connection->position ? 0 : 1;
+}
+
+bool rlt_handover_overlaps(const struct rlt_connection *connection)
+{
+    return connection->cluster->handovers[connection->position].overlap.entries != NULL;
+}
+
+bool rlt_handover_is_copy(struct rlt_connection *connection, const struct rlt_frame *frame)
+{
+    struct rlt_cluster *cluster = connection->cluster;
+    struct rlt_overlap *overlap = &cluster->handovers[connection->position].overlap;
+    const struct rlt_subscription *subscription =
+        rlt_subscriptions_find(&cluster->subscriptions, frame->sid);
+    /* Of a queue group's messages the server sends one copy only. */
+    if (subscription == NULL || subscription->exclusive) {
+        return false;
+    }
+    enum rlt_overlap_copy copy = rlt_overlap_take(overlap, frame, side_of(connection));
+    rlt_counter_add(&cluster->metrics.suppressed, copy == RLT_OVERLAP_SECOND ? 1 : 0);
+    rlt_counter_add(&cluster->metrics.unmatched, copy == RLT_OVERLAP_UNSEEN ? 1 : 0);
+    return copy == RLT_OVERLAP_SECOND;
 }
 
 /* ---- The phases --------------------------------------------------------------------------- */
@@ -75,7 +97,7 @@ static bool run_connecting(struct rlt_cluster *cluster, uint32_t position, uint6
     if (second->session.state != RLT_SESSION_READY || handover->deadline_ns != RLT_NEVER) {
         return false;
     }
-    if (rlt_overlap_open(&handover->overlap, rlt_handover_side(cluster->active[position])) < 0) {
+    if (rlt_overlap_open(&handover->overlap, side_of(cluster->active[position])) < 0) {
         handover->deadline_ns = now_ns + MEMORY_RETRY_NS; /* the old connection goes on */
         return false;
     }
@@ -353,7 +375,7 @@ static void swap(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns
         }
     }
     rlt_sender_adopt_lanes(&second->sender, &old->sender);
-    rlt_overlap_end_side(&handover->overlap, rlt_handover_side(old));
+    rlt_overlap_end_side(&handover->overlap, side_of(old));
     atomic_store_explicit(&second->wire->payload_max, rlt_sender_payload_max(&second->sender),
                           memory_order_relaxed);
     if (second->session.state != RLT_SESSION_READY) {
@@ -453,7 +475,7 @@ void rlt_handover_on_second_lost(struct rlt_cluster *cluster, uint32_t position,
         }
     }
     /* The active one may still bring what the second one has brought. */
-    rlt_overlap_end_side(&handover->overlap, rlt_handover_side(handover->second));
+    rlt_overlap_end_side(&handover->overlap, side_of(handover->second));
     handover->phase = RLT_HANDOVER_CONNECTING;
     handover->deadline_ns = now_ns + LINGER_NS;
 }

@@ -53,6 +53,7 @@
 
 struct rlt_cluster;
 struct rlt_connection;
+struct rlt_frame;
 struct rlt_subscription;
 
 enum rlt_handover_phase {
@@ -98,8 +99,11 @@ void rlt_handover_on_second_lost(struct rlt_cluster *cluster, uint32_t position,
  *  Returns: false if there is none, and the active one has to reconnect by itself. */
 bool rlt_handover_on_active_lost(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns);
 
-/** The side of its position's overlap on which a connection is: 0 or 1. */
-int rlt_handover_side(const struct rlt_connection *connection);
+/** Whether the two connections of a position deliver, for a while. */
+bool rlt_handover_overlaps(const struct rlt_connection *connection);
+
+/** While they do: whether the other one has brought this message already. Counts it. */
+bool rlt_handover_is_copy(struct rlt_connection *connection, const struct rlt_frame *frame);
 
 /** The cluster stops. */
 void rlt_handover_stop(struct rlt_cluster *cluster, uint32_t position);

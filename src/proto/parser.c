@@ -3,7 +3,8 @@
  * A MSG line is split in one of two ways: split_strict() takes short lines of the form that servers
  * write, 32 bytes at a time; split_tolerant() takes all that the protocol allows, byte by byte.
  * Both leave the same `struct arguments`, and finish_message() does all that follows. So the fast
- * way can refuse a line that the slow way takes, but never give another result for it.
+ * way can refuse a line that the slow way takes, but never give another result for it. For streams
+ * of messages there is parse_plain() too, of which the same is true: see rlt_parse_runs().
  *
  * Errors are found in an order that depends on the bytes before the error only: the verb, the
  * byte behind it, the line's end, then (of a complete line) its arguments, then the terminator.
@@ -17,15 +18,9 @@
 #include "base/assert.h"
 #include "base/copy.h"
 #include "base/defs.h"
+#include "proto/number.h"
 #include "proto/scan.h"
 
-/** For what must melt into rlt_parse(): a call would move the spans from registers to memory. */
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
-
-/** The server parses at most 9 digits of a size (parseSize); so RLT_SIZE_MAX needs no check. */
-#define SIZE_DIGITS_MAX 9
-/** Digits of 2^63 - 1. */
-#define SID_DIGITS_MAX 19
 /** The most arguments of any line: HMSG with a reply. */
 #define ARGUMENTS_MAX 5
 
@@ -44,12 +39,6 @@ static const struct {
     [VERB_ERR] = {"-ERR", 4},
 };
 
-/** A part of a line. */
-struct span {
-    size_t start;
-    size_t end;
-};
-
 /**
  * The parts of a complete MSG or HMSG line, counted from the topic. Those it does not have are
  * empty.
@@ -57,10 +46,10 @@ struct span {
 struct arguments {
     const uint8_t *topic;
     size_t topic_len;
-    struct span sid;
-    struct span reply;
-    struct span header_size;
-    struct span total_size;
+    struct rlt_extent sid;
+    struct rlt_extent reply;
+    struct rlt_extent header_size;
+    struct rlt_extent total_size;
     size_t body_offset;
 };
 
@@ -69,89 +58,9 @@ static inline bool is_blank(uint8_t byte)
     return byte == ' ' || byte == '\t';
 }
 
-static inline size_t span_len(struct span span)
-{
-    return span.end - span.start;
-}
-
-/**
- * The number in a span of 1 to 7 bytes, all at once; false if a byte is not a digit.
- *
- * Reads the 8 bytes that end one byte behind the span. They lie within the line: at least
- * "MSG a " is before a number and at least CR is behind it.
- */
-ALWAYS_INLINE bool read_short_number(const uint8_t *bytes, struct span span, uint64_t *value)
-{
-    uint64_t word;
-    memcpy(&word, bytes + span.end - 7, sizeof word);
-    /* The last digit moves to the top byte; what lies before the first becomes 0. */
-    word = (le64toh(word) << 8) ^ UINT64_C(0x3030303030303030);
-    word &= UINT64_MAX << (64 - 8 * span_len(span));
-    uint64_t above_nine = (word + UINT64_C(0x7676767676767676)) | word;
-    if (rlt_unlikely((above_nine & UINT64_C(0x8080808080808080)) != 0))
-        return false;
-    /* Join neighbours to 4 numbers of 2 digits; then weigh the first and third, and the second and
-     * fourth, into the upper half. */
-    const uint64_t one_of_two = UINT64_C(0x000000ff000000ff);
-    word = word * 10 + (word >> 8);
-    word = (word & one_of_two) * (UINT64_C(1000000) << 32 | 100) +
-           (word >> 16 & one_of_two) * (UINT64_C(10000) << 32 | 1);
-    *value = word >> 32;
-    return true;
-}
-
-/** The number in a span of at most SID_DIGITS_MAX bytes; false if it is none or above 2^63 - 1. */
-static bool read_long_number(const uint8_t *bytes, struct span span, uint64_t *value)
-{
-    uint64_t sum = 0;
-    RLT_DASSERT(span_len(span) <= SID_DIGITS_MAX);
-    for (size_t i = span.start; i < span.end; i++) {
-        uint8_t digit = (uint8_t)(bytes[i] - '0');
-        if (digit > 9)
-            return false;
-        if (sum > ((uint64_t)INT64_MAX - digit) / 10)
-            return false;
-        sum = sum * 10 + digit;
-    }
-    *value = sum;
-    return true;
-}
-
-/**
- * A sid: the lengths vary from line to line but nothing waits for the number, so the way without
- * branches is the better one.
- */
-ALWAYS_INLINE bool read_sid(const uint8_t *bytes, struct span span, uint64_t *value)
-{
-    if (rlt_likely(span_len(span) <= 7))
-        return read_short_number(bytes, span, value);
-    return span_len(span) <= SID_DIGITS_MAX && read_long_number(bytes, span, value);
-}
-
-/**
- * A size: where the next operation starts depends on it, so it must be there soon. From the last
- * digit to the first each address depends on the span's end only; how many digits there are is
- * left to the branch predictor.
- */
-ALWAYS_INLINE bool read_size(const uint8_t *bytes, struct span span, uint32_t *value)
-{
-    uint32_t sum = (uint32_t)bytes[span.end - 1] - '0';
-    uint32_t scale = 10;
-    if (rlt_unlikely(sum > 9 || span_len(span) > SIZE_DIGITS_MAX))
-        return false;
-    for (size_t i = span.end - 1; i-- > span.start; scale *= 10) {
-        uint32_t digit = (uint32_t)bytes[i] - '0';
-        if (rlt_unlikely(digit > 9))
-            return false;
-        sum += digit * scale;
-    }
-    *value = sum;
-    return true;
-}
-
 /** Name the arguments of a line; `spans` count from the topic. */
-ALWAYS_INLINE struct arguments arrange(const uint8_t *topic, const struct span *spans,
-                                       uint32_t count, bool has_header)
+RLT_ALWAYS_INLINE struct arguments arrange(const uint8_t *topic, const struct rlt_extent *spans,
+                                           uint32_t count, bool has_header)
 {
     struct arguments args = {.topic = topic, .topic_len = spans[0].end, .sid = spans[1]};
     args.total_size = spans[count - 1];
@@ -163,20 +72,20 @@ ALWAYS_INLINE struct arguments arrange(const uint8_t *topic, const struct span *
 }
 
 /** What is common to both ways to split a line. Returns: as rlt_parse(). */
-ALWAYS_INLINE int64_t finish_message(const uint8_t *bytes, size_t len, const struct arguments *args,
-                                     struct rlt_frame *frame)
+RLT_ALWAYS_INLINE int64_t finish_message(const uint8_t *bytes, size_t len,
+                                         const struct arguments *args, struct rlt_frame *frame)
 {
     const uint8_t *topic = args->topic;
     uint64_t sid;
     uint32_t header_len = 0;
     uint32_t body_len;
 
-    if (rlt_unlikely(!read_size(topic, args->total_size, &body_len)))
+    if (rlt_unlikely(!rlt_number_size(topic, args->total_size, &body_len)))
         return -RLT_PARSE_NUMBER;
-    if (rlt_unlikely(!read_sid(topic, args->sid, &sid)))
+    if (rlt_unlikely(!rlt_number_sid(topic, args->sid, &sid)))
         return -RLT_PARSE_NUMBER;
-    if (span_len(args->header_size) != 0) {
-        if (!read_size(topic, args->header_size, &header_len))
+    if (rlt_extent_len(args->header_size) != 0) {
+        if (!rlt_number_size(topic, args->header_size, &header_len))
             return -RLT_PARSE_NUMBER;
         if (header_len > body_len)
             return -RLT_PARSE_HEADER_SIZE;
@@ -196,7 +105,7 @@ ALWAYS_INLINE int64_t finish_message(const uint8_t *bytes, size_t len, const str
     frame->topic = topic;
     frame->topic_len = (uint16_t)args->topic_len;
     frame->reply_offset = (uint16_t)args->reply.start;
-    frame->reply_len = (uint16_t)span_len(args->reply);
+    frame->reply_len = (uint16_t)rlt_extent_len(args->reply);
     frame->body_offset = (uint16_t)args->body_offset;
     frame->header_len = header_len;
     frame->body_len = body_len;
@@ -219,7 +128,7 @@ struct strict {
  * In the strict form the line's end is the only place with two stops in a row. To find it that
  * way, not by walking over the arguments, shortens what the next operation's start waits for.
  */
-ALWAYS_INLINE bool scan_strict(const uint8_t *topic, struct strict *strict)
+RLT_ALWAYS_INLINE bool scan_strict(const uint8_t *topic, struct strict *strict)
 {
     uint64_t stops = rlt_scan_stops(topic);
     uint64_t pairs = stops & stops >> 1;
@@ -235,8 +144,8 @@ ALWAYS_INLINE bool scan_strict(const uint8_t *topic, struct strict *strict)
 }
 
 /** Take an argument that starts at `start` and that one space ends. */
-ALWAYS_INLINE bool take_argument(const uint8_t *topic, size_t start, uint64_t *stops,
-                                 struct span *span)
+RLT_ALWAYS_INLINE bool take_argument(const uint8_t *topic, size_t start, uint64_t *stops,
+                                     struct rlt_extent *span)
 {
     if (rlt_unlikely(*stops == 0))
         return false;
@@ -247,10 +156,10 @@ ALWAYS_INLINE bool take_argument(const uint8_t *topic, size_t start, uint64_t *s
 }
 
 /** Split a line of `count` arguments. The count and `has_header` are constants at each call. */
-ALWAYS_INLINE bool split_strict(const uint8_t *topic, const struct strict *strict, uint32_t count,
-                                bool has_header, struct arguments *args)
+RLT_ALWAYS_INLINE bool split_strict(const uint8_t *topic, const struct strict *strict,
+                                    uint32_t count, bool has_header, struct arguments *args)
 {
-    struct span spans[ARGUMENTS_MAX];
+    struct rlt_extent spans[ARGUMENTS_MAX];
     uint64_t stops = strict->stops;
 
     if (!take_argument(topic, 0, &stops, &spans[0]) ||
@@ -260,7 +169,7 @@ ALWAYS_INLINE bool split_strict(const uint8_t *topic, const struct strict *stric
         return false;
     if (count > 4 && !take_argument(topic, spans[2].end + 1, &stops, &spans[3]))
         return false;
-    spans[count - 1] = (struct span){spans[count - 2].end + 1, strict->end};
+    spans[count - 1] = (struct rlt_extent){spans[count - 2].end + 1, strict->end};
     *args = arrange(topic, spans, count, has_header);
     args->body_offset = strict->end + 2;
     return stops == 0;
@@ -270,8 +179,8 @@ ALWAYS_INLINE bool split_strict(const uint8_t *topic, const struct strict *stric
  * rlt_parse() for a line that starts with a verb in upper case and one space. At least
  * 2 * RLT_SCAN_WINDOW bytes are behind them. Returns: as rlt_parse(), or NOT_STRICT.
  */
-ALWAYS_INLINE int64_t parse_strict(const uint8_t *bytes, size_t len, size_t verb_len,
-                                   struct rlt_frame *frame)
+RLT_ALWAYS_INLINE int64_t parse_strict(const uint8_t *bytes, size_t len, size_t verb_len,
+                                       struct rlt_frame *frame)
 {
     const uint8_t *topic = bytes + verb_len + 1;
     bool has_header = verb_len == 4;
@@ -343,7 +252,7 @@ static int find_line_end(const uint8_t *bytes, size_t len, size_t line_len_max, 
 
 /** Split the arguments between `start` and `end`. Returns: how many, at most ARGUMENTS_MAX + 1. */
 static uint32_t split_blanks(const uint8_t *bytes, uint32_t start, uint32_t end,
-                             struct span spans[ARGUMENTS_MAX])
+                             struct rlt_extent spans[ARGUMENTS_MAX])
 {
     uint32_t count = 0;
     uint32_t at = start;
@@ -363,7 +272,7 @@ static uint32_t split_blanks(const uint8_t *bytes, uint32_t start, uint32_t end,
 static bool split_tolerant(const uint8_t *bytes, enum verb verb, uint32_t end,
                            struct arguments *args)
 {
-    struct span spans[ARGUMENTS_MAX];
+    struct rlt_extent spans[ARGUMENTS_MAX];
     uint32_t count_min = verb == VERB_HMSG ? 4 : 3;
     uint32_t count = split_blanks(bytes, verbs[verb].len, end, spans);
     if (count != count_min && count != count_min + 1)
@@ -409,7 +318,7 @@ static int64_t finish_plain(const uint8_t *bytes, enum verb verb, uint32_t end,
 {
     static const enum rlt_op ops[] = {
         [VERB_PING] = RLT_OP_PING, [VERB_PONG] = RLT_OP_PONG, [VERB_OK] = RLT_OP_OK};
-    struct span spans[ARGUMENTS_MAX];
+    struct rlt_extent spans[ARGUMENTS_MAX];
     if (split_blanks(bytes, verbs[verb].len, end, spans) != 0)
         return -RLT_PARSE_ARGUMENT_COUNT;
     *frame = (struct rlt_frame){.op = ops[verb], .frame_len = end + 2};
@@ -475,8 +384,8 @@ struct size_memo {
 };
 
 /** The size that ends at `end` and has `digits` digits; false if it is none, or longer. */
-ALWAYS_INLINE bool recall_size(const uint8_t *topic, size_t end, size_t digits,
-                               struct size_memo *memo)
+RLT_ALWAYS_INLINE bool recall_size(const uint8_t *topic, size_t end, size_t digits,
+                                   struct size_memo *memo)
 {
     uint64_t text;
     if (rlt_unlikely(digits > sizeof(text) - 2))
@@ -484,7 +393,7 @@ ALWAYS_INLINE bool recall_size(const uint8_t *topic, size_t end, size_t digits,
     memcpy(&text, topic + end + 1 - sizeof(text), sizeof(text));
     text = le64toh(text) >> (8 * (sizeof(text) - 2 - digits));
     if (rlt_unlikely(text != memo->text)) {
-        if (!read_size(topic, (struct span){end - digits, end}, &memo->value))
+        if (!rlt_number_size(topic, (struct rlt_extent){end - digits, end}, &memo->value))
             return false;
         memo->text = text;
     }
@@ -495,8 +404,8 @@ ALWAYS_INLINE bool recall_size(const uint8_t *topic, size_t end, size_t digits,
  * The usual message: in the strict form, with short numbers, no reply and no headers, and all
  * there. Others are left to rlt_parse(), which finds the same in these.
  */
-ALWAYS_INLINE bool parse_plain(const uint8_t *bytes, size_t len, struct size_memo *memo,
-                               struct rlt_frame *frame)
+RLT_ALWAYS_INLINE bool parse_plain(const uint8_t *bytes, size_t len, struct size_memo *memo,
+                                   struct rlt_frame *frame)
 {
     const uint8_t *topic = bytes + 4;
     struct strict strict;
@@ -507,9 +416,9 @@ ALWAYS_INLINE bool parse_plain(const uint8_t *bytes, size_t len, struct size_mem
     if (rlt_unlikely(second == 0 || (second & (second - 1)) != 0))
         return false;
     size_t topic_len = (unsigned int)__builtin_ctzll(strict.stops);
-    struct span sid = {topic_len + 1, (unsigned int)__builtin_ctzll(second)};
-    if (rlt_unlikely(topic[topic_len] != ' ' || topic[sid.end] != ' ' || span_len(sid) > 7 ||
-                     !read_short_number(topic, sid, &frame->sid) ||
+    struct rlt_extent sid = {topic_len + 1, (unsigned int)__builtin_ctzll(second)};
+    if (rlt_unlikely(topic[topic_len] != ' ' || topic[sid.end] != ' ' || rlt_extent_len(sid) > 7 ||
+                     !rlt_number_short(topic, sid, &frame->sid) ||
                      !recall_size(topic, strict.end, strict.end - sid.end - 1, memo)))
         return false;
     size_t frame_len = 4 + strict.end + 2 + memo->value + 2;
@@ -548,7 +457,7 @@ static uint32_t count_more(const uint8_t *line, size_t len, const struct rlt_fra
  * Whether the line behind a message, of which `len` bytes are there from its start, may be the
  * same. Most differ at the end, in the sid.
  */
-ALWAYS_INLINE bool may_have_more(size_t len, const struct rlt_frame *frame)
+RLT_ALWAYS_INLINE bool may_have_more(size_t len, const struct rlt_frame *frame)
 {
     const uint8_t *last = frame->topic + frame->body_offset - 8;
     return len >= 2 * frame->frame_len && memcmp(last + frame->frame_len, last, 8) == 0;
@@ -560,13 +469,13 @@ ALWAYS_INLINE bool may_have_more(size_t len, const struct rlt_frame *frame)
  * sum is there. So it is a branch, which is predicted, and not an address, which is waited for.
  * The empty assembly keeps the compiler from making one of the other.
  */
-ALWAYS_INLINE size_t guess_next(size_t at, size_t len, size_t *len_before)
+RLT_ALWAYS_INLINE size_t guess_next(size_t at, size_t len, size_t *len_before)
 {
     size_t next = at + *len_before;
     if (rlt_unlikely(len != *len_before)) {
         *len_before = len;
         next = at + len;
-        __asm__ volatile("" : "+r"(next));
+        __asm__("" : "+r"(next));
     }
     return next;
 }
