@@ -234,14 +234,17 @@ static void gather_lanes(struct rlt_sender *sender)
     bool has_shared = !rlt_shared_lane_is_empty(&sender->queue->shared);
     uint32_t turns = lanes + (has_shared ? 1 : 0);
     size_t budget = RLT_SENDER_BATCH_BYTES;
+    /* A lone lane is sent in large pieces: on the same machine each send wakes the reader. */
+    size_t share = budget / (turns != 0 ? turns : 1);
+    share = share > RLT_SENDER_LANE_BYTES ? share : RLT_SENDER_LANE_BYTES;
     for (uint32_t i = 0; i < turns && budget != 0; i++) {
         uint32_t turn = (sender->lane_turn + i) % turns;
         int lane = turn == lanes ? SHARED : (int)turn;
         /* Twice, because a chunk ends where the ring wraps. */
-        size_t first = gather_lane(sender, lane, rlt_min_size(budget, RLT_SENDER_LANE_BYTES));
+        size_t first = gather_lane(sender, lane, rlt_min_size(budget, share));
         budget -= rlt_min_size(budget, first);
-        if (first != 0 && first < RLT_SENDER_LANE_BYTES && budget != 0) {
-            size_t second = gather_lane(sender, lane, RLT_SENDER_LANE_BYTES - first);
+        if (first != 0 && first < share && budget != 0) {
+            size_t second = gather_lane(sender, lane, rlt_min_size(budget, share - first));
             budget -= rlt_min_size(budget, second);
         }
     }

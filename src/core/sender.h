@@ -37,9 +37,9 @@
 #include "lockfree/wire_queue.h"
 
 #define RLT_CONTROL_BYTES ((size_t)64 * 1024)
-/** Bytes taken from one lane at a time, and from all together. */
-#define RLT_SENDER_LANE_BYTES  ((size_t)256 * 1024)
+/** Bytes taken from all lanes for one batch: they are shared evenly, but not less from one lane. */
 #define RLT_SENDER_BATCH_BYTES ((size_t)1024 * 1024)
+#define RLT_SENDER_LANE_BYTES  ((size_t)256 * 1024)
 /** A PING follows so many bytes of messages, unless that many PINGs are without PONG. */
 #define RLT_SENDER_PING_BYTES ((size_t)4 * 1024 * 1024)
 #define RLT_SENDER_PING_COUNT 4

@@ -849,6 +849,67 @@ WireTest(fence_waits_for_a_lane_that_takes_several_batches)
     cr_assert_eq(rlt_sender_on_pong(&wire.sender), &link);
 }
 
+/* Bytes of the batch that are a lane's. */
+static size_t in_batch_of(int lane)
+{
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < wire.sender.span_count; i++) {
+        bytes += wire.sender.parts[i].lane == lane ? wire.sender.spans[i].len : 0;
+    }
+    return bytes;
+}
+
+/* Acquire lanes 3 .. 2 + count, and fill them. Messages have no numbers that would run out. */
+static void fill_lanes(int count)
+{
+    wire.queue.lane_capacity = 2 * RLT_SENDER_BATCH_BYTES;
+    for (int lane = 3; lane < 3 + count; lane++) {
+        cr_assert_eq(rlt_wire_queue_acquire(&wire.queue), lane);
+        while (try_publish(lane, 30000)) {
+        }
+    }
+}
+
+/* A lane can be cut once in so many bytes. */
+#define CUT ((size_t)100000)
+
+WireTest(few_lanes_share_a_batch)
+{
+    static const size_t share = RLT_SENDER_BATCH_BYTES / 4; /* three others are open */
+    fill_lanes(1);
+    cr_assert_neq(gather(), 0);
+    cr_assert_gt(in_batch_of(3), share - CUT);
+    cr_assert_lt(in_batch_of(3), share + CUT);
+}
+
+WireTest(lone_lane_has_the_whole_batch)
+{
+    struct rlt_wire_queue *queue = &wire.queue;
+    rlt_wire_queue_fini(queue);
+    rlt_wire_queue_init(queue, 2 * RLT_SENDER_BATCH_BYTES, &wire.doorbell);
+    cr_assert_eq(rlt_wire_queue_acquire(queue), 0);
+    while (try_publish(0, 30000)) {
+    }
+    cr_assert_neq(gather(), 0);
+    cr_assert_gt(in_batch_of(0), RLT_SENDER_BATCH_BYTES - CUT);
+    cr_assert_lt(in_batch_of(0), RLT_SENDER_BATCH_BYTES + CUT);
+}
+
+WireTest(many_lanes_take_turns)
+{
+    fill_lanes(6);
+    for (int batch = 0; batch < 3; batch++) {
+        uint32_t served = 0;
+        cr_assert_neq(gather(), 0);
+        for (int lane = 3; lane < 9; lane++) {
+            served += in_batch_of(lane) != 0 ? 1 : 0;
+            cr_assert_lt(in_batch_of(lane), RLT_SENDER_LANE_BYTES + CUT);
+        }
+        cr_assert_geq(served, 3);
+        take_all();
+    }
+}
+
 WireTest(fence_without_messages_is_one_ping)
 {
     struct rlt_fence_link link = {NULL, NULL};
