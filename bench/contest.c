@@ -41,7 +41,10 @@ static bool takes_part(const struct peer *peer, const struct workload *workload,
     bool wanted = options->peer == NULL || strcmp(options->peer, peer->name) == 0;
     bool shared =
         workload->threads > 1 || workload->clusters > 1 || workload->kind == WORKLOAD_FAN_OUT;
-    return wanted && (peer->takes & kind_of(workload)) != 0 && (!shared || peer->shares);
+    /* Threads that look for work would keep the others from the only CPU. */
+    bool crowded = workload->one_cpu && peer == &peer_roulette_spin;
+    return wanted && !crowded && (peer->takes & kind_of(workload)) != 0 &&
+           (!shared || peer->shares);
 }
 
 size_t contest_width(const struct workload *workload, const struct contest_options *options)
@@ -79,7 +82,7 @@ static void probe(struct entry *entry, double seconds)
     const struct workload *workload = entry->workload;
     uint32_t copies = workload->subscribers > 1 ? workload->subscribers : 1;
     if (workload->pace != 0) {
-        entry->messages = (uint64_t)(workload->pace * seconds * WORKLOAD_PACED_TIMES);
+        entry->messages = (uint64_t)(workload->pace * seconds);
         return;
     }
     entry->messages = probe_messages(workload);
@@ -95,11 +98,16 @@ static void probe(struct entry *entry, double seconds)
     }
 }
 
+/*
+ * Forwards and backwards in turn, so that nobody always runs behind the same one: a machine that
+ * was just busy wakes its threads sooner than one that was idle.
+ */
 static void run_round(struct contest *contest, const struct contest_options *options,
                       uint32_t round)
 {
     for (size_t i = 0; i < contest->entry_count; i++) {
-        struct entry *entry = &contest->entries[i];
+        size_t turn = round % 2 == 1 ? i : contest->entry_count - 1 - i;
+        struct entry *entry = &contest->entries[turn];
         struct trial *trial = &entry->trials[round - 1];
         options->on_round(options->context, entry, round);
         entry->good[round - 1] = trial_run(entry->peer, entry->workload, entry->messages, trial);
@@ -135,7 +143,9 @@ void contest_run(const struct workload *const *chosen, size_t count,
         options->on_round(options->context, &contest->entries[i], 0);
         probe(&contest->entries[i], options->seconds);
     }
-    for (uint32_t round = 1; round <= options->rounds; round++) {
+    /* Those that are compared are of one kind. */
+    uint32_t rounds = workload_rounds(chosen[0], options->rounds);
+    for (uint32_t round = 1; round <= rounds; round++) {
         run_round(contest, options, round);
     }
     for (size_t i = 0; i < contest->entry_count; i++) {
@@ -153,7 +163,7 @@ static bool is_same(const struct workload *left, const struct workload *right)
            left->payload_len == right->payload_len && left->threads == right->threads &&
            left->clusters == right->clusters && left->topics == right->topics &&
            left->subscriptions == right->subscriptions && left->subscribers == right->subscribers &&
-           left->pace == right->pace;
+           left->pace == right->pace && left->one_cpu == right->one_cpu;
 }
 
 const struct entry *contest_find(const struct contest *contest, const struct workload *workload,

@@ -10,12 +10,14 @@ enum reference {
     OF_RAW,
     OF_ONE_THREAD, /* this library, with one publishing thread */
     OF_ONE_TOPIC,
+    OF_TEN_TOPICS,
     OF_TEN_SUBSCRIPTIONS,
 };
 
 enum bound { AT_LEAST, AT_MOST };
 
-/* A goal of a peer on the workloads that have these figures; 0 is any, but the pace. */
+/* A goal of a peer on the workloads that have these figures; 0 is any, but the pace and the CPUs.
+ */
 struct rule {
     const struct peer *peer;
     struct workload workload;
@@ -46,10 +48,11 @@ struct rule {
     {                                                   \
         .kind = WORKLOAD_FAN_OUT, .server = SERVER_NATS \
     }
-#define LATENCY(server_kind, rate)                                        \
-    {                                                                     \
-        .kind = WORKLOAD_LATENCY, .server = (server_kind), .pace = (rate) \
+#define LATENCY(server_kind, rate, ...)                                                \
+    {                                                                                  \
+        .kind = WORKLOAD_LATENCY, .server = (server_kind), .pace = (rate), __VA_ARGS__ \
     }
+#define ONE_CPU .one_cpu = true
 
 static const struct rule rules[] = {
     {&peer_roulette, PUBLISH(16, 1), METRIC_RATE, AT_LEAST, 1.8, OF_LIBNATS},
@@ -76,22 +79,23 @@ static const struct rule rules[] = {
     {&peer_roulette, DELIVER(16), METRIC_CALLS, AT_MOST, 0.01, ABSOLUTE},
     {&peer_roulette, DELIVER(128), METRIC_RATE, AT_LEAST, 18, OF_LIBNATS},
     {&peer_roulette, DELIVER(128), METRIC_CPU, AT_MOST, 2, OF_RAW},
-    {&peer_roulette, DELIVER_OF(10, 10), METRIC_CPU, AT_MOST, 1.3, OF_ONE_TOPIC},
-    {&peer_roulette, DELIVER_OF(10000, 10000), METRIC_CPU, AT_MOST, 1.3, OF_ONE_TOPIC},
+    {&peer_roulette, DELIVER_OF(10000, 10000), METRIC_CPU, AT_MOST, 1.3, OF_TEN_TOPICS},
     {&peer_roulette, DELIVER_OF(1, 1000000), METRIC_CPU, AT_MOST, 1.3, OF_TEN_SUBSCRIPTIONS},
     {&peer_roulette, DELIVER(1024), METRIC_RATE, AT_LEAST, 6, OF_LIBNATS},
     {&peer_roulette, DELIVER(1024), METRIC_CPU, AT_MOST, 1.8, OF_RAW},
     {&peer_roulette, DELIVER(16384), METRIC_RATE, AT_LEAST, 4, OF_LIBNATS},
     {&peer_roulette, DELIVER(16384), METRIC_CPU, AT_MOST, 1.8, OF_RAW},
     {&peer_roulette, FAN_OUT, METRIC_COPIES, AT_MOST, 1, ABSOLUTE},
-    {&peer_roulette, LATENCY(SERVER_NULL, 0), METRIC_P50, AT_MOST, 1.15, OF_LIBNATS},
-    {&peer_roulette_spin, LATENCY(SERVER_NULL, 0), METRIC_P50, AT_MOST, 1, OF_LIBNATS},
-    {&peer_roulette, LATENCY(SERVER_NULL, 1000), METRIC_P99, AT_MOST, 1, OF_LIBNATS},
-    {&peer_roulette, LATENCY(SERVER_NULL, 10000), METRIC_P99, AT_MOST, 1, OF_LIBNATS},
-    {&peer_roulette, LATENCY(SERVER_NATS, 0), METRIC_P50, AT_MOST, 1, OF_LIBNATS},
-    {&peer_roulette, LATENCY(SERVER_NATS, 0), METRIC_CPU, AT_MOST, 1, OF_LIBNATS},
-    {&peer_roulette, LATENCY(SERVER_NATS, 1000), METRIC_P99, AT_MOST, 1, OF_LIBNATS},
-    {&peer_roulette, LATENCY(SERVER_NATS, 10000), METRIC_P99, AT_MOST, 1, OF_LIBNATS},
+    {&peer_roulette, LATENCY(SERVER_NULL, 0, ), METRIC_P50, AT_MOST, 1.15, OF_LIBNATS},
+    {&peer_roulette_spin, LATENCY(SERVER_NULL, 0, ), METRIC_P50, AT_MOST, 1, OF_LIBNATS},
+    {&peer_roulette, LATENCY(SERVER_NULL, 1000, ), METRIC_P99, AT_MOST, 1, OF_LIBNATS},
+    {&peer_roulette, LATENCY(SERVER_NULL, 1000, ONE_CPU), METRIC_P99, AT_MOST, 1, OF_LIBNATS},
+    {&peer_roulette, LATENCY(SERVER_NULL, 10000, ), METRIC_P99, AT_MOST, 1, OF_LIBNATS},
+    {&peer_roulette, LATENCY(SERVER_NATS, 0, ), METRIC_P50, AT_MOST, 1, OF_LIBNATS},
+    {&peer_roulette, LATENCY(SERVER_NATS, 0, ), METRIC_CPU, AT_MOST, 1, OF_LIBNATS},
+    {&peer_roulette, LATENCY(SERVER_NATS, 1000, ), METRIC_P99, AT_MOST, 1, OF_LIBNATS},
+    {&peer_roulette, LATENCY(SERVER_NATS, 1000, ONE_CPU), METRIC_P99, AT_MOST, 1, OF_LIBNATS},
+    {&peer_roulette, LATENCY(SERVER_NATS, 10000, ), METRIC_P99, AT_MOST, 1, OF_LIBNATS},
 };
 
 static bool fits(uint32_t wanted, uint32_t is)
@@ -103,7 +107,8 @@ static bool is_of(const struct rule *rule, const struct workload *workload)
 {
     const struct workload *wanted = &rule->workload;
     return wanted->kind == workload->kind && wanted->server == workload->server &&
-           wanted->pace == workload->pace && fits(wanted->payload_len, workload->payload_len) &&
+           wanted->pace == workload->pace && wanted->one_cpu == workload->one_cpu &&
+           fits(wanted->payload_len, workload->payload_len) &&
            fits(wanted->threads, workload->threads) && fits(wanted->clusters, workload->clusters) &&
            fits(wanted->topics, workload->topics) &&
            fits(wanted->subscriptions, workload->subscriptions);
@@ -124,6 +129,10 @@ static const struct entry *find_reference(const struct contest *contest, const s
     case OF_ONE_TOPIC:
         other.topics = 1;
         other.subscriptions = other.subscriptions != 0 ? 1 : 0;
+        break;
+    case OF_TEN_TOPICS: /* of one, deliveries share what different lines do not */
+        other.topics = 10;
+        other.subscriptions = other.subscriptions != 0 ? 10 : 0;
         break;
     case OF_TEN_SUBSCRIPTIONS:
         other.subscriptions = 10;
@@ -146,9 +155,13 @@ static void write_text(const struct rule *rule, struct goal *goal)
         [METRIC_CALLS] = "system calls",
     };
     static const char *const references[] = {
-        [ABSOLUTE] = " per message",       [OF_LIBNATS] = " x libnats",
-        [OF_RAW] = " x raw socket",        [OF_ONE_THREAD] = " x own 1 thread",
-        [OF_ONE_TOPIC] = " x own 1 topic", [OF_TEN_SUBSCRIPTIONS] = " x own 10 subscriptions",
+        [ABSOLUTE] = " per message",
+        [OF_LIBNATS] = " x libnats",
+        [OF_RAW] = " x raw socket",
+        [OF_ONE_THREAD] = " x own 1 thread",
+        [OF_ONE_TOPIC] = " x own 1 topic",
+        [OF_TEN_TOPICS] = " x own 10 topics",
+        [OF_TEN_SUBSCRIPTIONS] = " x own 10 subscriptions",
     };
     (void)snprintf(goal->text, sizeof(goal->text), "%s %s %g%s", metrics[rule->metric],
                    rule->bound == AT_LEAST ? ">=" : "<=", rule->wanted,

@@ -20,7 +20,7 @@ static const char usage[] =
     "usage: bench [options]\n"
     "\n"
     "  --quick           a part of the workloads in 3 short rounds: 1 minute, not 12\n"
-    "  --rounds N        rounds of each workload, 1 to 64\n"
+    "  --rounds N        rounds of each workload, 1 to 64; 3 times of a paced one\n"
     "  --seconds S       how long one run of one peer is to last; 0.6, quick 0.2\n"
     "  --only GROUP      publish, deliver, through, fan-out or latency\n"
     "  --title TEXT      only workloads whose title contains TEXT, as in \"16 B, 1\"\n"
@@ -172,7 +172,7 @@ struct run {
 static void on_round(void *context, const struct entry *entry, uint32_t round)
 {
     const struct run *run = context;
-    progress_round(entry, round, run->options->rounds);
+    progress_round(entry, round, workload_rounds(entry->workload, run->options->rounds));
 }
 
 static void on_trial(void *context, const struct entry *entry, uint32_t round,

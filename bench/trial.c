@@ -14,6 +14,7 @@
 
 #include "calls.h"
 #include "measure.h"
+#include "placement.h"
 #include "server.h"
 #include "stop.h"
 #include "support/net.h"
@@ -129,8 +130,12 @@ bool trial_run(const struct peer *peer, const struct workload *workload, uint64_
 {
     memset(trial, 0, sizeof(*trial));
     uint64_t all = messages + window_warm_up(messages);
+    if (workload->one_cpu) {
+        placement_narrow();
+    }
     struct bench_server *server = server_start(workload, all);
     struct client client = client_start(peer, workload, server_ports(server), messages, false);
+    placement_widen();
     bool good = client_end(&client, client_wait(&client), &trial->sample);
     if (good && workload->server == SERVER_NULL) {
         struct server_account account;

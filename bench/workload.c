@@ -3,11 +3,13 @@
 
 #include <stdio.h>
 
+#include "sample.h"
 #include "topic.h"
 
-#define QUICK  .quick = true
-#define CALLS  .calls = true
-#define JOINED .joined = true
+#define QUICK   .quick = true
+#define CALLS   .calls = true
+#define JOINED  .joined = true
+#define ONE_CPU .one_cpu = true
 
 #define PUBLISH(len, thread_count, cluster_count, topic_count, ...)                \
     {                                                                              \
@@ -81,10 +83,12 @@ const struct workload workloads[] = {
     FAN_OUT(100, ),
     FAN_OUT(1000, ),
     LATENCY(SERVER_NULL, 0, QUICK),
-    LATENCY(SERVER_NULL, 1000, QUICK),
+    LATENCY(SERVER_NULL, 1000, ),
+    LATENCY(SERVER_NULL, 1000, ONE_CPU, QUICK),
     LATENCY(SERVER_NULL, 10000, ),
     LATENCY(SERVER_NATS, 0, QUICK),
     LATENCY(SERVER_NATS, 1000, ),
+    LATENCY(SERVER_NATS, 1000, ONE_CPU),
     LATENCY(SERVER_NATS, 10000, ),
 };
 const size_t workload_count = sizeof(workloads) / sizeof(workloads[0]);
@@ -145,17 +149,25 @@ const char *workload_mode(const struct workload *workload, char *text, size_t si
     if (workload->pace == 0) {
         (void)snprintf(text, size, "closed loop");
     } else {
-        (void)snprintf(text, size, "paced %u", workload->pace);
+        (void)snprintf(text, size, "paced %u%s", workload->pace,
+                       workload->one_cpu ? ", one CPU" : "");
     }
     return text;
+}
+
+uint32_t workload_rounds(const struct workload *workload, uint32_t rounds)
+{
+    uint32_t all = workload->pace != 0 ? rounds * WORKLOAD_PACED_TIMES : rounds;
+    return all < SAMPLE_ROUNDS_MAX ? all : SAMPLE_ROUNDS_MAX;
 }
 
 double workload_estimate_seconds(const struct workload *workload, uint32_t rounds, double seconds)
 {
     /* A run has a warm-up, and servers that start; two shorter ones come before the first. */
-    double run = seconds * (workload->pace != 0 ? WORKLOAD_PACED_TIMES : 1) * 1.1 + 0.1;
+    double run = seconds * 1.1 + 0.1;
     double subscribe = (double)workload->subscriptions * 3e-6;
-    return (run + subscribe) * rounds + (workload->pace != 0 ? 0 : run + 2 * subscribe);
+    return (run + subscribe) * workload_rounds(workload, rounds) +
+           (workload->pace != 0 ? 0 : run + 2 * subscribe);
 }
 
 size_t workload_publish_frame_len(uint32_t payload_len)

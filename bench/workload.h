@@ -31,7 +31,7 @@ enum server_kind {
 
 #define WORKLOAD_CLUSTERS_MAX 8
 
-/** A paced run lasts so much longer than others: few messages say little of the slowest. */
+/** A paced workload has so many times the rounds: its slowest messages differ from run to run. */
 #define WORKLOAD_PACED_TIMES 3
 
 /** A count that a kind does not use is 0. */
@@ -45,6 +45,7 @@ struct workload {
     uint32_t subscriptions; /* that the client holds, with those of `topics` */
     uint32_t subscribers;   /* of each topic */
     uint32_t pace;          /* WORKLOAD_LATENCY: messages/s; 0: the next upon the answer */
+    bool one_cpu;           /* client and servers share one CPU: see placement.h */
     bool quick;             /* part of the quick run */
     bool calls;             /* system calls are counted */
     /* Compared with the workload before it: their rounds are interleaved. */
@@ -67,7 +68,10 @@ const char *workload_title(const struct workload *workload, char *text, size_t s
 /** How a round trip is timed, as in "closed loop" and "paced 1000". Returns: `text`, or NULL. */
 const char *workload_mode(const struct workload *workload, char *text, size_t size);
 
-/** How long `rounds` of one peer take, about, if a run lasts `seconds`. */
+/** The rounds of a workload, if most have `rounds`; at most SAMPLE_ROUNDS_MAX. */
+uint32_t workload_rounds(const struct workload *workload, uint32_t rounds);
+
+/** How long all rounds of one peer take, about, if most workloads have `rounds` of `seconds`. */
 double workload_estimate_seconds(const struct workload *workload, uint32_t rounds, double seconds);
 
 /** Bytes on the wire of one message that a client publishes. */
