@@ -77,6 +77,27 @@ static void run_parse_portable(void *state, uint64_t count)
     parse(state, count, portable_parse);
 }
 
+/* As the library does: the messages of a receive, some at a time. */
+static void run_parse_runs(void *state, uint64_t count)
+{
+    const struct stream *stream = state;
+    struct rlt_run runs[16];
+    size_t at = 0;
+    for (uint64_t done = 0; done < count;) {
+        size_t used;
+        uint32_t found = rlt_parse_runs(stream->bytes + at, stream->len - at, runs, 16, &used);
+        if (found == 0) {
+            stop("a frame was not parsed");
+        }
+        for (uint32_t i = 0; i < found; i++) {
+            micro_keep(runs[i].frame.sid);
+            done += 1 + runs[i].more;
+        }
+        at += used;
+        at = at < stream->len ? at : 0;
+    }
+}
+
 static void close_stream(void *state)
 {
     struct stream *stream = state;
@@ -268,6 +289,9 @@ const struct micro micro_wire[] = {
     PARSE_CASE("parse MSG of 16 B" SCAN_NAME, 16, run_parse),
     PARSE_CASE("parse MSG of 128 B" SCAN_NAME, 128, run_parse),
     PARSE_CASE("parse MSG of 1 KiB" SCAN_NAME, 1024, run_parse),
+    PARSE_CASE("parse MSG of 16 B, 16 at once", 16, run_parse_runs),
+    PARSE_CASE("parse MSG of 128 B, 16 at once", 128, run_parse_runs),
+    PARSE_CASE("parse MSG of 1 KiB, 16 at once", 1024, run_parse_runs),
     PARSE_CASE("parse MSG of 16 B, portable", 16, run_parse_portable),
     PARSE_CASE("parse MSG of 128 B, portable", 128, run_parse_portable),
     PARSE_CASE("parse MSG of 1 KiB, portable", 1024, run_parse_portable),
