@@ -224,6 +224,19 @@ void rlt_sender_look(struct rlt_sender *sender)
     rlt_wire_queue_look(sender->queue, &sender->seen);
 }
 
+/*
+ * What is taken from each of `turns` lanes. From few it is much, because on the same machine each
+ * send wakes the reader; but a lane has its room back only when all of it is sent, and a chunk
+ * within payload_max need not be looked through.
+ */
+static size_t share_of_lane(const struct rlt_sender *sender, uint32_t turns)
+{
+    size_t share = turns > 1 ? RLT_SENDER_BATCH_BYTES / turns : RLT_SENDER_BATCH_BYTES;
+    share = rlt_min_size(share, sender->queue->lane_capacity / 4);
+    share = rlt_min_size(share, rlt_sender_payload_max(sender));
+    return share > RLT_SENDER_LANE_BYTES ? share : RLT_SENDER_LANE_BYTES;
+}
+
 static void gather_lanes(struct rlt_sender *sender)
 {
     if (!sender->looked) {
@@ -234,9 +247,7 @@ static void gather_lanes(struct rlt_sender *sender)
     bool has_shared = !rlt_shared_lane_is_empty(&sender->queue->shared);
     uint32_t turns = lanes + (has_shared ? 1 : 0);
     size_t budget = RLT_SENDER_BATCH_BYTES;
-    /* A lone lane is sent in large pieces: on the same machine each send wakes the reader. */
-    size_t share = budget / (turns != 0 ? turns : 1);
-    share = share > RLT_SENDER_LANE_BYTES ? share : RLT_SENDER_LANE_BYTES;
+    size_t share = share_of_lane(sender, turns);
     for (uint32_t i = 0; i < turns && budget != 0; i++) {
         uint32_t turn = (sender->lane_turn + i) % turns;
         int lane = turn == lanes ? SHARED : (int)turn;

@@ -882,17 +882,39 @@ WireTest(few_lanes_share_a_batch)
     cr_assert_lt(in_batch_of(3), share + CUT);
 }
 
-WireTest(lone_lane_has_the_whole_batch)
+/* The bytes that are taken from a lone lane of some capacity. */
+static size_t taken_from_lone_lane(size_t capacity, uint32_t payload_max)
 {
     struct rlt_wire_queue *queue = &wire.queue;
     rlt_wire_queue_fini(queue);
-    rlt_wire_queue_init(queue, 2 * RLT_SENDER_BATCH_BYTES, &wire.doorbell);
+    rlt_wire_queue_init(queue, capacity, &wire.doorbell);
+    rlt_sender_set_payload_max(&wire.sender, payload_max);
     cr_assert_eq(rlt_wire_queue_acquire(queue), 0);
     while (try_publish(0, 30000)) {
     }
     cr_assert_neq(gather(), 0);
-    cr_assert_gt(in_batch_of(0), RLT_SENDER_BATCH_BYTES - CUT);
-    cr_assert_lt(in_batch_of(0), RLT_SENDER_BATCH_BYTES + CUT);
+    return in_batch_of(0);
+}
+
+WireTest(lone_lane_has_the_whole_batch)
+{
+    size_t taken = taken_from_lone_lane(4 * RLT_SENDER_BATCH_BYTES, 0);
+    cr_assert_gt(taken, RLT_SENDER_BATCH_BYTES - CUT);
+    cr_assert_lt(taken, RLT_SENDER_BATCH_BYTES + CUT);
+}
+
+/* It would have no room before the last of it is sent. */
+WireTest(small_lane_is_sent_in_small_pieces)
+{
+    cr_assert_lt(taken_from_lone_lane(RLT_SENDER_BATCH_BYTES, 0), RLT_SENDER_LANE_BYTES + CUT);
+}
+
+WireTest(pieces_are_within_the_largest_payload)
+{
+    size_t taken = taken_from_lone_lane(4 * RLT_SENDER_BATCH_BYTES, 400000);
+    cr_assert_gt(taken, 400000 - CUT);
+    cr_assert_lt(taken, 400000 + CUT);
+    cr_assert_leq(wire.sender.spans[0].len, 400000);
 }
 
 WireTest(many_lanes_take_turns)
