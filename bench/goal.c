@@ -16,8 +16,7 @@ enum reference {
 
 enum bound { AT_LEAST, AT_MOST };
 
-/* A goal of a peer on the workloads that have these figures; 0 is any, but the pace and the CPUs.
- */
+/* A goal of a peer on the workloads that have these figures; 0 is any, but of pace and CPUs. */
 struct rule {
     const struct peer *peer;
     struct workload workload;

@@ -21,7 +21,7 @@ void report_head(const struct machine *machine, uint32_t rounds, double seconds,
     printf("versions  roulette %s, libnats %s\n", machine->roulette, machine->libnats);
     printf("rounds    %u of about %.1f s, paced %u, interleaved; medians, and the spread of the "
            "rate\n",
-           rounds, seconds, rounds * WORKLOAD_PACED_TIMES);
+           rounds, seconds, workload_rounds(&(struct workload){.pace = 1}, rounds));
     printf("CPU       of the client, user and system; ratios are of the same round\n");
     printf("calls     system calls of the client: each one stopped by seccomp and counted by\n"
            "          ptrace, in a short run of its own whose rate is not used\n");

@@ -214,9 +214,9 @@ static void take_silent_drops(struct rlt_mailbox *mailbox, uint64_t position, st
     }
 }
 
-/* Take the messages of a run that fit into the sink. True if none of them is left. */
-static bool take_run(struct roulette_subscriber *subscriber, struct rlt_mailbox *mailbox,
-                     const struct rlt_delivery *delivery, struct sink *sink)
+/* Take the messages of a delivery that fit into the sink. True if none of them is left. */
+static bool take_messages(struct roulette_subscriber *subscriber, struct rlt_mailbox *mailbox,
+                          const struct rlt_delivery *delivery, struct sink *sink)
 {
     struct rlt_handle *handle = rlt_handle_of(delivery->target);
     uint32_t total = rlt_delivery_count(delivery);
@@ -237,22 +237,6 @@ static bool take_run(struct roulette_subscriber *subscriber, struct rlt_mailbox 
     if (rlt_unlikely(taken != total)) {
         release_delivery(mailbox, delivery, total - taken);
     }
-    return true;
-}
-
-/* Take what a delivery has, if it fits into the sink, which is not full. True if nothing is left.
- */
-static inline bool take_messages(struct roulette_subscriber *subscriber,
-                                 struct rlt_mailbox *mailbox, const struct rlt_delivery *delivery,
-                                 struct sink *sink)
-{
-    struct rlt_handle *handle = rlt_handle_of(delivery->target);
-    if (rlt_unlikely(rlt_delivery_count(delivery) != 1 || handle->over)) {
-        return take_run(subscriber, mailbox, delivery, sink);
-    }
-    fill_message(mailbox, delivery, handle, (const char *)delivery->base, next_of(sink));
-    put(sink);
-    rlt_subscriber_count(subscriber, handle, mailbox->cluster);
     return true;
 }
 

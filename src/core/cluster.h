@@ -150,7 +150,7 @@ void rlt_cluster_ledger(const struct rlt_cluster *cluster, bool stopped,
 
 /* ---- For the connections ------------------------------------------------------------------ */
 
-/** Runs that are delivered at once: enough to have memory fetched for one during another. */
+/** Runs that are delivered at once: what one batch costs is little for each of them. */
 #define RLT_CLUSTER_RUNS_MAX 16
 
 /** Fan messages out to the members of their subscriptions. `slab` NULL: they cannot be kept. */

@@ -128,7 +128,7 @@ static inline void rlt_mailbox_describe(struct rlt_delivery *delivery, struct rl
                                         const struct rlt_run *run)
 {
     const struct rlt_frame *frame = &run->frame;
-    RLT_DASSERT(run->more == 0 || frame->reply_len == 0);
+    RLT_DASSERT(run->more <= RLT_DELIVERY_MORE_MAX && (run->more == 0 || frame->reply_len == 0));
     delivery->base = frame->topic;
     delivery->target = member;
     delivery->topic_len = frame->topic_len;

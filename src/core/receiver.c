@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "base/copy.h"
 
 /* A receive is not worth its system call below this. */
 #define ROOM_MIN ((size_t)16 * 1024)

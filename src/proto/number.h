@@ -61,8 +61,7 @@ RLT_ALWAYS_INLINE bool rlt_number_short(const uint8_t *bytes, struct rlt_extent 
     return true;
 }
 
-/** The number in a span of at most RLT_SID_DIGITS_MAX bytes; false if it is none or above 2^63 - 1.
- */
+/** The number in a span of up to RLT_SID_DIGITS_MAX bytes; false if none, or above 2^63 - 1. */
 static inline bool rlt_number_long(const uint8_t *bytes, struct rlt_extent span, uint64_t *value)
 {
     uint64_t sum = 0;

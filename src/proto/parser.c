@@ -376,8 +376,7 @@ int64_t rlt_parse(const uint8_t *bytes, size_t len, struct rlt_frame *frame)
 
 /* ---- Runs --------------------------------------------------------------------------------- */
 
-/** The size of the message before, with the blank before it and the CR behind: most have the same.
- */
+/** The last size, with the blank before it and the CR behind it: most messages have the same. */
 struct size_memo {
     uint64_t text;
     uint32_t value;

@@ -23,6 +23,7 @@
 #include "sim/sim_publishers.h"
 #include "sim/sim_subscribers.h"
 #include "sim/sim_transport.h"
+#include "support/env.h"
 #include "support/test.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -549,16 +550,10 @@ static uint64_t run_seed(uint64_t seed)
     return world.sim.trace;
 }
 
-static uint64_t number_from_env(const char *name, uint64_t otherwise)
-{
-    const char *text = getenv(name);
-    return text != NULL ? strtoull(text, NULL, 0) : otherwise;
-}
-
 Test(sim, random_worlds_keep_every_promise, .init = open_worlds, .fini = close_worlds)
 {
-    uint64_t first = number_from_env("RLT_SEED", 1);
-    uint64_t count = number_from_env("RLT_SEEDS", getenv("RLT_SEED") != NULL ? 1 : SEEDS);
+    uint64_t first = env_number("RLT_SEED", 1);
+    uint64_t count = env_number("RLT_SEEDS", getenv("RLT_SEED") != NULL ? 1 : SEEDS);
     for (uint64_t seed = first; seed < first + count; seed++) {
         (void)run_seed(seed);
     }
@@ -599,8 +594,8 @@ static void run_moves(uint64_t seed)
 
 Test(sim, servers_that_shut_down_cost_nothing, .init = open_worlds, .fini = close_worlds)
 {
-    uint64_t first = number_from_env("RLT_SEED", 1);
-    uint64_t count = number_from_env("RLT_SEEDS", getenv("RLT_SEED") != NULL ? 1 : MOVES);
+    uint64_t first = env_number("RLT_SEED", 1);
+    uint64_t count = env_number("RLT_SEEDS", getenv("RLT_SEED") != NULL ? 1 : MOVES);
     for (uint64_t seed = first; seed < first + count; seed++) {
         run_moves(seed);
     }

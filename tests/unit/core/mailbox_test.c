@@ -17,6 +17,7 @@
 
 #include "base/random.h"
 #include "roulette.h"
+#include "support/env.h"
 #include "support/test.h"
 
 #define SLAB_BYTES 131072
@@ -858,16 +859,10 @@ static void run_random(uint64_t seed)
     close_box(run.box);
 }
 
-static uint64_t number_from_env(const char *name, uint64_t otherwise)
-{
-    const char *text = getenv(name);
-    return text != NULL ? strtoull(text, NULL, 0) : otherwise;
-}
-
 Test(mailbox, random_use_loses_and_repeats_nothing)
 {
-    uint64_t seed = number_from_env("RLT_SEED", 1);
-    uint64_t rounds = number_from_env("RLT_ROUNDS", 300);
+    uint64_t seed = env_number("RLT_SEED", 1);
+    uint64_t rounds = env_number("RLT_ROUNDS", 300);
     printf("mailbox: RLT_SEED=%" PRIu64 " RLT_ROUNDS=%" PRIu64 "\n", seed, rounds);
     for (uint64_t round = 0; round < rounds; round++) {
         run_random(seed + round);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/random.h"
+#include "support/env.h"
 #include "support/test.h"
 
 #define SLAB_BYTES 131072
@@ -938,16 +939,10 @@ static void run_stream(uint64_t seed, uint32_t *lost, uint32_t *skipped)
     close_pool();
 }
 
-static uint64_t number_from_env(const char *name, uint64_t otherwise)
-{
-    const char *text = getenv(name);
-    return text != NULL ? strtoull(text, NULL, 0) : otherwise;
-}
-
 Test(receiver, random_stream_through_random_receives_keeps_every_byte)
 {
-    uint64_t seed = number_from_env("RLT_SEED", 1);
-    uint64_t rounds = number_from_env("RLT_ROUNDS", 60);
+    uint64_t seed = env_number("RLT_SEED", 1);
+    uint64_t rounds = env_number("RLT_ROUNDS", 60);
     uint32_t lost = 0;
     uint32_t skipped = 0;
     printf("receiver: RLT_SEED=%" PRIu64 " RLT_ROUNDS=%" PRIu64 "\n", seed, rounds);

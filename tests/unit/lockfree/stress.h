@@ -19,6 +19,7 @@
 #include "base/defs.h"
 #include "base/random.h"
 #include "io/clock.h"
+#include "support/env.h"
 #include "support/test.h"
 
 /* Sanitizers slow these tests down by their factor, and see a race in few rounds. */
@@ -49,8 +50,7 @@ static inline void stress_fail(const char *file, int line, const char *condition
 /** The seed of this run, printed. */
 static inline uint64_t stress_seed(const char *test)
 {
-    const char *text = getenv("RLT_SEED");
-    uint64_t seed = text != NULL ? strtoull(text, NULL, 0) : 1;
+    uint64_t seed = env_number("RLT_SEED", 1);
     printf("%s: RLT_SEED=%" PRIu64 "\n", test, seed);
     fflush(stdout);
     return seed;

@@ -11,6 +11,7 @@
 
 #include "base/random.h"
 #include "proto/parser.h"
+#include "support/env.h"
 #include "support/test.h"
 #include "unit/proto/guarded.h"
 
@@ -258,16 +259,10 @@ static int64_t compare(const uint8_t *bytes, size_t len)
     return result;
 }
 
-static uint64_t number_from_env(const char *name, uint64_t otherwise)
-{
-    const char *text = getenv(name);
-    return text != NULL ? strtoull(text, NULL, 0) : otherwise;
-}
-
 Test(parser, agrees_with_a_simple_parser_on_random_streams)
 {
-    uint64_t seed = number_from_env("RLT_SEED", 1);
-    uint64_t rounds = number_from_env("RLT_ROUNDS", 50000);
+    uint64_t seed = env_number("RLT_SEED", 1);
+    uint64_t rounds = env_number("RLT_ROUNDS", 50000);
     uint64_t good = 0;
     struct rlt_random random = {.state = seed};
     struct stream stream;

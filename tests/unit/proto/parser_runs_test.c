@@ -10,6 +10,7 @@
 
 #include "base/random.h"
 #include "proto/parser.h"
+#include "support/env.h"
 #include "support/test.h"
 #include "unit/proto/guarded.h"
 
@@ -130,16 +131,10 @@ static uint64_t check_runs(const uint8_t *bytes, size_t len, const struct rlt_ru
     return messages;
 }
 
-static uint64_t number_from_env(const char *name, uint64_t otherwise)
-{
-    const char *text = getenv(name);
-    return text != NULL ? strtoull(text, NULL, 0) : otherwise;
-}
-
 Test(parser, runs_are_what_single_messages_are)
 {
-    uint64_t seed = number_from_env("RLT_SEED", 1);
-    uint64_t rounds = number_from_env("RLT_ROUNDS", 5000);
+    uint64_t seed = env_number("RLT_SEED", 1);
+    uint64_t rounds = env_number("RLT_ROUNDS", 5000);
     uint64_t messages = 0;
     uint64_t repeated = 0;
     struct rlt_random random = {.state = seed};
