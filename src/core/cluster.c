@@ -453,17 +453,22 @@ void rlt_cluster_run(struct rlt_cluster *cluster, uint64_t now_ns)
     rlt_counter_set(&cluster->metrics.slabs_in_use, rlt_slab_pool_in_use(&cluster->slabs));
 }
 
-void rlt_cluster_on_event(struct rlt_cluster *cluster, const struct rlt_io_event *event,
-                          uint64_t now_ns)
+void rlt_cluster_show_delivered(struct rlt_cluster *cluster)
 {
-    RLT_ASSERT(event->slot < rlt_cluster_slot_count(cluster->config));
-    rlt_connection_on_event(&cluster->connections[event->slot], event, now_ns);
     /* Before the messages are visible: nobody receives what is not counted. */
     rlt_counter_add(&cluster->metrics.received_messages, cluster->batch_received);
     rlt_counter_add(&cluster->metrics.delivered_messages, cluster->batch_delivered);
     cluster->batch_received = 0;
     cluster->batch_delivered = 0;
     publish_dirty(cluster);
+}
+
+void rlt_cluster_on_event(struct rlt_cluster *cluster, const struct rlt_io_event *event,
+                          uint64_t now_ns)
+{
+    RLT_ASSERT(event->slot < rlt_cluster_slot_count(cluster->config));
+    rlt_connection_on_event(&cluster->connections[event->slot], event, now_ns);
+    rlt_cluster_show_delivered(cluster);
 }
 
 bool rlt_cluster_may_sleep(struct rlt_cluster *cluster)

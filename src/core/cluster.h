@@ -157,6 +157,9 @@ void rlt_cluster_ledger(const struct rlt_cluster *cluster, bool stopped,
 void rlt_cluster_deliver(struct rlt_cluster *cluster, const struct rlt_run *runs, uint32_t count,
                          struct rlt_slab *slab);
 
+/** Count what was delivered since the last time, then make it visible to the subscribers. */
+void rlt_cluster_show_delivered(struct rlt_cluster *cluster);
+
 /** A message was too large for receive memory. */
 void rlt_cluster_drop_oversized(struct rlt_cluster *cluster, const struct rlt_frame *frame);
 

@@ -220,6 +220,8 @@ static void on_pong(struct rlt_connection *connection, uint64_t now_ns)
         become_ready(connection);
         return;
     }
+    /* Whoever waited for this PONG finds the messages before it. */
+    rlt_cluster_show_delivered(connection->cluster);
     rlt_cluster_finish_fences(connection->cluster, rlt_sender_on_pong(&connection->sender), 0);
 }
 
