@@ -6,7 +6,7 @@
 #include "base/assert.h"
 #include "base/memory.h"
 #include "base/random.h"
-#include "core/direct.h"
+#include "core/direct_send.h"
 #include "roulette.h"
 
 /* ---- Life --------------------------------------------------------------------------------- */
@@ -491,14 +491,14 @@ bool rlt_cluster_may_sleep(struct rlt_cluster *cluster)
             return false;
         }
     }
-    rlt_direct_lend(cluster);
+    rlt_direct_send_lend(cluster);
     return true;
 }
 
 void rlt_cluster_awake(struct rlt_cluster *cluster, uint64_t now_ns)
 {
     rlt_doorbell_disarm(&cluster->doorbell);
-    rlt_direct_recall(cluster, now_ns);
+    rlt_direct_send_recall(cluster, now_ns);
 }
 
 uint64_t rlt_cluster_deadline(const struct rlt_cluster *cluster)

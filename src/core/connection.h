@@ -33,7 +33,7 @@ struct rlt_connection {
     struct rlt_info info;
     bool receiving; /* a receive is in progress */
     bool stopped;
-    bool close_due; /* the transport is to be closed, once what is lent is back (direct.h) */
+    bool close_due; /* the transport is to be closed, once what is lent is back (direct_send.h) */
     bool retiring;  /* another one has taken over: closing, to be used again */
 
     struct rlt_wire_queue *wire; /* of the position */

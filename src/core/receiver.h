@@ -94,4 +94,10 @@ static inline bool rlt_receiver_has_fragment(const struct rlt_receiver *receiver
     return receiver->start != receiver->end || receiver->skip != 0;
 }
 
+/** Whether the next receive begins with a new operation, in one span. */
+static inline bool rlt_receiver_is_at_rest(const struct rlt_receiver *receiver)
+{
+    return !rlt_receiver_has_fragment(receiver) && receiver->missing == 0 && receiver->next == NULL;
+}
+
 #endif

@@ -90,7 +90,7 @@ struct rlt_sender {
     struct rlt_lane_mark released[RLT_WIRE_LANES + 1]; /* where each lane begins */
     struct rlt_lane_mark reached[RLT_WIRE_LANES + 1];  /* sent on an earlier connection up to */
 
-    bool lent;        /* borrowers have the lanes and the batch: see direct.h; event thread */
+    bool lent;        /* borrowers have the lanes and the batch: see direct_send.h; event thread */
     uint64_t sent_ns; /* when the last batch was sent; who has the lanes */
 
     /* The lanes are ours: no other sender of the queue moves their marks. */
@@ -164,11 +164,11 @@ static inline bool rlt_sender_is_busy(const struct rlt_sender *sender)
     return sender->lent || sender->span_count != 0;
 }
 
-/** Whether what is left to do is to send messages alone, so that anybody can (direct.h). */
+/** Whether what is left to do is to send messages alone, so that anybody can (direct_send.h). */
 bool rlt_sender_may_lend(const struct rlt_sender *sender);
 
 /**
- * Add a lane's next frames to a direct batch (direct.h), of what rlt_sender_look() saw, unless they
+ * Add a lane's next frames to a direct batch (direct_send.h), of what rlt_sender_look() saw, unless they
  * are more than `limit` bytes or some may be given up. `*added`: the bytes.
  *
  * Threads: who has borrowed the sender. Returns: false if there are some that were not added.

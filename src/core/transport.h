@@ -62,7 +62,7 @@ struct rlt_transport_ops {
                  uint32_t count);
     /**
      * Send what the kernel takes at once, while no send is in progress. Not the event thread but
-     * one that the slot's sending side is lent to (core/direct.h). NULL if there is no such way.
+     * one that the slot's sending side is lent to (core/direct_send.h). NULL if there is no such way.
      *
      * Returns: the bytes taken; 0 if none, or if the stream is over: the next send() tells.
      */

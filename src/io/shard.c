@@ -6,7 +6,7 @@
 #include <sys/prctl.h>
 
 #include "base/assert.h"
-#include "core/direct.h"
+#include "core/direct_send.h"
 #include "io/clock.h"
 #include "io/park.h"
 #include "io/uring.h"

@@ -29,7 +29,7 @@ int rlt_socket_create(int family, const struct rlt_socket_options *options);
 
 /**
  * Send what the kernel takes at once. No cancellation point: a thread that ended here would keep
- * what it has borrowed (core/direct.h).
+ * what it has borrowed (core/direct_send.h).
  *
  * Returns: the bytes taken, 0 if none or on an error.
  */

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/direct.h"
+#include "core/direct_send.h"
 #include "proto/encode.h"
 
 #define FRAME_MAX (65536 / 2)
@@ -67,7 +67,7 @@ static void ring(struct sim_publishers *self, uint32_t position)
     if (sim_below(self->sim, 2) == 0 && !self->borrowers[position].borrowed) {
         self->cluster->active[position]->sender.sent_ns = 0; /* as if long ago */
     }
-    if (!rlt_direct_begin(self->cluster, position, self->sim->now_ns, &result)) {
+    if (!rlt_direct_send_begin(self->cluster, position, self->sim->now_ns, &result)) {
         follow(self, result);
         return;
     }
@@ -91,7 +91,7 @@ void sim_publishers_give_back(struct sim_publishers *self, uint32_t position)
         const struct rlt_sender *sender = &self->cluster->active[position]->sender;
         bool recalled = rlt_loan_is_recalled(&self->cluster->loans[position]);
         borrower->borrowed = false;
-        follow(self, rlt_direct_end(self->cluster, position, borrower->taken));
+        follow(self, rlt_direct_send_end(self->cluster, position, borrower->taken));
         sights[SIM_SIGHT_DIRECT]++;
         sights[SIM_SIGHT_DIRECT_RECALLED] += recalled ? 1 : 0;
         sights[SIM_SIGHT_DIRECT_CUT] += sender->span_count != 0 ? 1 : 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "core/direct.h"
+#include "core/direct_send.h"
 
 #include "core/cluster.h"
 
@@ -19,7 +19,7 @@ static bool may_lend(const struct rlt_cluster *cluster, uint32_t position)
            rlt_connection_wants_lanes(connection) && rlt_sender_may_lend(&connection->sender);
 }
 
-void rlt_direct_lend(struct rlt_cluster *cluster)
+void rlt_direct_send_lend(struct rlt_cluster *cluster)
 {
     for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
         if (may_lend(cluster, i)) {
@@ -45,7 +45,7 @@ static void resume(struct rlt_connection *connection, uint64_t now_ns)
     }
 }
 
-void rlt_direct_recall(struct rlt_cluster *cluster, uint64_t now_ns)
+void rlt_direct_send_recall(struct rlt_cluster *cluster, uint64_t now_ns)
 {
     for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
         struct rlt_connection *connection = cluster->active[i];
@@ -95,7 +95,7 @@ static enum rlt_direct_result give_back(struct rlt_cluster *cluster, uint32_t po
     return rlt_wire_queue_accepted(queue) != taken ? RLT_DIRECT_RING : RLT_DIRECT_DONE;
 }
 
-bool rlt_direct_begin(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns,
+bool rlt_direct_send_begin(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns,
                       enum rlt_direct_result *result)
 {
     struct rlt_loan *loan = &cluster->loans[position];
@@ -106,7 +106,7 @@ bool rlt_direct_begin(struct rlt_cluster *cluster, uint32_t position, uint64_t n
     }
     struct rlt_sender *sender = &cluster->active[position]->sender;
     if (now_ns >= sender->sent_ns + GAP_NS) {
-        /* In this order: see direct.h. */
+        /* In this order: see direct_send.h. */
         rlt_sender_look(sender);
         sender->looked = false; /* for this batch alone: the event thread looks anew */
         if (rlt_stack_is_empty(&cluster->commands) && !rlt_loan_is_recalled(loan) &&
@@ -119,7 +119,7 @@ bool rlt_direct_begin(struct rlt_cluster *cluster, uint32_t position, uint64_t n
     return false;
 }
 
-enum rlt_direct_result rlt_direct_end(struct rlt_cluster *cluster, uint32_t position, size_t taken)
+enum rlt_direct_result rlt_direct_send_end(struct rlt_cluster *cluster, uint32_t position, size_t taken)
 {
     struct rlt_sender *sender = &cluster->active[position]->sender;
     rlt_counter_add_shared(&cluster->metrics.sends, taken != 0 ? 1 : 0);
@@ -135,12 +135,12 @@ enum rlt_direct_result rlt_direct_send(struct rlt_cluster *cluster, uint32_t pos
                                        uint64_t now_ns)
 {
     enum rlt_direct_result result = RLT_DIRECT_RING;
-    if (!rlt_direct_begin(cluster, position, now_ns, &result)) {
+    if (!rlt_direct_send_begin(cluster, position, now_ns, &result)) {
         return result;
     }
     struct rlt_transport *transport = cluster->transport;
     struct rlt_connection *connection = cluster->active[position];
     size_t taken = transport->ops->send_now(transport, connection->slot, connection->sender.spans,
                                             connection->sender.span_count);
-    return rlt_direct_end(cluster, position, taken);
+    return rlt_direct_send_end(cluster, position, taken);
 }

@@ -27,8 +27,8 @@
  * Not lent: with at_least_once (each message needs a PING), with TLS, and while anything is left
  * to do.
  */
-#ifndef RLT_CORE_DIRECT_H
-#define RLT_CORE_DIRECT_H
+#ifndef RLT_CORE_DIRECT_SEND_H
+#define RLT_CORE_DIRECT_SEND_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -44,10 +44,10 @@ enum rlt_direct_result {
 };
 
 /** Lend what can be lent. Threads: the event thread, about to sleep. */
-void rlt_direct_lend(struct rlt_cluster *cluster);
+void rlt_direct_send_lend(struct rlt_cluster *cluster);
 
 /** Take back what was lent, and go on with it. Threads: the event thread, awake. */
-void rlt_direct_recall(struct rlt_cluster *cluster, uint64_t now_ns);
+void rlt_direct_send_recall(struct rlt_cluster *cluster, uint64_t now_ns);
 
 /** Something was put into a wire queue and the event thread sleeps. Threads: any thread. */
 enum rlt_direct_result rlt_direct_send(struct rlt_cluster *cluster, uint32_t position,
@@ -57,8 +57,8 @@ enum rlt_direct_result rlt_direct_send(struct rlt_cluster *cluster, uint32_t pos
  * The two halves of rlt_direct_send(), before and after the kernel has taken something. If begin()
  * returns true, the sender's spans are to be sent, and end() follows on the same thread.
  */
-bool rlt_direct_begin(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns,
+bool rlt_direct_send_begin(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns,
                       enum rlt_direct_result *result);
-enum rlt_direct_result rlt_direct_end(struct rlt_cluster *cluster, uint32_t position, size_t taken);
+enum rlt_direct_result rlt_direct_send_end(struct rlt_cluster *cluster, uint32_t position, size_t taken);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "core/direct.h"
+#include "core/direct_send.h"
 
 #include <string.h>
 
@@ -152,7 +152,7 @@ DirectTest(nothing_is_sent_once_the_loan_is_recalled)
     world_sleep();
     world_put("a", "1");
     cr_assert_eq(rlt_loan_borrow(&world.cluster->loans[0]), RLT_LOAN_LENT);
-    cr_assert_not(rlt_direct_begin(world.cluster, 0, world.now_ns, &result));
+    cr_assert_not(rlt_direct_send_begin(world.cluster, 0, world.now_ns, &result));
     cr_assert_eq(result, RLT_DIRECT_DONE, "the other borrower will look");
     rlt_cluster_awake(world.cluster, world.now_ns);
     cr_assert_not(rlt_loan_give_back(&world.cluster->loans[0]));
@@ -166,7 +166,7 @@ static void borrow(void)
     enum rlt_direct_result result;
     world_sleep();
     world_put("a", "1");
-    cr_assert(rlt_direct_begin(world.cluster, 0, world.now_ns, &result));
+    cr_assert(rlt_direct_send_begin(world.cluster, 0, world.now_ns, &result));
 }
 
 DirectTest(what_is_put_meanwhile_is_seen)
@@ -174,7 +174,7 @@ DirectTest(what_is_put_meanwhile_is_seen)
     borrow();
     world_put("a", "2");
     cr_assert_eq(publisher(), RLT_DIRECT_DONE, "left to the first");
-    cr_assert_eq(rlt_direct_end(world.cluster, 0, strlen("PUB a 1\r\n1\r\n")), RLT_DIRECT_RING);
+    cr_assert_eq(rlt_direct_send_end(world.cluster, 0, strlen("PUB a 1\r\n1\r\n")), RLT_DIRECT_RING);
     world_awake();
     world_assert_sent(0, "PUB a 1|2|");
 }
@@ -185,7 +185,7 @@ DirectTest(event_thread_serves_all_but_sends_meanwhile)
     struct world_member *member = world_subscribe("m", "m", NULL, 0);
     world_say(0, "PING\r\n");
     world_assert_sent(0, "");
-    cr_assert_eq(rlt_direct_end(world.cluster, 0, strlen("PUB a 1\r\n1\r\n")), RLT_DIRECT_WAKE);
+    cr_assert_eq(rlt_direct_send_end(world.cluster, 0, strlen("PUB a 1\r\n1\r\n")), RLT_DIRECT_WAKE);
     world_awake();
     world_assert_sent(0, "PONG|SUB m 1|");
     world_message(0, member, "x");
@@ -198,7 +198,7 @@ DirectTest(closing_waits_for_the_borrower)
     world_cut(0);
     cr_assert_not(world.slots[0].closing);
     cr_assert(world.slots[0].open);
-    cr_assert_eq(rlt_direct_end(world.cluster, 0, 0), RLT_DIRECT_WAKE);
+    cr_assert_eq(rlt_direct_send_end(world.cluster, 0, 0), RLT_DIRECT_WAKE);
     world_awake();
     cr_assert_not(world.slots[0].open);
     cr_assert_eq(ledger().in_doubt, 0, "the kernel took nothing");
@@ -213,7 +213,7 @@ DirectTest(handover_waits_for_the_borrower)
     borrow();
     world_say(0, WORLD_LAME_DUCK);
     cr_assert_eq(world.cluster->handovers[0].phase, RLT_HANDOVER_NONE);
-    cr_assert_eq(rlt_direct_end(world.cluster, 0, strlen("PUB a 1\r\n1\r\n")), RLT_DIRECT_WAKE);
+    cr_assert_eq(rlt_direct_send_end(world.cluster, 0, strlen("PUB a 1\r\n1\r\n")), RLT_DIRECT_WAKE);
     world_awake();
     cr_assert_neq(world.cluster->handovers[0].phase, RLT_HANDOVER_NONE);
     world_sleep();

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/inbound.h"
+
+#include <string.h>
+
+#include "base/log.h"
+#include "core/cluster.h"
+#include "core/handshake.h"
+#include "core/refusal.h"
+#include "core/ring.h"
+
+/* ---- Operations of the server ------------------------------------------------------------- */
+
+/*
+ * Two entries of the server list that lead to one NATS cluster: a wildcard subscription, made on
+ * both, would get each message twice. Servers of a cluster share its name; a server without one
+ * is known by its id.
+ */
+static void check_identity(const struct rlt_connection *connection)
+{
+    const struct rlt_cluster *cluster = connection->cluster;
+    const struct rlt_config *config = cluster->config;
+    const struct rlt_info *info = &connection->info;
+    const char *name = info->cluster[0] != '\0' ? info->cluster : info->server_id;
+    if (config->identities == NULL || name[0] == '\0') {
+        return;
+    }
+    uint64_t identity = rlt_ring_hash(name, strlen(name)) | 1;
+    rlt_counter_set(&config->identities[cluster->index], identity);
+    for (uint32_t i = 0; i < config->cluster_count; i++) {
+        if (i != cluster->index && rlt_counter_get(&config->identities[i]) == identity) {
+            rlt_log(&config->log, ROULETTE_LOG_WARNING,
+                    "clusters %u and %u are both called %s: if they are one NATS cluster, wildcard "
+                    "subscriptions get each message twice; list it once",
+                    i, cluster->index, name);
+        }
+    }
+}
+
+static void become_ready(struct rlt_connection *connection)
+{
+    struct rlt_metrics *metrics = &connection->cluster->metrics;
+    rlt_counter_add(&metrics->connects, 1);
+    rlt_counter_add(&metrics->connected, 1);
+    atomic_store_explicit(&connection->wire->state, RLT_WIRE_OPEN, memory_order_relaxed);
+    rlt_connection_report(connection, ROULETTE_LOG_INFO, "connected to server",
+                          connection->info.server_name);
+    check_identity(connection);
+}
+
+static void on_pong(struct rlt_connection *connection, uint64_t now_ns)
+{
+    if (rlt_session_on_pong(&connection->session, now_ns) == RLT_SESSION_BECOME) {
+        become_ready(connection);
+        return;
+    }
+    /* Whoever waited for this PONG finds the messages before it. */
+    rlt_cluster_show_delivered(connection->cluster);
+    rlt_cluster_finish_fences(connection->cluster, rlt_sender_on_pong(&connection->sender), 0);
+}
+
+static void on_ping(struct rlt_connection *connection)
+{
+    static const char pong[] = "PONG\r\n";
+    uint8_t *out = rlt_sender_control_claim(&connection->sender, sizeof(pong));
+    /* A peer that pings faster than it reads gets fewer answers, not more of our memory. */
+    if (out != NULL) {
+        memcpy(out, pong, sizeof(pong) - 1);
+        rlt_sender_control_commit(&connection->sender, out + sizeof(pong) - 1);
+    }
+}
+
+static void fail_for_clear_bytes(struct rlt_connection *connection)
+{
+    rlt_connection_report(connection, ROULETTE_LOG_ERROR, "bytes in clear behind INFO",
+                          "somebody between the server and us may have put them there");
+    rlt_connection_fail(connection, ROULETTE_ETLS);
+}
+
+/* Nothing is subscribed before the connection is ready, so whose it claims to be it is not. */
+static void on_early_message(struct rlt_connection *connection)
+{
+    struct rlt_cluster *cluster = connection->cluster;
+    cluster->batch_received++;
+    rlt_counter_add(&cluster->metrics.unknown_sid, 1);
+}
+
+static void on_operation(struct rlt_connection *connection, const struct rlt_frame *frame,
+                         uint64_t now_ns)
+{
+    bool greeting = connection->session.state == RLT_SESSION_GREETING;
+    if (connection->session.state == RLT_SESSION_SECURING) {
+        fail_for_clear_bytes(connection);
+        return;
+    }
+    if (greeting && frame->op != RLT_OP_INFO && frame->op != RLT_OP_ERR) {
+        rlt_connection_report(connection, ROULETTE_LOG_WARNING, "not a NATS server",
+                              "it did not begin with INFO");
+        rlt_connection_fail(connection, ROULETTE_EPROTOCOL);
+        return;
+    }
+    switch (frame->op) {
+    case RLT_OP_MSG:
+        on_early_message(connection);
+        break;
+    case RLT_OP_INFO:
+        rlt_handshake_on_info(connection, frame);
+        break;
+    case RLT_OP_PING:
+        on_ping(connection);
+        break;
+    case RLT_OP_PONG:
+        on_pong(connection, now_ns);
+        break;
+    case RLT_OP_OK:
+        break;
+    case RLT_OP_ERR:
+        rlt_refusal_on_error(connection, frame);
+        break;
+    }
+}
+
+/* Messages as many as can be had at once, or one operation. Returns: as rlt_receiver_next(). */
+static int next_runs(struct rlt_connection *connection, bool ready, struct rlt_run *runs,
+                     uint32_t *count, struct rlt_slab **slab)
+{
+    struct rlt_receiver *receiver = &connection->receiver;
+    if (rlt_likely(ready && !rlt_handover_overlaps(connection))) {
+        *count = rlt_receiver_take_runs(receiver, runs, RLT_CLUSTER_RUNS_MAX, slab);
+        if (*count != 0) {
+            return 1;
+        }
+    }
+    *count = 1;
+    runs[0].more = 0;
+    return rlt_receiver_next(receiver, &runs[0].frame, slab);
+}
+
+static void note_bytes(struct rlt_connection *connection, size_t count)
+{
+    struct rlt_cluster *cluster = connection->cluster;
+    rlt_session_on_bytes(&connection->session);
+    rlt_counter_add(&cluster->metrics.receives, 1);
+    rlt_counter_add(&cluster->metrics.received_bytes, count);
+    rlt_receiver_on_bytes(&connection->receiver, count);
+    cluster->round++;
+}
+
+static void note_joins(struct rlt_connection *connection)
+{
+    struct rlt_metrics *metrics = &connection->cluster->metrics;
+    rlt_counter_add(&metrics->joins, connection->receiver.joins);
+    rlt_counter_add(&metrics->joined_bytes, connection->receiver.joined_bytes);
+    connection->receiver.joins = 0;
+    connection->receiver.joined_bytes = 0;
+}
+
+void rlt_inbound_on_bytes(struct rlt_connection *connection, size_t count, uint64_t now_ns)
+{
+    note_bytes(connection, count);
+    rlt_inbound_go_on(connection, now_ns);
+}
+
+void rlt_inbound_go_on(struct rlt_connection *connection, uint64_t now_ns)
+{
+    struct rlt_cluster *cluster = connection->cluster;
+    struct rlt_run runs[RLT_CLUSTER_RUNS_MAX];
+    struct rlt_slab *slab;
+    bool ready = connection->session.state == RLT_SESSION_READY;
+    uint32_t run_count;
+    int result;
+    while ((result = next_runs(connection, ready, runs, &run_count, &slab)) > 0) {
+        const struct rlt_frame *frame = &runs[0].frame;
+        if (rlt_unlikely(result == RLT_RECEIVER_OVERSIZED && ready)) {
+            rlt_cluster_drop_oversized(cluster, frame);
+        } else if (rlt_likely(frame->op == RLT_OP_MSG && ready)) {
+            if (rlt_likely(!rlt_handover_overlaps(connection)) ||
+                !rlt_handover_is_copy(connection, frame)) {
+                rlt_cluster_deliver(cluster, runs, run_count, slab);
+            }
+        } else {
+            on_operation(connection, frame, now_ns);
+            ready = connection->session.state == RLT_SESSION_READY;
+            if (connection->session.state == RLT_SESSION_CLOSING) {
+                break;
+            }
+        }
+    }
+    if (result < 0) {
+        rlt_connection_report(connection, ROULETTE_LOG_WARNING, "protocol error",
+                              rlt_parse_error_text(-result));
+        rlt_connection_fail(connection, ROULETTE_EPROTOCOL);
+    } else if (connection->session.state == RLT_SESSION_SECURING &&
+               rlt_receiver_has_fragment(&connection->receiver)) {
+        fail_for_clear_bytes(connection); /* TLS would complete it */
+    }
+    note_joins(connection);
+}
+
+bool rlt_inbound_take_messages(struct rlt_connection *connection, size_t count)
+{
+    struct rlt_run runs[RLT_CLUSTER_RUNS_MAX];
+    struct rlt_receiver *receiver = &connection->receiver;
+    struct rlt_slab *slab;
+    uint32_t run_count;
+    note_bytes(connection, count);
+    while ((run_count = rlt_receiver_take_runs(receiver, runs, RLT_CLUSTER_RUNS_MAX, &slab)) != 0) {
+        rlt_cluster_deliver(connection->cluster, runs, run_count, slab);
+    }
+    note_joins(connection);
+    return rlt_receiver_is_at_rest(receiver);
+}
