@@ -358,6 +358,7 @@ struct roulette_stats {
                                       second copies were delivered too */
     uint64_t direct_sends;       /**< ... of the sends: by a publishing thread itself, because the
                                       event thread slept */
+    uint64_t direct_receives;    /**< ... of the receives: by a waiting subscriber itself */
 };
 
 /* ---- Client ------------------------------------------------------------------------------- */

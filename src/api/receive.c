@@ -1,79 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 #include <string.h>
 
+#include "api/sleep.h"
 #include "api/subscriber.h"
 #include "base/assert.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "core/cluster.h"
 #include "io/clock.h"
-#include "io/park.h"
 #include "lockfree/slab.h"
 
 /* Marks message.internal of a copy: slabs are aligned, so their low bit is 0. */
 #define COPY_MARK ((uintptr_t)1)
-
-/* ---- Sleeping ----------------------------------------------------------------------------- */
-
-/*
- * Make the descriptor tell: clear it if the doorbell was rung since we armed it, and arm. It is
- * kept armed over calls that find nothing, so that polling with timeout 0 makes no system call.
- */
-static void arm(struct roulette_subscriber *subscriber)
-{
-    /* Relaxed: if a ring is missed here, the descriptor stays readable, which is right. */
-    uint32_t armed = atomic_load_explicit(&subscriber->doorbell.armed, memory_order_relaxed);
-    if (subscriber->armed && armed != 0) {
-        atomic_thread_fence(memory_order_seq_cst);
-        return;
-    }
-    rlt_park_descriptor_clear(subscriber->descriptor);
-    rlt_doorbell_arm(&subscriber->doorbell, 1);
-    subscriber->armed = true;
-}
-
-static bool mailbox_has_some(struct rlt_mailbox *mailbox)
-{
-    uint64_t head = rlt_delivery_ring_head(&mailbox->ring);
-    return rlt_delivery_ring_peek(&mailbox->ring, head) != NULL ||
-           atomic_load_explicit(&mailbox->dropped, memory_order_acquire) != mailbox->dropped_seen;
-}
-
-static bool has_some(struct roulette_subscriber *subscriber)
-{
-    for (size_t i = 0; i < subscriber->client->cluster_count; i++) {
-        if (subscriber->mailboxes[i] != NULL && mailbox_has_some(subscriber->mailboxes[i])) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Look for a while before sleeping, if that was asked for. */
-static bool spin(struct roulette_subscriber *subscriber, uint64_t deadline_ns)
-{
-    uint64_t spin_ns = subscriber->client->config.spin_ns;
-    uint64_t until_ns = spin_ns != 0 ? rlt_min_u64(rlt_clock_ns() + spin_ns, deadline_ns) : 0;
-    while (until_ns != 0 && rlt_clock_ns() < until_ns) {
-        if (has_some(subscriber) || rlt_client_is_stopped(subscriber->client)) {
-            return true;
-        }
-        rlt_cpu_relax();
-    }
-    return false;
-}
-
-static bool sleep_until(struct roulette_subscriber *subscriber, uint64_t deadline_ns)
-{
-    if (spin(subscriber, deadline_ns)) {
-        return true;
-    }
-    arm(subscriber);
-    if (has_some(subscriber) || rlt_client_is_stopped(subscriber->client)) {
-        return true;
-    }
-    return rlt_park_descriptor_wait(subscriber->descriptor, deadline_ns);
-}
 
 /* ---- Taking deliveries -------------------------------------------------------------------- */
 
@@ -323,14 +261,14 @@ int roulette_receive_sized(roulette_subscriber *subscriber, struct roulette_mess
             return rlt_error_set_plain(rlt_client_gone(subscriber->client));
         }
         if (timeout_ms == 0) {
-            arm(subscriber);
-            if (!has_some(subscriber)) {
+            rlt_subscriber_arm(subscriber);
+            if (!rlt_subscriber_has_some(subscriber)) {
                 return 0;
             }
             continue;
         }
         deadline_ns = deadline_ns != 0 ? deadline_ns : rlt_clock_deadline(timeout_ms);
-        if (!sleep_until(subscriber, deadline_ns)) {
+        if (!rlt_subscriber_sleep(subscriber, deadline_ns)) {
             timeout_ms = 0;
         }
     }

@@ -29,6 +29,7 @@ static void read_counters(const struct rlt_metrics *metrics, struct roulette_sta
     READ(sends);
     READ(direct_sends);
     READ(receives);
+    READ(direct_receives);
     READ(wakeups);
     READ(slabs_in_use);
     READ(suppressed);

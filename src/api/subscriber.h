@@ -22,6 +22,7 @@ struct roulette_subscriber {
     size_t pinned_bytes;
     int descriptor;
     bool armed;                     /* the doorbell was armed, and not disarmed by us since */
+    bool clear;                     /* we have disarmed it, and the descriptor is not readable */
     uint32_t turn;                  /* the cluster whose mailbox is looked at first */
     struct rlt_mailbox **mailboxes; /* by cluster; NULL: nothing subscribed there yet */
 

@@ -43,6 +43,11 @@ static inline bool rlt_is_power_of_two(uint64_t value)
     return value != 0 && (value & (value - 1)) == 0;
 }
 
+static inline uint32_t rlt_min_u32(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
 static inline uint64_t rlt_min_u64(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;

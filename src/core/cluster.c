@@ -6,6 +6,7 @@
 #include "base/assert.h"
 #include "base/memory.h"
 #include "base/random.h"
+#include "core/direct_receive.h"
 #include "core/direct_send.h"
 #include "roulette.h"
 
@@ -84,6 +85,7 @@ static void publish_dirty(struct rlt_cluster *cluster)
         struct rlt_mailbox *mailbox = cluster->dirty;
         cluster->dirty = mailbox->dirty_next;
         mailbox->dirty = false;
+        cluster->last_mailbox = mailbox->member_count != 0 ? mailbox : cluster->last_mailbox;
         if (rlt_mailbox_publish(mailbox)) {
             cluster->transport->ops->signal(cluster->transport, mailbox->descriptor);
         }
@@ -206,13 +208,25 @@ void rlt_cluster_notify(struct rlt_cluster *cluster, struct rlt_subscription *su
     }
 }
 
+/* A member has no subscription any more. */
+static void let_go(struct rlt_cluster *cluster, struct rlt_subscription *subscription,
+                   struct rlt_member *member)
+{
+    struct rlt_mailbox *mailbox = member->mailbox;
+    rlt_subscriptions_leave(subscription, member);
+    if (--mailbox->member_count == 0) {
+        cluster->mailbox_count--;
+        cluster->last_mailbox = cluster->last_mailbox == mailbox ? NULL : cluster->last_mailbox;
+    }
+}
+
 void rlt_cluster_end_subscription(struct rlt_cluster *cluster,
                                   struct rlt_subscription *subscription, int error)
 {
     while (subscription->member_count != 0) {
         struct rlt_member *member =
             rlt_subscription_members(subscription)[subscription->member_count - 1];
-        rlt_subscriptions_leave(subscription, member);
+        let_go(cluster, subscription, member);
         notify_member(cluster, member, RLT_NOTICE_ENDED, error);
     }
     rlt_cluster_forget(cluster, subscription);
@@ -246,6 +260,7 @@ static void subscribe(struct rlt_cluster *cluster, struct rlt_member *member)
         notify_member(cluster, member, RLT_NOTICE_ENDED, result);
         return;
     }
+    cluster->mailbox_count += member->mailbox->member_count++ == 0 ? 1 : 0;
     struct rlt_subscription *subscription = rlt_subscriptions_of(&cluster->subscriptions, member);
     struct rlt_connection *connection = cluster->active[subscription->connection];
     if (!subscription->on_server) {
@@ -275,7 +290,7 @@ static void leave(struct rlt_cluster *cluster, struct rlt_member *member)
         return;
     }
     struct rlt_connection *connection = cluster->active[subscription->connection];
-    rlt_subscriptions_leave(subscription, member);
+    let_go(cluster, subscription, member);
     if (!rlt_subscription_is_wanted(subscription) && subscription->on_server) {
         rlt_subscription_queue_push(&connection->pending, subscription);
     } else if (subscription->member_count == 0) {
@@ -492,13 +507,17 @@ bool rlt_cluster_may_sleep(struct rlt_cluster *cluster)
         }
     }
     rlt_direct_send_lend(cluster);
+    rlt_direct_receive_lend(cluster);
     return true;
 }
 
 void rlt_cluster_awake(struct rlt_cluster *cluster, uint64_t now_ns)
 {
     rlt_doorbell_disarm(&cluster->doorbell);
+    bool home = rlt_loan_recall(&cluster->receiving);
+    RLT_ASSERT(home);
     rlt_direct_send_recall(cluster, now_ns);
+    rlt_direct_receive_go_on(cluster, now_ns);
 }
 
 uint64_t rlt_cluster_deadline(const struct rlt_cluster *cluster)

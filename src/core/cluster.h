@@ -7,7 +7,8 @@
  *     repeat:
  *         rlt_cluster_run(now)               commands, timers, sends, receives
  *         if rlt_cluster_is_stopped(): end
- *         rlt_cluster_may_sleep(): wait for events or rlt_cluster_deadline()
+ *         deadline = rlt_cluster_deadline()
+ *         rlt_cluster_may_sleep(): wait for events or the deadline
  *         rlt_cluster_awake(now)
  *         for each event: rlt_cluster_on_event(event, now)
  *
@@ -56,6 +57,11 @@ struct rlt_cluster {
     /* By position in the pool: its connection's sending side, lent to publishers. */
     struct rlt_loan loans[RLT_POOL_MAX];
 
+    /* What is received, lent to the subscriber of `watched_for` (NULL: to nobody). Event thread
+     * writes. */
+    struct rlt_loan receiving;
+    _Atomic(struct rlt_mailbox *) watched_for;
+
     /* Event thread. */
     alignas(RLT_CACHE_LINE) struct rlt_subscriptions subscriptions;
     struct rlt_slab_pool slabs;
@@ -65,6 +71,10 @@ struct rlt_cluster {
     uint64_t batch_received;
     uint64_t batch_delivered;
     bool stopping;
+    uint32_t mailbox_count;           /* those that have members */
+    struct rlt_mailbox *last_mailbox; /* published last, and has members; or NULL */
+    uint32_t watched_count;           /* connections */
+    uint32_t unattended;              /* receives on them in a row by the event thread */
     struct rlt_metrics metrics;
 
     /* By position in the pool: the connection that publishes and subscribes. Publishers read it
@@ -117,10 +127,11 @@ void rlt_cluster_on_event(struct rlt_cluster *cluster, const struct rlt_io_event
  */
 bool rlt_cluster_may_sleep(struct rlt_cluster *cluster);
 
-/** Not asleep, or not any more: disarm the doorbell, take back what was lent. */
+/** Not asleep, or not any more: disarm the doorbell, take back what was lent. The caller has
+ * brought `cluster->receiving` home. */
 void rlt_cluster_awake(struct rlt_cluster *cluster, uint64_t now_ns);
 
-/** When rlt_cluster_run() has a timer to serve; RLT_NEVER: none. */
+/** When rlt_cluster_run() has a timer to serve; RLT_NEVER: none. Before rlt_cluster_may_sleep(). */
 uint64_t rlt_cluster_deadline(const struct rlt_cluster *cluster);
 
 /** Whether RLT_COMMAND_STOP was carried out and everything is closed. */

@@ -6,6 +6,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "core/cluster.h"
+#include "core/direct_receive.h"
 #include "core/handshake.h"
 #include "core/inbound.h"
 #include "proto/encode.h"
@@ -67,6 +68,7 @@ int rlt_connection_init(struct rlt_connection *connection, struct rlt_cluster *c
 static void close_transport(struct rlt_connection *connection)
 {
     struct rlt_transport *transport = connection->cluster->transport;
+    rlt_direct_receive_end(connection);
     if (connection->sender.lent) {
         connection->close_due = true;
     } else {
@@ -253,7 +255,7 @@ static void send_batch(struct rlt_connection *connection, uint64_t now_ns)
 static void receive_more(struct rlt_connection *connection)
 {
     struct rlt_transport *transport = connection->cluster->transport;
-    if (!connection->receiving) {
+    if (!connection->receiving && !rlt_direct_receive_settle(connection)) {
         struct rlt_span spans[2];
         uint32_t count = rlt_receiver_spans(&connection->receiver, spans);
         connection->receiving = true;
@@ -310,7 +312,7 @@ bool rlt_connection_has_work(struct rlt_connection *connection)
     bool can_send = !rlt_sender_is_busy(&connection->sender);
     bool can_tell = ready && connection->pending.first != NULL && !connection->sender.lanes_off &&
                     !rlt_sub_marks_is_full(&connection->sender.subs);
-    return !connection->receiving || (can_send && can_tell) ||
+    return !(connection->receiving || connection->watched) || (can_send && can_tell) ||
            (can_send && rlt_sender_has_work(&connection->sender, ready));
 }
 
@@ -366,6 +368,7 @@ void rlt_connection_on_event(struct rlt_connection *connection, const struct rlt
             explain(connection, event->error);
             rlt_connection_fail(connection, event->error);
         } else if (is_open(connection)) {
+            rlt_direct_receive_note(connection, event->bytes, now_ns);
             rlt_inbound_on_bytes(connection, event->bytes, now_ns);
         }
         break;
@@ -379,6 +382,9 @@ void rlt_connection_on_event(struct rlt_connection *connection, const struct rlt
         break;
     case RLT_IO_CLOSED:
         on_closed(connection, now_ns);
+        break;
+    case RLT_IO_READABLE:
+        rlt_direct_receive_on_readable(connection, now_ns);
         break;
     }
 }

@@ -31,7 +31,11 @@ struct rlt_connection {
     struct rlt_receiver receiver;
     struct rlt_subscription_queue pending; /* server and table differ about these */
     struct rlt_info info;
-    bool receiving; /* a receive is in progress */
+    bool receiving;       /* a receive is in progress */
+    bool watched;         /* or none, but it is watched (direct_receive.h) */
+    bool left_over;       /* a subscriber has received what the event thread has to go on with */
+    uint32_t sparse;      /* receives in a row that were small and had a pause before */
+    uint64_t received_ns; /* when the event thread last received something */
     bool stopped;
     bool close_due; /* the transport is to be closed, once what is lent is back (direct_send.h) */
     bool retiring;  /* another one has taken over: closing, to be used again */

@@ -96,7 +96,7 @@ static enum rlt_direct_result give_back(struct rlt_cluster *cluster, uint32_t po
 }
 
 bool rlt_direct_send_begin(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns,
-                      enum rlt_direct_result *result)
+                           enum rlt_direct_result *result)
 {
     struct rlt_loan *loan = &cluster->loans[position];
     enum rlt_loan_state state = rlt_loan_borrow(loan);
@@ -119,7 +119,8 @@ bool rlt_direct_send_begin(struct rlt_cluster *cluster, uint32_t position, uint6
     return false;
 }
 
-enum rlt_direct_result rlt_direct_send_end(struct rlt_cluster *cluster, uint32_t position, size_t taken)
+enum rlt_direct_result rlt_direct_send_end(struct rlt_cluster *cluster, uint32_t position,
+                                           size_t taken)
 {
     struct rlt_sender *sender = &cluster->active[position]->sender;
     rlt_counter_add_shared(&cluster->metrics.sends, taken != 0 ? 1 : 0);

@@ -58,7 +58,8 @@ enum rlt_direct_result rlt_direct_send(struct rlt_cluster *cluster, uint32_t pos
  * returns true, the sender's spans are to be sent, and end() follows on the same thread.
  */
 bool rlt_direct_send_begin(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns,
-                      enum rlt_direct_result *result);
-enum rlt_direct_result rlt_direct_send_end(struct rlt_cluster *cluster, uint32_t position, size_t taken);
+                           enum rlt_direct_result *result);
+enum rlt_direct_result rlt_direct_send_end(struct rlt_cluster *cluster, uint32_t position,
+                                           size_t taken);
 
 #endif

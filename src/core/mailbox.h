@@ -62,7 +62,8 @@ struct rlt_mailbox {
     uint32_t *lengths;     /* by slab index: slabs in that run */
     struct rlt_member *owed_first;
     struct rlt_member *owed_last;
-    bool retry_expected; /* the consumer was asked to send `retry` */
+    bool retry_expected;   /* the consumer was asked to send `retry` */
+    uint32_t member_count; /* of the cluster's subscriptions */
 
     /* Event thread writes, consumer reads. */
     _Atomic(uint64_t) dropped; /* release, acquire: ordered with the ring, see take_dropped */
@@ -73,6 +74,9 @@ struct rlt_mailbox {
                                                             for the event thread */
     uint64_t dropped_seen;
     uint32_t taken; /* messages of the ring's first delivery, a run */
+    /* 1: the consumer has waited for something since the event thread last forgot it. Relaxed: a
+     * hint. */
+    _Atomic(uint32_t) awaited;
     struct rlt_command retry;
 };
 
@@ -230,6 +234,17 @@ void rlt_mailbox_notify(struct rlt_mailbox *mailbox, struct rlt_member *member,
 /** RLT_COMMAND_RETRY arrived: push what is owed. */
 void rlt_mailbox_retry(struct rlt_mailbox *mailbox);
 
+/** Whether the consumer has waited since the last time that this was forgotten. */
+static inline bool rlt_mailbox_is_awaited(const struct rlt_mailbox *mailbox)
+{
+    return atomic_load_explicit(&mailbox->awaited, memory_order_relaxed) != 0;
+}
+
+static inline void rlt_mailbox_forget_awaited(struct rlt_mailbox *mailbox)
+{
+    atomic_store_explicit(&mailbox->awaited, 0, memory_order_relaxed);
+}
+
 /** Publish what was pushed. Returns: true if the caller must signal `descriptor`. */
 bool rlt_mailbox_publish(struct rlt_mailbox *mailbox);
 
@@ -241,6 +256,15 @@ uint64_t rlt_mailbox_take_dropped(struct rlt_mailbox *mailbox, uint64_t position
 
 /** After the ring was advanced: true if the caller must send `retry`. */
 bool rlt_mailbox_must_retry(struct rlt_mailbox *mailbox);
+
+/** The consumer is going to wait. */
+static inline void rlt_mailbox_note_awaited(struct rlt_mailbox *mailbox)
+{
+    /* A load mostly: the event thread's line is left alone. */
+    if (atomic_load_explicit(&mailbox->awaited, memory_order_relaxed) == 0) {
+        atomic_store_explicit(&mailbox->awaited, 1, memory_order_relaxed);
+    }
+}
 
 /** Note that `count` references to a slab were released. */
 static inline void rlt_mailbox_note_released(struct rlt_mailbox *mailbox, uint32_t slab_index,

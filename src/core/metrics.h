@@ -37,6 +37,7 @@ struct rlt_metrics {
     rlt_counter sends;        /* shared: see rlt_counter_add_shared() */
     rlt_counter direct_sends; /* shared */
     rlt_counter receives;
+    rlt_counter direct_receives; /* of these */
     rlt_counter wakeups;
     rlt_counter slabs_in_use;
     rlt_counter connected;

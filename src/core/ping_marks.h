@@ -78,6 +78,13 @@ static inline uint64_t rlt_ping_marks_pongs(const struct rlt_ping_marks *marks)
     return marks->answered + (marks->early ? 1 : 0);
 }
 
+/** Whether no PONG is to come and no fence waits. */
+static inline bool rlt_ping_marks_are_quiet(const struct rlt_ping_marks *marks)
+{
+    return rlt_ping_marks_pongs(marks) == marks->written && marks->waiting == NULL &&
+           marks->armed == NULL;
+}
+
 /** The batch in flight is sent, or lost. */
 static inline void rlt_ping_marks_end_batch(struct rlt_ping_marks *marks)
 {

@@ -168,8 +168,8 @@ static inline bool rlt_sender_is_busy(const struct rlt_sender *sender)
 bool rlt_sender_may_lend(const struct rlt_sender *sender);
 
 /**
- * Add a lane's next frames to a direct batch (direct_send.h), of what rlt_sender_look() saw, unless they
- * are more than `limit` bytes or some may be given up. `*added`: the bytes.
+ * Add a lane's next frames to a direct batch (direct_send.h), of what rlt_sender_look() saw, unless
+ * they are more than `limit` bytes or some may be given up. `*added`: the bytes.
  *
  * Threads: who has borrowed the sender. Returns: false if there are some that were not added.
  */

@@ -15,6 +15,7 @@
 #define RLT_CORE_TRANSPORT_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,6 +32,7 @@ enum rlt_io_kind {
     RLT_IO_RECEIVED, /* error 0: `bytes` > 0 arrived; otherwise the stream is over */
     RLT_IO_SENT,     /* error 0: `bytes` > 0 were taken; otherwise none, and the stream is over */
     RLT_IO_CLOSED,
+    RLT_IO_READABLE, /* a watched slot may have bytes, or be over; error is 0 */
 };
 
 struct rlt_io_event {
@@ -43,7 +45,8 @@ struct rlt_io_event {
 
 struct rlt_transport;
 
-/** All functions but send_now() and wake() are called by the event thread alone; none blocks. */
+/** All functions but send_now(), receive_now(), signal() and wake() are called by the event thread
+ *  alone; none blocks. */
 struct rlt_transport_ops {
     const char *name;
     /** Resolve the host anew and connect to one of its addresses. */
@@ -57,12 +60,30 @@ struct rlt_transport_ops {
     /** Receive into 1 or 2 spans, in order. The spans are copied, the memory is not. */
     void (*receive)(struct rlt_transport *transport, uint32_t slot, const struct rlt_span *spans,
                     uint32_t count);
+    /**
+     * Receive what is there into 1 or 2 spans, while no receive is in progress: the event thread,
+     * or one that what the cluster receives is lent to (core/direct_receive.h). NULL if there is no
+     * such way.
+     *
+     * Returns: the bytes; 0 if there are none; < 0 if the stream is over: receive() tells why.
+     */
+    int64_t (*receive_now)(struct rlt_transport *transport, uint32_t slot,
+                           const struct rlt_span *spans, uint32_t count);
+    /**
+     * Begin or cease to tell by RLT_IO_READABLE that a slot can be read, which is for a subscriber
+     * instead while one attends. No receive is in progress meanwhile, and close() comes after it.
+     * NULL if there is no receive_now().
+     *
+     * Returns: false if it could not begin.
+     */
+    bool (*watch)(struct rlt_transport *transport, uint32_t slot, bool on);
     /** Send spans in order; any part of them may be taken. As receive(). */
     void (*send)(struct rlt_transport *transport, uint32_t slot, const struct rlt_span *spans,
                  uint32_t count);
     /**
      * Send what the kernel takes at once, while no send is in progress. Not the event thread but
-     * one that the slot's sending side is lent to (core/direct_send.h). NULL if there is no such way.
+     * one that the slot's sending side is lent to (core/direct_send.h). NULL if there is no such
+     * way.
      *
      * Returns: the bytes taken; 0 if none, or if the stream is over: the next send() tells.
      */

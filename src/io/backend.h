@@ -10,6 +10,7 @@
 
 #include "core/transport.h"
 #include "io/socket.h"
+#include "io/watch.h"
 
 struct rlt_backend;
 
@@ -35,7 +36,8 @@ struct rlt_backend_ops {
 struct rlt_backend {
     struct rlt_transport transport;
     const struct rlt_backend_ops *ops;
-    uint64_t wakeups; /* times that wait() was ended by wake(); event thread */
+    struct rlt_watch watch; /* of the slots that are watched; until destroy() */
+    uint64_t wakeups;       /* times that wait() was ended by wake(); event thread */
 };
 
 struct rlt_backend_options {

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/assert.h"
 #include "base/defs.h"
 #include "io/clock.h"
 #include "roulette.h"
@@ -67,9 +68,13 @@ void rlt_park_descriptor_clear(int descriptor)
     } while (got < 0 && errno == EINTR);
 }
 
-bool rlt_park_descriptor_wait(int descriptor, uint64_t deadline_ns)
+bool rlt_park_descriptors_wait(struct rlt_park_entry *entries, uint32_t count, uint64_t deadline_ns)
 {
-    struct pollfd poller = {.fd = descriptor, .events = POLLIN};
+    struct pollfd pollers[RLT_PARK_ENTRIES_MAX];
+    RLT_ASSERT(count <= RLT_PARK_ENTRIES_MAX);
+    for (uint32_t i = 0; i < count; i++) {
+        pollers[i] = (struct pollfd){.fd = entries[i].descriptor, .events = POLLIN};
+    }
     struct timespec left;
     struct timespec *timeout = NULL;
     if (deadline_ns != RLT_NEVER) {
@@ -79,5 +84,9 @@ bool rlt_park_descriptor_wait(int descriptor, uint64_t deadline_ns)
         left.tv_nsec = (long)(left_ns % RLT_NS_PER_S);
         timeout = &left;
     }
-    return ppoll(&poller, 1, timeout, NULL) != 0;
+    int result = ppoll(pollers, count, timeout, NULL);
+    for (uint32_t i = 0; i < count; i++) {
+        entries[i].readable = result > 0 && pollers[i].revents != 0;
+    }
+    return result != 0;
 }

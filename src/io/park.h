@@ -31,7 +31,21 @@ void rlt_park_descriptor_signal(int descriptor);
 /** Make a descriptor unreadable. Threads: its reader. */
 void rlt_park_descriptor_clear(int descriptor);
 
-/** Sleep until a descriptor is readable. Returns: false if the deadline has passed. */
-bool rlt_park_descriptor_wait(int descriptor, uint64_t deadline_ns);
+/** A descriptor that is waited for. */
+struct rlt_park_entry {
+    int descriptor; /* -1: passed over */
+    bool readable;  /* set by the wait */
+};
+
+/** The most that can be waited for. */
+#define RLT_PARK_ENTRIES_MAX 32
+
+/**
+ * Sleep until one of `count` descriptors is readable. A cancellation point.
+ *
+ * Returns: false if the deadline has passed; true perhaps with none of them readable.
+ */
+bool rlt_park_descriptors_wait(struct rlt_park_entry *entries, uint32_t count,
+                               uint64_t deadline_ns);
 
 #endif

@@ -6,6 +6,7 @@
 #include <sys/prctl.h>
 
 #include "base/assert.h"
+#include "core/direct_receive.h"
 #include "core/direct_send.h"
 #include "io/clock.h"
 #include "io/park.h"
@@ -74,7 +75,16 @@ static uint64_t waiting_deadline(const struct rlt_shard *shard, uint64_t event_n
     if (spin_ns != 0 && rlt_clock_ns() - event_ns < spin_ns) {
         return 0;
     }
-    return rlt_cluster_may_sleep(shard->cluster) ? rlt_cluster_deadline(shard->cluster) : 0;
+    uint64_t deadline_ns = rlt_cluster_deadline(shard->cluster);
+    return rlt_cluster_may_sleep(shard->cluster) ? deadline_ns : 0;
+}
+
+/* What the cluster receives is lent while we sleep: without it there is nothing that we can do. */
+static void bring_home(struct rlt_loan *loan)
+{
+    while (!rlt_loan_recall(loan)) {
+        (void)rlt_park_wait(&loan->state, RLT_LOAN_RECALLED, RLT_NEVER);
+    }
 }
 
 /* The loop of the event thread. */
@@ -91,6 +101,7 @@ static void serve(struct rlt_shard *shard)
             return;
         }
         uint32_t count = wait_for_events(shard, waiting_deadline(shard, event_ns), events);
+        bring_home(&cluster->receiving);
         uint64_t now_ns = rlt_clock_ns();
         rlt_cluster_awake(cluster, now_ns);
         rlt_counter_set(&cluster->metrics.wakeups, backend->wakeups);
@@ -156,6 +167,26 @@ void rlt_shard_send_or_wake(struct rlt_shard *shard, uint32_t position)
         (result == RLT_DIRECT_RING && rlt_doorbell_ring(&cluster->doorbell, RLT_WAKE_LANES))) {
         shard->backend->ops->wake(shard->backend);
     }
+}
+
+bool rlt_shard_attend(struct rlt_shard *shard, const struct rlt_mailbox *mailbox)
+{
+    return rlt_direct_receive_is_for(shard->cluster, mailbox) &&
+           rlt_watch_attend(&shard->backend->watch);
+}
+
+void rlt_shard_leave(struct rlt_shard *shard)
+{
+    rlt_watch_leave(&shard->backend->watch);
+}
+
+bool rlt_shard_receive(struct rlt_shard *shard, const struct rlt_mailbox *mailbox)
+{
+    enum rlt_receipt receipt = rlt_direct_receive(shard->cluster, mailbox);
+    if (receipt == RLT_RECEIPT_WAKE) {
+        shard->backend->ops->wake(shard->backend);
+    }
+    return receipt == RLT_RECEIPT_DONE;
 }
 
 void rlt_shard_submit(struct rlt_shard *shard, struct rlt_command *command)

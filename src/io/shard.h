@@ -69,6 +69,27 @@ static inline void rlt_shard_ring(struct rlt_shard *shard, uint32_t position)
     }
 }
 
+/**
+ * If the mailbox's subscriber may receive by itself: be told in place of the event thread by
+ * rlt_shard_descriptor(), to be polled for input, that there is something to receive.
+ *
+ * Threads: the mailbox's owner thread; until it calls rlt_shard_leave().
+ * Returns: false if it may not.
+ */
+bool rlt_shard_attend(struct rlt_shard *shard, const struct rlt_mailbox *mailbox);
+void rlt_shard_leave(struct rlt_shard *shard);
+static inline int rlt_shard_descriptor(const struct rlt_shard *shard)
+{
+    return shard->backend->watch.sockets;
+}
+
+/**
+ * Receive what is there. Threads: the one that attends.
+ *
+ * Returns: false if the event thread has to go on: leave then, and wait for it alone.
+ */
+bool rlt_shard_receive(struct rlt_shard *shard, const struct rlt_mailbox *mailbox);
+
 /** Ask the thread to close everything and end. rlt_shard_join() waits for it. */
 void rlt_shard_stop(struct rlt_shard *shard);
 void rlt_shard_join(struct rlt_shard *shard);

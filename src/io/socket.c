@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "io/socket.h"
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
+#include "io/asan.h"
+#include "io/message.h"
 #include "roulette.h"
 
 int rlt_socket_create(int family, const struct rlt_socket_options *options)
@@ -26,8 +29,19 @@ int rlt_socket_create(int family, const struct rlt_socket_options *options)
 
 size_t rlt_socket_send_now(int fd, const struct rlt_span *spans, uint32_t count)
 {
-    /* A span is laid out as an iovec: io/uring.c asserts it. */
-    struct msghdr header = {.msg_iov = (struct iovec *)(uintptr_t)spans, .msg_iovlen = count};
+    struct msghdr header = rlt_message_of(spans, count);
     long taken = syscall(SYS_sendmsg, fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
     return taken > 0 ? (size_t)taken : 0;
+}
+
+int64_t rlt_socket_receive_now(int fd, const struct rlt_span *spans, uint32_t count)
+{
+    struct msghdr header = rlt_message_of(spans, count);
+    rlt_asan_check(header.msg_iov, header.msg_iovlen);
+    long got = syscall(SYS_recvmsg, fd, &header, MSG_DONTWAIT);
+    if (got > 0) {
+        return got;
+    }
+    bool again = got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR);
+    return again ? 0 : -1;
 }

@@ -35,6 +35,13 @@ int rlt_socket_create(int family, const struct rlt_socket_options *options);
  */
 size_t rlt_socket_send_now(int fd, const struct rlt_span *spans, uint32_t count);
 
+/**
+ * Receive what is there. No cancellation point, as rlt_socket_send_now().
+ *
+ * Returns: the bytes received; 0 if there are none; < 0 if the stream is over.
+ */
+int64_t rlt_socket_receive_now(int fd, const struct rlt_span *spans, uint32_t count);
+
 /** Close `*fd`, if it is one, and make it -1. */
 static inline void rlt_socket_close(int *fd)
 {

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "io/uring.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <liburing.h>
-#include <string.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -12,21 +11,20 @@
 #include "base/defs.h"
 #include "base/memory.h"
 #include "base/random.h"
-#include "io/asan.h"
 #include "io/clock.h"
+#include "io/event_queue.h"
+#include "io/message.h"
 #include "io/park.h"
 #include "io/resolver.h"
 #include "io/socket.h"
+#include "io/uring_setup.h"
+#include "io/watch.h"
 #include "roulette.h"
 
 /* Per slot: connect, receive, send, and a cancel for each. */
 #define ENTRIES_PER_SLOT 8
 #define ENTRIES_MIN      16
-#define SPANS_MAX        64
-
-static_assert(sizeof(struct rlt_span) == sizeof(struct iovec), "spans are iovecs");
-static_assert(offsetof(struct rlt_span, bytes) == offsetof(struct iovec, iov_base), "");
-static_assert(offsetof(struct rlt_span, len) == offsetof(struct iovec, iov_len), "");
+#define EARLY_PER_SLOT   3
 
 enum op {
     OP_CONNECT,
@@ -34,13 +32,8 @@ enum op {
     OP_SEND,
     OP_COUNT,
     OP_WAKE,
+    OP_WATCH,
     OP_CANCEL,
-};
-
-/* An operation's message: what the kernel reads until the operation completes. */
-struct message {
-    struct msghdr header;
-    struct iovec spans[SPANS_MAX];
 };
 
 /* One connection's socket. Owner: the event thread. */
@@ -50,10 +43,11 @@ struct slot {
     bool in_progress[OP_COUNT];
     bool resolving;
     bool closing;
+    bool watched;
     struct rlt_lookup *lookup; /* addresses being tried */
     uint32_t picked;           /* the one in progress */
-    struct message receive;
-    struct message send;
+    struct rlt_message receive;
+    struct rlt_message send;
 };
 
 struct uring {
@@ -62,11 +56,12 @@ struct uring {
     int wake_fd;
     uint64_t wake_count; /* what the kernel reads from wake_fd */
     bool wake_armed;
+    bool watch_armed;
+    uint32_t watched_count; /* slots */
     struct rlt_socket_options socket_options;
     struct rlt_random random;
-    /* Events that did not come from the kernel; at most two for each slot. */
-    struct rlt_io_event *early;
-    uint32_t early_count;
+    /* Events that did not come from the kernel; at most EARLY_PER_SLOT for each. */
+    struct rlt_event_queue early;
 
     /* Finished lookups, pushed by their threads. */
     struct rlt_stack resolved;
@@ -112,26 +107,14 @@ static void begin(struct uring *uring, uint32_t index, enum op op, struct io_uri
     io_uring_sqe_set_data64(entry, tag(index, slot->generation, op));
 }
 
-static void check_writable(const struct message *message)
-{
-    rlt_asan_check(message->spans, message->header.msg_iovlen);
-}
-
-static void fill(struct message *message, const struct rlt_span *spans, uint32_t count)
-{
-    RLT_ASSERT(count != 0 && count <= SPANS_MAX);
-    memcpy(message->spans, spans, count * sizeof(*spans));
-    message->header = (struct msghdr){.msg_iov = message->spans, .msg_iovlen = count};
-}
-
 static void uring_receive(struct rlt_transport *transport, uint32_t index,
                           const struct rlt_span *spans, uint32_t count)
 {
     struct uring *uring = of(transport);
     struct slot *slot = &uring->slots[index];
     struct io_uring_sqe *entry = next_entry(uring);
-    fill(&slot->receive, spans, count);
-    check_writable(&slot->receive);
+    rlt_message_fill(&slot->receive, spans, count);
+    rlt_message_check_writable(&slot->receive);
     if (count == 1) {
         io_uring_prep_recv(entry, slot->fd, spans[0].bytes, spans[0].len, 0);
     } else {
@@ -146,7 +129,7 @@ static void uring_send(struct rlt_transport *transport, uint32_t index,
     struct uring *uring = of(transport);
     struct slot *slot = &uring->slots[index];
     struct io_uring_sqe *entry = next_entry(uring);
-    fill(&slot->send, spans, count);
+    rlt_message_fill(&slot->send, spans, count);
     if (count == 1) {
         io_uring_prep_send(entry, slot->fd, spans[0].bytes, spans[0].len, MSG_NOSIGNAL);
     } else {
@@ -161,6 +144,35 @@ static size_t uring_send_now(struct rlt_transport *transport, uint32_t index,
     return rlt_socket_send_now(of(transport)->slots[index].fd, spans, count);
 }
 
+static int64_t uring_receive_now(struct rlt_transport *transport, uint32_t index,
+                                 const struct rlt_span *spans, uint32_t count)
+{
+    return rlt_socket_receive_now(of(transport)->slots[index].fd, spans, count);
+}
+
+static bool uring_watch(struct rlt_transport *transport, uint32_t index, bool on)
+{
+    struct uring *uring = of(transport);
+    struct slot *slot = &uring->slots[index];
+    RLT_ASSERT(slot->watched != on && !slot->in_progress[OP_RECEIVE]);
+    if (!on) {
+        rlt_watch_remove(&uring->backend.watch, slot->fd);
+    } else if (!rlt_watch_add(&uring->backend.watch, slot->fd)) {
+        return false;
+    }
+    slot->watched = on;
+    uring->watched_count += on ? 1 : (uint32_t)-1;
+    return true;
+}
+
+static void arm_watch(struct uring *uring)
+{
+    struct io_uring_sqe *entry = next_entry(uring);
+    io_uring_prep_poll_add(entry, uring->backend.watch.owner, POLLIN);
+    io_uring_sqe_set_data64(entry, tag(0, 0, OP_WATCH));
+    uring->watch_armed = true;
+}
+
 static void arm_wake(struct uring *uring)
 {
     struct io_uring_sqe *entry = next_entry(uring);
@@ -170,16 +182,6 @@ static void arm_wake(struct uring *uring)
 }
 
 /* ---- Opening ------------------------------------------------------------------------------ */
-
-static void add_early(struct uring *uring, uint32_t index, enum rlt_io_kind kind, int error)
-{
-    RLT_ASSERT(uring->early_count < uring->slot_count * 2);
-    uring->early[uring->early_count++] = (struct rlt_io_event){
-        .slot = index,
-        .kind = kind,
-        .error = error,
-    };
-}
 
 /* Try the next address of the lookup; report failure when there is none left. */
 static void connect_next(struct uring *uring, uint32_t index, int error)
@@ -202,7 +204,8 @@ static void connect_next(struct uring *uring, uint32_t index, int error)
         begin(uring, index, OP_CONNECT, entry);
         return;
     }
-    add_early(uring, index, RLT_IO_OPENED, lookup->error != 0 ? lookup->error : error);
+    rlt_event_queue_add(&uring->early, index, RLT_IO_OPENED,
+                        lookup->error != 0 ? lookup->error : error);
 }
 
 static void release_uring(struct uring *uring)
@@ -216,7 +219,8 @@ static void release_uring(struct uring *uring)
             rlt_memory_free(lookup);
         }
         rlt_park_descriptor_destroy(uring->wake_fd);
-        rlt_memory_free(uring->early);
+        rlt_watch_fini(&uring->backend.watch);
+        rlt_memory_free(uring->early.events);
         rlt_memory_free(uring);
     }
 }
@@ -238,7 +242,7 @@ static void uring_open(struct rlt_transport *transport, uint32_t index, const ch
     RLT_ASSERT(slot->fd < 0 && !slot->closing && slot->lookup == NULL);
     struct rlt_lookup *lookup = rlt_lookup_create(host, port);
     if (lookup == NULL) {
-        add_early(uring, index, RLT_IO_OPENED, ROULETTE_ENOMEM);
+        rlt_event_queue_add(&uring->early, index, RLT_IO_OPENED, ROULETTE_ENOMEM);
         return;
     }
     lookup->slot = index;
@@ -257,7 +261,7 @@ static void uring_open(struct rlt_transport *transport, uint32_t index, const ch
         slot->resolving = false;
         release_uring(uring);
         rlt_memory_free(lookup);
-        add_early(uring, index, RLT_IO_OPENED, ROULETTE_ESYSTEM);
+        rlt_event_queue_add(&uring->early, index, RLT_IO_OPENED, ROULETTE_ESYSTEM);
     }
 }
 
@@ -283,7 +287,7 @@ static void take_resolved(struct uring *uring)
 static void uring_secure(struct rlt_transport *transport, uint32_t index, const char *host)
 {
     (void)host;
-    add_early(of(transport), index, RLT_IO_SECURED, ROULETTE_ENOTSUP);
+    rlt_event_queue_add(&of(transport)->early, index, RLT_IO_SECURED, ROULETTE_ENOTSUP);
 }
 
 /* ---- Closing ------------------------------------------------------------------------------ */
@@ -304,14 +308,14 @@ static void finish_close(struct uring *uring, uint32_t index)
     slot->resolving = false;
     slot->closing = false;
     slot->generation++;
-    add_early(uring, index, RLT_IO_CLOSED, 0);
+    rlt_event_queue_add(&uring->early, index, RLT_IO_CLOSED, 0);
 }
 
 static void uring_close(struct rlt_transport *transport, uint32_t index)
 {
     struct uring *uring = of(transport);
     struct slot *slot = &uring->slots[index];
-    RLT_ASSERT(!slot->closing);
+    RLT_ASSERT(!slot->closing && !slot->watched);
     slot->closing = true;
     if (!is_busy(slot)) {
         finish_close(uring, index);
@@ -341,7 +345,7 @@ static void on_connect(struct uring *uring, uint32_t index, int result)
     if (result == 0) {
         rlt_memory_free(lookup);
         slot->lookup = NULL;
-        add_early(uring, index, RLT_IO_OPENED, 0);
+        rlt_event_queue_add(&uring->early, index, RLT_IO_OPENED, 0);
         return;
     }
     rlt_socket_close(&slot->fd);
@@ -354,7 +358,7 @@ static void on_transfer(const struct uring *uring, uint32_t index, enum op op, i
                         struct rlt_io_event *event)
 {
     if (op == OP_RECEIVE && result > 0) {
-        check_writable(&uring->slots[index].receive);
+        rlt_message_check_writable(&uring->slots[index].receive);
     }
     event->slot = index;
     event->kind = op == OP_RECEIVE ? RLT_IO_RECEIVED : RLT_IO_SENT;
@@ -375,6 +379,20 @@ static void repeat(struct uring *uring, uint32_t index, enum op op)
     begin(uring, index, op, entry);
 }
 
+/* A watched slot can be read; which one is not known. */
+static void on_watch(struct uring *uring)
+{
+    uring->watch_armed = false;
+    if (uring->early.count != 0) {
+        return; /* told once more by the next wait() */
+    }
+    for (uint32_t i = 0; i < uring->slot_count; i++) {
+        if (uring->slots[i].watched) {
+            rlt_event_queue_add(&uring->early, i, RLT_IO_READABLE, 0);
+        }
+    }
+}
+
 /* Handle one completion. True if `event` was filled. */
 static bool on_completion(struct uring *uring, const struct io_uring_cqe *completion,
                           struct rlt_io_event *event)
@@ -385,6 +403,10 @@ static bool on_completion(struct uring *uring, const struct io_uring_cqe *comple
     if (op == OP_WAKE) {
         uring->wake_armed = false;
         uring->backend.wakeups++;
+        return false;
+    }
+    if (op == OP_WATCH) {
+        on_watch(uring);
         return false;
     }
     if (op == OP_CANCEL) {
@@ -407,15 +429,6 @@ static bool on_completion(struct uring *uring, const struct io_uring_cqe *comple
         finish_close(uring, index);
     }
     return is_event;
-}
-
-static uint32_t take_early(struct uring *uring, struct rlt_io_event *events, uint32_t max)
-{
-    uint32_t count = uring->early_count < max ? uring->early_count : max;
-    memcpy(events, uring->early, count * sizeof(*events));
-    uring->early_count -= count;
-    memmove(uring->early, uring->early + count, uring->early_count * sizeof(*events));
-    return count;
 }
 
 static void submit(struct uring *uring, uint64_t deadline_ns)
@@ -443,7 +456,10 @@ static uint32_t uring_wait(struct rlt_backend *backend, uint64_t deadline_ns,
     if (!uring->wake_armed) {
         arm_wake(uring);
     }
-    submit(uring, uring->early_count != 0 ? 0 : deadline_ns);
+    if (!uring->watch_armed && uring->watched_count != 0) {
+        arm_watch(uring);
+    }
+    submit(uring, uring->early.count != 0 ? 0 : deadline_ns);
     uint32_t count = 0;
     unsigned head;
     unsigned seen = 0;
@@ -459,7 +475,7 @@ static uint32_t uring_wait(struct rlt_backend *backend, uint64_t deadline_ns,
     io_uring_cq_advance(&uring->ring, seen);
     take_resolved(uring);
     /* After the kernel's: RLT_IO_CLOSED comes behind the events of the slot's operations. */
-    return count + take_early(uring, events + count, max - count);
+    return count + rlt_event_queue_take(&uring->early, events + count, max - count);
 }
 
 static void uring_wake(struct rlt_backend *backend)
@@ -503,6 +519,7 @@ static void uring_abandon(struct rlt_backend *backend)
     rlt_socket_close(&uring->ring.ring_fd);
     rlt_park_descriptor_destroy(uring->wake_fd);
     uring->wake_fd = -1;
+    rlt_watch_fini(&uring->backend.watch);
 }
 
 static void uring_destroy(struct rlt_backend *backend)
@@ -515,6 +532,8 @@ static const struct rlt_transport_ops transport_ops = {
     .open = uring_open,
     .secure = uring_secure,
     .receive = uring_receive,
+    .receive_now = uring_receive_now,
+    .watch = uring_watch,
     .send = uring_send,
     .send_now = uring_send_now,
     .close = uring_close,
@@ -529,37 +548,6 @@ static const struct rlt_backend_ops backend_ops = {
     .abandon = uring_abandon,
     .destroy = uring_destroy,
 };
-
-/* The best ring that this kernel and its limits allow. */
-static int create_ring(struct io_uring *ring, unsigned entries)
-{
-    static const unsigned flags[] = {
-        IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
-        IORING_SETUP_COOP_TASKRUN,
-        0,
-    };
-    int result = -EINVAL;
-    for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]) && result == -EINVAL; i++) {
-        result = io_uring_queue_init(entries, ring, flags[i]);
-    }
-    if (result == 0) {
-        (void)io_uring_ring_dontfork(ring);
-        if ((ring->features & IORING_FEAT_EXT_ARG) == 0) {
-            io_uring_queue_exit(ring);
-            result = -ENOSYS;
-        }
-    }
-    return result;
-}
-
-static int translate(int result)
-{
-    if (result == -EPERM || result == -ENOSYS || result == -EINVAL) {
-        return ROULETTE_ENOTSUP;
-    }
-    /* -ENOMEM is RLIMIT_MEMLOCK, -EMFILE the limit of descriptors. */
-    return result == 0 ? 0 : ROULETTE_ESYSTEM;
-}
 
 int rlt_uring_create(const struct rlt_backend_options *options, struct rlt_backend **backend)
 {
@@ -582,10 +570,14 @@ int rlt_uring_create(const struct rlt_backend_options *options, struct rlt_backe
         entries *= 2;
     }
     uring->wake_fd = rlt_park_descriptor_create();
-    uring->early = rlt_memory_alloc((size_t)options->slot_count * 2, sizeof(*uring->early));
-    int result = uring->early == NULL ? ROULETTE_ENOMEM : uring->wake_fd < 0 ? uring->wake_fd : 0;
+    uring->early.capacity = options->slot_count * EARLY_PER_SLOT;
+    uring->early.events = rlt_memory_alloc(uring->early.capacity, sizeof(*uring->early.events));
+    int watching = rlt_watch_init(&uring->backend.watch);
+    int result = uring->early.events == NULL ? ROULETTE_ENOMEM
+                 : uring->wake_fd < 0        ? uring->wake_fd
+                                             : watching;
     if (result == 0) {
-        result = translate(create_ring(&uring->ring, entries));
+        result = rlt_uring_setup(&uring->ring, entries);
     }
     if (result < 0) {
         release_uring(uring);

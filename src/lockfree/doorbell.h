@@ -43,6 +43,13 @@ static inline void rlt_doorbell_disarm(struct rlt_doorbell *doorbell)
     atomic_store_explicit(&doorbell->armed, 0, memory_order_relaxed);
 }
 
+/** Awake again. Returns: whether nobody has rung since it was armed. Threads: the sleeper. */
+static inline bool rlt_doorbell_take(struct rlt_doorbell *doorbell)
+{
+    /* Relaxed: as rlt_doorbell_disarm(). */
+    return atomic_exchange_explicit(&doorbell->armed, 0, memory_order_relaxed) != 0;
+}
+
 /** After putting something into a queue: whether the sleeper waits for it. Threads: any thread. */
 static inline bool rlt_doorbell_is_armed(struct rlt_doorbell *doorbell, uint32_t interest)
 {

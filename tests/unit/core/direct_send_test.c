@@ -174,7 +174,8 @@ DirectTest(what_is_put_meanwhile_is_seen)
     borrow();
     world_put("a", "2");
     cr_assert_eq(publisher(), RLT_DIRECT_DONE, "left to the first");
-    cr_assert_eq(rlt_direct_send_end(world.cluster, 0, strlen("PUB a 1\r\n1\r\n")), RLT_DIRECT_RING);
+    cr_assert_eq(rlt_direct_send_end(world.cluster, 0, strlen("PUB a 1\r\n1\r\n")),
+                 RLT_DIRECT_RING);
     world_awake();
     world_assert_sent(0, "PUB a 1|2|");
 }
@@ -185,7 +186,8 @@ DirectTest(event_thread_serves_all_but_sends_meanwhile)
     struct world_member *member = world_subscribe("m", "m", NULL, 0);
     world_say(0, "PING\r\n");
     world_assert_sent(0, "");
-    cr_assert_eq(rlt_direct_send_end(world.cluster, 0, strlen("PUB a 1\r\n1\r\n")), RLT_DIRECT_WAKE);
+    cr_assert_eq(rlt_direct_send_end(world.cluster, 0, strlen("PUB a 1\r\n1\r\n")),
+                 RLT_DIRECT_WAKE);
     world_awake();
     world_assert_sent(0, "PONG|SUB m 1|");
     world_message(0, member, "x");
@@ -213,7 +215,8 @@ DirectTest(handover_waits_for_the_borrower)
     borrow();
     world_say(0, WORLD_LAME_DUCK);
     cr_assert_eq(world.cluster->handovers[0].phase, RLT_HANDOVER_NONE);
-    cr_assert_eq(rlt_direct_send_end(world.cluster, 0, strlen("PUB a 1\r\n1\r\n")), RLT_DIRECT_WAKE);
+    cr_assert_eq(rlt_direct_send_end(world.cluster, 0, strlen("PUB a 1\r\n1\r\n")),
+                 RLT_DIRECT_WAKE);
     world_awake();
     cr_assert_neq(world.cluster->handovers[0].phase, RLT_HANDOVER_NONE);
     world_sleep();

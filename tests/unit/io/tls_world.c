@@ -345,6 +345,7 @@ static void on_event(struct world *world, const struct rlt_io_event *event)
         break;
     case RLT_IO_OPENED:
     case RLT_IO_SECURED:
+    case RLT_IO_READABLE: /* there is nothing to watch through TLS */
         break;
     }
 }

@@ -59,6 +59,12 @@ struct ringer {
     unsigned number;
 };
 
+static bool wait_for(int descriptor, uint64_t deadline_ns)
+{
+    struct rlt_park_entry entry = {.descriptor = descriptor};
+    return rlt_park_descriptors_wait(&entry, 1, deadline_ns);
+}
+
 static uint64_t total_put(struct race *race)
 {
     uint64_t total = 0;
@@ -102,7 +108,7 @@ static void take_all(struct race *race)
         }
         rlt_doorbell_arm(&race->doorbell, LANES);
         if (total_put(race) == taken) {
-            stress_check(rlt_park_descriptor_wait(race->descriptor, rlt_clock_deadline(20000)));
+            stress_check(wait_for(race->descriptor, rlt_clock_deadline(20000)));
             rlt_park_descriptor_clear(race->descriptor);
             race->sleeps++;
         }
@@ -215,7 +221,7 @@ Test(doorbell, late_ringer_does_not_silence_another_interest)
         rlt_doorbell_arm(&race.doorbell, LANES | COMMANDS);
         rlt_doorbell_arm(&race.doorbell, COMMANDS);
         if (total_put(&race) == taken) {
-            bool woken = rlt_park_descriptor_wait(race.descriptor, rlt_clock_deadline(10000));
+            bool woken = wait_for(race.descriptor, rlt_clock_deadline(10000));
             cr_assert(woken, "no wake for a command after %u commands", (unsigned)taken);
             rlt_park_descriptor_clear(race.descriptor);
         }

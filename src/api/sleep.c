@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT */
+#include "api/sleep.h"
+
+#include <pthread.h>
+
+#include "api/subscriber.h"
+#include "core/direct_receive.h"
+#include "io/clock.h"
+#include "io/park.h"
+
+/* Clusters that one sleep attends; messages of the others come through their event threads. */
+#define ATTENDED_MAX (RLT_PARK_ENTRIES_MAX - 1)
+
+/* ---- The descriptor ----------------------------------------------------------------------- */
+
+void rlt_subscriber_arm(struct roulette_subscriber *subscriber)
+{
+    /* Relaxed: if a ring is missed here, the descriptor stays readable, which is right. */
+    uint32_t armed = atomic_load_explicit(&subscriber->doorbell.armed, memory_order_relaxed);
+    if (subscriber->armed && armed != 0) {
+        atomic_thread_fence(memory_order_seq_cst);
+        return;
+    }
+    if (!subscriber->clear) {
+        rlt_park_descriptor_clear(subscriber->descriptor);
+    }
+    subscriber->clear = false;
+    rlt_doorbell_arm(&subscriber->doorbell, 1);
+    subscriber->armed = true;
+}
+
+/* We are going to deliver to ourselves: that needs no ring. */
+static void disarm(struct roulette_subscriber *subscriber)
+{
+    subscriber->armed = false;
+    /* Nobody has signalled the descriptor if it was still armed. */
+    subscriber->clear = rlt_doorbell_take(&subscriber->doorbell);
+}
+
+static bool mailbox_has_some(struct rlt_mailbox *mailbox)
+{
+    uint64_t head = rlt_delivery_ring_head(&mailbox->ring);
+    return rlt_delivery_ring_peek(&mailbox->ring, head) != NULL ||
+           atomic_load_explicit(&mailbox->dropped, memory_order_acquire) != mailbox->dropped_seen;
+}
+
+bool rlt_subscriber_has_some(struct roulette_subscriber *subscriber)
+{
+    for (size_t i = 0; i < subscriber->client->cluster_count; i++) {
+        if (subscriber->mailboxes[i] != NULL && mailbox_has_some(subscriber->mailboxes[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether sleeping is over. */
+static bool is_awake(struct roulette_subscriber *subscriber)
+{
+    return rlt_subscriber_has_some(subscriber) || rlt_client_is_stopped(subscriber->client);
+}
+
+/* ---- Attending ---------------------------------------------------------------------------- */
+
+/* What a sleep waits for: the subscriber's descriptor, and clusters that it attends. */
+struct attendance {
+    struct roulette_subscriber *subscriber;
+    struct rlt_park_entry entries[1 + ATTENDED_MAX];
+    uint32_t clusters[ATTENDED_MAX]; /* of the entries from the second on */
+    uint32_t count;
+};
+
+static void attend(struct attendance *attendance)
+{
+    struct roulette_subscriber *subscriber = attendance->subscriber;
+    for (uint32_t i = 0; i < subscriber->client->cluster_count; i++) {
+        struct rlt_shard *shard = &subscriber->client->shards[i];
+        struct rlt_mailbox *mailbox = subscriber->mailboxes[i];
+        if (mailbox == NULL) {
+            continue;
+        }
+        rlt_mailbox_note_awaited(mailbox);
+        if (attendance->count < ATTENDED_MAX && rlt_shard_attend(shard, mailbox)) {
+            attendance->clusters[attendance->count++] = i;
+            attendance->entries[attendance->count].descriptor = rlt_shard_descriptor(shard);
+        }
+    }
+}
+
+static void leave(struct attendance *attendance, uint32_t index)
+{
+    struct rlt_park_entry *entry = &attendance->entries[1 + index];
+    if (entry->descriptor >= 0) {
+        rlt_shard_leave(&attendance->subscriber->client->shards[attendance->clusters[index]]);
+        entry->descriptor = -1;
+    }
+}
+
+static void leave_all(void *data)
+{
+    struct attendance *attendance = data;
+    for (uint32_t i = 0; i < attendance->count; i++) {
+        leave(attendance, i);
+    }
+}
+
+/* Receive where there is something. */
+static void receive(struct attendance *attendance)
+{
+    struct roulette_subscriber *subscriber = attendance->subscriber;
+    for (uint32_t i = 0; i < attendance->count; i++) {
+        uint32_t cluster = attendance->clusters[i];
+        if (!attendance->entries[1 + i].readable) {
+            continue;
+        }
+        disarm(subscriber);
+        if (!rlt_shard_receive(&subscriber->client->shards[cluster],
+                               subscriber->mailboxes[cluster])) {
+            leave(attendance, i);
+        }
+    }
+}
+
+static bool wait_and_receive(struct attendance *attendance, uint64_t deadline_ns)
+{
+    struct roulette_subscriber *subscriber = attendance->subscriber;
+    while (rlt_park_descriptors_wait(attendance->entries, 1 + attendance->count, deadline_ns)) {
+        receive(attendance);
+        if (is_awake(subscriber)) {
+            return true;
+        }
+        rlt_subscriber_arm(subscriber);
+        if (is_awake(subscriber)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- Sleeping ----------------------------------------------------------------------------- */
+
+/* Look for a while before sleeping, if that was asked for. */
+static bool spin(struct roulette_subscriber *subscriber, uint64_t deadline_ns)
+{
+    uint64_t spin_ns = subscriber->client->config.spin_ns;
+    uint64_t until_ns = spin_ns != 0 ? rlt_min_u64(rlt_clock_ns() + spin_ns, deadline_ns) : 0;
+    while (until_ns != 0 && rlt_clock_ns() < until_ns) {
+        if (is_awake(subscriber)) {
+            return true;
+        }
+        rlt_cpu_relax();
+    }
+    return false;
+}
+
+bool rlt_subscriber_sleep(struct roulette_subscriber *subscriber, uint64_t deadline_ns)
+{
+    if (spin(subscriber, deadline_ns)) {
+        return true;
+    }
+    rlt_subscriber_arm(subscriber);
+    if (is_awake(subscriber)) {
+        return true;
+    }
+    struct attendance attendance;
+    attendance.subscriber = subscriber;
+    attendance.entries[0].descriptor = subscriber->descriptor;
+    attendance.count = 0;
+    bool woken;
+    attend(&attendance);
+    /* A thread that is cancelled in there attends no more. */
+    pthread_cleanup_push(leave_all, &attendance);
+    woken = wait_and_receive(&attendance, deadline_ns);
+    pthread_cleanup_pop(1);
+    return woken;
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * A subscriber's sleep: until one of its mailboxes has something, the client is stopped, or a
+ * deadline. Where it may, it receives by itself meanwhile (core/direct_receive.h).
+ *
+ * Threads: the owner thread.
+ */
+#ifndef RLT_API_SLEEP_H
+#define RLT_API_SLEEP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct roulette_subscriber;
+
+/**
+ * Make the descriptor tell: clear it if the doorbell was rung since we armed it, and arm. It is
+ * kept armed over calls that find nothing, so that polling with timeout 0 makes no system call.
+ * Afterwards look at the mailboxes once more.
+ */
+void rlt_subscriber_arm(struct roulette_subscriber *subscriber);
+
+/** Whether a mailbox has something. */
+bool rlt_subscriber_has_some(struct roulette_subscriber *subscriber);
+
+/** Sleep. Returns: false if nothing came until the deadline. */
+bool rlt_subscriber_sleep(struct roulette_subscriber *subscriber, uint64_t deadline_ns);
+
+#endif

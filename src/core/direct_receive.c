@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/direct_receive.h"
+
+#include "base/assert.h"
+#include "base/defs.h"
+#include "core/connection.h"
+#include "core/inbound.h"
+
+/* A message that comes less than this behind another is part of a burst: the event thread receives
+ * it better. Of the order of a wake-up. */
+#define GAP_NS UINT64_C(20000)
+/* What comes now and then is not larger, at first and later. */
+#define SPARSE_BYTES ((size_t)4 * 1024)
+#define BURST_BYTES  ((size_t)16 * 1024)
+/* Receives in a row after which it is believed. */
+#define SPARSE_MIN 4
+/* Receives in a row of a watched connection by the event thread, after which it is watched no more:
+ * the subscriber is not where it was expected. */
+#define UNATTENDED_MAX 8
+
+/* ---- The event thread --------------------------------------------------------------------- */
+
+void rlt_direct_receive_note(struct rlt_connection *connection, size_t count, uint64_t now_ns)
+{
+    bool sparse = count <= SPARSE_BYTES && now_ns - connection->received_ns >= GAP_NS;
+    connection->received_ns = now_ns;
+    connection->sparse = sparse ? rlt_min_u32(connection->sparse + 1, SPARSE_MIN) : 0;
+}
+
+static bool should_watch(const struct rlt_connection *connection)
+{
+    const struct rlt_cluster *cluster = connection->cluster;
+    return connection->sparse == SPARSE_MIN && cluster->mailbox_count == 1 &&
+           cluster->last_mailbox != NULL && cluster->config->spin_ns == 0 &&
+           cluster->transport->ops->watch != NULL &&
+           connection->session.state == RLT_SESSION_READY &&
+           cluster->active[connection->position] == connection &&
+           cluster->handovers[connection->position].phase == RLT_HANDOVER_NONE &&
+           rlt_ping_marks_are_quiet(&connection->sender.pings) &&
+           rlt_receiver_is_at_rest(&connection->receiver) &&
+           (connection->watched || rlt_mailbox_is_awaited(cluster->last_mailbox));
+}
+
+static void set_watched(struct rlt_connection *connection, bool watched)
+{
+    struct rlt_cluster *cluster = connection->cluster;
+    connection->watched = watched;
+    cluster->watched_count += watched ? 1 : (uint32_t)-1;
+    struct rlt_mailbox *mailbox = cluster->watched_count != 0 ? cluster->last_mailbox : NULL;
+    /* Relaxed: the loan publishes what it is about. */
+    atomic_store_explicit(&cluster->watched_for, mailbox, memory_order_relaxed);
+}
+
+bool rlt_direct_receive_settle(struct rlt_connection *connection)
+{
+    struct rlt_cluster *cluster = connection->cluster;
+    const struct rlt_transport_ops *ops = cluster->transport->ops;
+    if (!should_watch(connection)) {
+        rlt_direct_receive_end(connection);
+        return false;
+    }
+    if (!connection->watched) {
+        rlt_mailbox_forget_awaited(cluster->last_mailbox);
+        cluster->unattended = 0;
+        if (ops->watch(cluster->transport, connection->slot, true)) {
+            set_watched(connection, true);
+        } else {
+            connection->sparse = 0;
+        }
+    }
+    return connection->watched;
+}
+
+void rlt_direct_receive_end(struct rlt_connection *connection)
+{
+    struct rlt_transport *transport = connection->cluster->transport;
+    if (connection->watched) {
+        (void)transport->ops->watch(transport, connection->slot, false);
+        set_watched(connection, false);
+    }
+}
+
+/* Receive once. Returns: as the transport's receive_now(). */
+static int64_t receive(struct rlt_connection *connection)
+{
+    struct rlt_transport *transport = connection->cluster->transport;
+    struct rlt_span spans[2];
+    uint32_t count = rlt_receiver_spans(&connection->receiver, spans);
+    return transport->ops->receive_now(transport, connection->slot, spans, count);
+}
+
+void rlt_direct_receive_on_readable(struct rlt_connection *connection, uint64_t now_ns)
+{
+    if (!connection->watched) {
+        return;
+    }
+    int64_t count = receive(connection);
+    bool goes_on = count == 0 || (count > 0 && (size_t)count <= BURST_BYTES &&
+                                  ++connection->cluster->unattended <= UNATTENDED_MAX);
+    connection->sparse = goes_on ? connection->sparse : 0;
+    if (count > 0) {
+        rlt_inbound_on_bytes(connection, (size_t)count, now_ns);
+    }
+}
+
+void rlt_direct_receive_lend(struct rlt_cluster *cluster)
+{
+    if (cluster->watched_count != 0) {
+        rlt_loan_lend(&cluster->receiving);
+    }
+}
+
+void rlt_direct_receive_go_on(struct rlt_cluster *cluster, uint64_t now_ns)
+{
+    for (uint32_t i = 0; cluster->watched_count != 0 && i < cluster->config->pool_size; i++) {
+        struct rlt_connection *connection = cluster->active[i];
+        if (connection->left_over) {
+            connection->left_over = false;
+            rlt_inbound_go_on(connection, now_ns);
+            rlt_cluster_show_delivered(cluster);
+        }
+    }
+}
+
+/* ---- Subscribers -------------------------------------------------------------------------- */
+
+static enum rlt_receipt take(struct rlt_connection *connection)
+{
+    struct rlt_cluster *cluster = connection->cluster;
+    if (connection->left_over) {
+        return RLT_RECEIPT_LEFT; /* the event thread is on its way */
+    }
+    int64_t count = receive(connection);
+    if (count <= 0) {
+        return count == 0 ? RLT_RECEIPT_DONE : RLT_RECEIPT_LEFT;
+    }
+    cluster->unattended = 0;
+    rlt_counter_add(&cluster->metrics.direct_receives, 1);
+    if (!rlt_inbound_take_messages(connection, (size_t)count)) {
+        connection->left_over = true;
+        return RLT_RECEIPT_WAKE;
+    }
+    if ((size_t)count > BURST_BYTES) {
+        connection->sparse = 0; /* the event thread watches no more once it is awake */
+        return RLT_RECEIPT_LEFT;
+    }
+    return RLT_RECEIPT_DONE;
+}
+
+static enum rlt_receipt take_all(struct rlt_cluster *cluster)
+{
+    enum rlt_receipt result = RLT_RECEIPT_DONE;
+    for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
+        if (cluster->active[i]->watched) {
+            enum rlt_receipt receipt = take(cluster->active[i]);
+            result = receipt > result ? receipt : result;
+        }
+    }
+    rlt_cluster_show_delivered(cluster);
+    return result;
+}
+
+enum rlt_receipt rlt_direct_receive(struct rlt_cluster *cluster, const struct rlt_mailbox *mailbox)
+{
+    struct rlt_transport *transport = cluster->transport;
+    if (rlt_loan_borrow(&cluster->receiving) != RLT_LOAN_LENT) {
+        return RLT_RECEIPT_LEFT;
+    }
+    enum rlt_receipt result =
+        rlt_direct_receive_is_for(cluster, mailbox) ? take_all(cluster) : RLT_RECEIPT_LEFT;
+    if (!rlt_loan_give_back(&cluster->receiving)) {
+        /* The event thread waits for it: see io/shard.c. */
+        transport->ops->wake(transport, &cluster->receiving.state);
+        return RLT_RECEIPT_LEFT;
+    }
+    return result;
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * A message as the kernel takes it (struct msghdr) from a transport's spans.
+ */
+#ifndef RLT_IO_MESSAGE_H
+#define RLT_IO_MESSAGE_H
+
+#include <assert.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include "base/assert.h"
+#include "core/transport.h"
+#include "io/asan.h"
+
+#define RLT_MESSAGE_SPANS_MAX 64
+
+static_assert(sizeof(struct rlt_span) == sizeof(struct iovec), "spans are iovecs");
+static_assert(offsetof(struct rlt_span, bytes) == offsetof(struct iovec, iov_base), "");
+static_assert(offsetof(struct rlt_span, len) == offsetof(struct iovec, iov_len), "");
+
+/** What the kernel reads until an operation completes. */
+struct rlt_message {
+    struct msghdr header;
+    struct iovec spans[RLT_MESSAGE_SPANS_MAX];
+};
+
+static inline void rlt_message_fill(struct rlt_message *message, const struct rlt_span *spans,
+                                    uint32_t count)
+{
+    RLT_ASSERT(count != 0 && count <= RLT_MESSAGE_SPANS_MAX);
+    memcpy(message->spans, spans, count * sizeof(*spans));
+    message->header = (struct msghdr){.msg_iov = message->spans, .msg_iovlen = count};
+}
+
+/** See rlt_asan_check(). */
+static inline void rlt_message_check_writable(const struct rlt_message *message)
+{
+    rlt_asan_check(message->spans, message->header.msg_iovlen);
+}
+
+/** For one system call: without a copy. */
+static inline struct msghdr rlt_message_of(const struct rlt_span *spans, uint32_t count)
+{
+    return (struct msghdr){.msg_iov = (struct iovec *)(uintptr_t)spans, .msg_iovlen = count};
+}
+
+#endif

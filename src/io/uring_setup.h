@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * Making an io_uring ring: the best that this kernel and its limits allow.
+ */
+#ifndef RLT_IO_URING_SETUP_H
+#define RLT_IO_URING_SETUP_H
+
+#include <liburing.h>
+
+/**
+ * Make a ring of `entries` (a power of two) that a child process does not inherit.
+ *
+ * Ownership: io_uring_queue_exit() ends it.
+ * Returns:   0; ROULETTE_ENOTSUP (the kernel or a sandbox forbids io_uring); ROULETTE_ESYSTEM
+ *            (descriptors or locked memory are used up).
+ */
+int rlt_uring_setup(struct io_uring *ring, unsigned entries);
+
+#endif

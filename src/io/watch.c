@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+#include "io/watch.h"
+
+#include <stddef.h>
+#include <sys/epoll.h>
+
+#include "base/assert.h"
+#include "io/socket.h"
+#include "roulette.h"
+
+int rlt_watch_init(struct rlt_watch *watch)
+{
+    struct epoll_event event = {.events = EPOLLIN};
+    atomic_store_explicit(&watch->attended, 0, memory_order_relaxed);
+    watch->sockets = epoll_create1(EPOLL_CLOEXEC);
+    watch->owner = epoll_create1(EPOLL_CLOEXEC);
+    bool made = watch->sockets >= 0 && watch->owner >= 0 &&
+                epoll_ctl(watch->owner, EPOLL_CTL_ADD, watch->sockets, &event) == 0;
+    return made ? 0 : ROULETTE_ESYSTEM;
+}
+
+void rlt_watch_fini(struct rlt_watch *watch)
+{
+    rlt_socket_close(&watch->owner);
+    rlt_socket_close(&watch->sockets);
+}
+
+bool rlt_watch_add(struct rlt_watch *watch, int fd)
+{
+    struct epoll_event event = {.events = EPOLLIN};
+    return epoll_ctl(watch->sockets, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+void rlt_watch_remove(struct rlt_watch *watch, int fd)
+{
+    (void)epoll_ctl(watch->sockets, EPOLL_CTL_DEL, fd, NULL);
+}
+
+/* What the owner is told of from now on. It cannot fail: `sockets` was added at the start. */
+static void tell_owner(struct rlt_watch *watch, uint32_t events)
+{
+    struct epoll_event event = {.events = events};
+    int result = epoll_ctl(watch->owner, EPOLL_CTL_MOD, watch->sockets, &event);
+    RLT_ASSERT(result == 0);
+}
+
+bool rlt_watch_attend(struct rlt_watch *watch)
+{
+    uint32_t attended = 0;
+    if (!atomic_compare_exchange_strong_explicit(&watch->attended, &attended, 1,
+                                                 memory_order_acquire, memory_order_relaxed)) {
+        return false;
+    }
+    tell_owner(watch, 0);
+    return true;
+}
+
+void rlt_watch_leave(struct rlt_watch *watch)
+{
+    tell_owner(watch, EPOLLIN);
+    atomic_store_explicit(&watch->attended, 0, memory_order_release);
+}
