@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/direct_receive.h"
 #include "core/ring.h"
 
 void sim_subscribers_create(struct sim_subscribers *self)
@@ -301,17 +302,69 @@ static bool has_some(struct sim_subscriber *subscriber)
            atomic_load_explicit(&mailbox->dropped, memory_order_acquire) != mailbox->dropped_seen;
 }
 
-/* Receive, and sleep if there is nothing. */
-static void receive(struct sim_subscribers *self, struct sim_subscriber *subscriber, uint64_t count)
+static void sleep_if_nothing(struct sim_subscriber *subscriber)
 {
-    if (subscriber->asleep) {
-        return;
-    }
-    take(self, subscriber, count);
     rlt_doorbell_arm(&subscriber->doorbell, 1);
     subscriber->asleep = !has_some(subscriber);
     if (!subscriber->asleep) {
         rlt_doorbell_disarm(&subscriber->doorbell);
+    }
+}
+
+static void leave(struct sim_subscribers *self, struct sim_subscriber *subscriber)
+{
+    if (subscriber->attends) {
+        subscriber->attends = false;
+        self->transport->attended = false;
+    }
+}
+
+static void attend(struct sim_subscribers *self, struct sim_subscriber *subscriber)
+{
+    rlt_mailbox_note_awaited(&subscriber->mailbox);
+    if (rlt_direct_receive_is_for(self->cluster, &subscriber->mailbox) &&
+        !self->transport->attended && sim_below(self->sim, 8) != 0) {
+        subscriber->attends = true;
+        self->transport->attended = true;
+    }
+}
+
+/* What a sleeper does that is told of something to receive. */
+static void receive_directly(struct sim_subscribers *self, struct sim_subscriber *subscriber)
+{
+    uint64_t *sights = self->network->sights;
+    const struct rlt_metrics *metrics = &self->cluster->metrics;
+    uint64_t before = rlt_counter_get(&metrics->direct_receives);
+    (void)rlt_doorbell_take(&subscriber->doorbell);
+    subscriber->asleep = false;
+    enum rlt_receipt receipt = rlt_direct_receive(self->cluster, &subscriber->mailbox);
+    sim_subscribers_check(self);
+    sim_trace(self->sim, 0xa00 + receipt);
+    uint64_t received = rlt_counter_get(&metrics->direct_receives) - before;
+    sights[SIM_SIGHT_RECEIVE] += received;
+    sights[SIM_SIGHT_RECEIVE_LEFT] += receipt == RLT_RECEIPT_WAKE ? 1 : 0;
+    sights[SIM_SIGHT_RECEIVE_AWAKE] += receipt == RLT_RECEIPT_LEFT && received == 0 ? 1 : 0;
+    self->woke |= receipt == RLT_RECEIPT_WAKE;
+    if (receipt != RLT_RECEIPT_DONE) {
+        leave(self, subscriber);
+    }
+    sleep_if_nothing(subscriber);
+}
+
+/* Receive, and sleep if there is nothing. */
+static void receive(struct sim_subscribers *self, struct sim_subscriber *subscriber, uint64_t count)
+{
+    if (subscriber->asleep) {
+        if (subscriber->attends && sim_transport_is_readable(self->transport)) {
+            receive_directly(self, subscriber);
+        }
+        return;
+    }
+    leave(self, subscriber);
+    take(self, subscriber, count);
+    sleep_if_nothing(subscriber);
+    if (subscriber->asleep) {
+        attend(self, subscriber);
     }
 }
 
@@ -510,16 +563,20 @@ static bool is_reading(const struct rlt_connection *connection)
 
 void sim_subscribers_before_event(struct sim_subscribers *self, const struct rlt_io_event *event)
 {
-    struct sim_slot *slot = &self->transport->slots[event->slot];
-    struct sim_server *server = &slot->server;
     if (event->kind == RLT_IO_CLOSED) {
         self->oversized_noted[event->slot] = false;
         note_losses(self, event->slot);
     }
-    if (event->kind != RLT_IO_RECEIVED || event->error != 0 ||
-        !is_reading(&self->cluster->connections[event->slot])) {
-        return;
+    if (event->kind == RLT_IO_RECEIVED && event->error == 0 &&
+        is_reading(&self->cluster->connections[event->slot])) {
+        sim_subscribers_on_received(self, event->slot);
     }
+}
+
+void sim_subscribers_on_received(struct sim_subscribers *self, uint32_t index)
+{
+    struct sim_slot *slot = &self->transport->slots[index];
+    struct sim_server *server = &slot->server;
     struct sim_denial denials[16];
     uint32_t denial_count = 0;
     while (server->record_count != 0) {
@@ -529,15 +586,15 @@ void sim_subscribers_before_event(struct sim_subscribers *self, const struct rlt
         }
         if (record->kind != SIM_RECORD_MESSAGE) {
             struct sim_denial denial = record->kind == SIM_RECORD_DENIAL
-                                           ? denial_of(self, event->slot, record->topic)
-                                           : refusal_of(self, event->slot, record);
+                                           ? denial_of(self, index, record->topic)
+                                           : refusal_of(self, index, record);
             if (denial.sid != 0 && denial_count < 16) {
                 denials[denial_count++] = denial;
             }
-        } else if (self->oversized_noted[event->slot]) {
-            self->oversized_noted[event->slot] = false;
+        } else if (self->oversized_noted[index]) {
+            self->oversized_noted[index] = false;
         } else {
-            expect(self, event->slot, record, find_denial(denials, denial_count, record->sid));
+            expect(self, index, record, find_denial(denials, denial_count, record->sid));
         }
         server->record_first = (server->record_first + 1) % SIM_RECORDS_MAX;
         server->record_count--;
@@ -557,11 +614,14 @@ static void note_oversized(struct sim_subscribers *self, uint32_t slot)
     }
 }
 
-void sim_subscribers_after_event(struct sim_subscribers *self, const struct rlt_io_event *event)
+void sim_subscribers_check(struct sim_subscribers *self)
 {
     const struct rlt_metrics *metrics = &self->cluster->metrics;
-    if (event->kind == RLT_IO_RECEIVED && event->error == 0) {
-        note_oversized(self, event->slot);
+    for (uint32_t i = 0; i < self->transport->slot_count; i++) {
+        if (self->cluster->connections[i].left_over) {
+            return; /* until the event thread has gone on with it */
+        }
+        note_oversized(self, i);
     }
     uint64_t dropped = rlt_counter_get(&metrics->dropped_ring_full) +
                        rlt_counter_get(&metrics->dropped_pinned) +

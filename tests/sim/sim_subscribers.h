@@ -55,6 +55,7 @@ struct sim_subscriber {
     struct rlt_mailbox mailbox;
     struct rlt_doorbell doorbell;
     bool asleep;
+    bool attends;                           /* what watched connections tell */
     struct sim_handle *handles[SIM_TOPICS]; /* live ones */
     struct sim_handle *leaving;             /* those that wait for REMOVED */
     struct sim_handle *over;                /* kept, because a command may be on its way */
@@ -107,7 +108,10 @@ void sim_subscribers_drain(struct sim_subscribers *self);
 void sim_subscribers_before_event(struct sim_subscribers *self, const struct rlt_io_event *event);
 
 /** Afterwards: check the metrics. */
-void sim_subscribers_after_event(struct sim_subscribers *self, const struct rlt_io_event *event);
+void sim_subscribers_check(struct sim_subscribers *self);
+
+/** A watched connection has received bytes, which the cluster gets next: as before_event(). */
+void sim_subscribers_on_received(struct sim_subscribers *self, uint32_t slot);
 
 /** The descriptor of subscriber `descriptor` was signalled. */
 void sim_subscribers_on_signal(struct sim_subscribers *self, int descriptor);

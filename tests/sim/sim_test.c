@@ -86,6 +86,11 @@ static const char *const sights[SIM_SIGHTS] = {
     [SIM_SIGHT_DIRECT_RECALLED] = "direct sends while the event thread awoke",
     [SIM_SIGHT_DIRECT_CUT] = "direct sends of which something was left",
     [SIM_SIGHT_DIRECT_CLOSE] = "direct sends while the connection was given up",
+    [SIM_SIGHT_RECEIVE] = "direct receives",
+    [SIM_SIGHT_RECEIVE_LEFT] = "direct receives of which something was left",
+    [SIM_SIGHT_RECEIVE_AWAKE] = "direct receives while the event thread was awake",
+    [SIM_SIGHT_UNATTENDED] = "watched connections that nobody attended",
+    [SIM_SIGHT_WATCHED_OVER] = "watched connections that ended",
 };
 
 struct world {
@@ -136,6 +141,11 @@ static void watch_crashes(void)
 static void on_signal(void *context, int descriptor)
 {
     sim_subscribers_on_signal(&((struct world *)context)->subscribers, descriptor);
+}
+
+static void on_received(void *context, uint32_t slot)
+{
+    sim_subscribers_on_received(&((struct world *)context)->subscribers, slot);
 }
 
 static void on_wake(void *context, _Atomic(uint32_t) *word)
@@ -323,6 +333,12 @@ static void check_nothing_missed(struct world *world)
     SIM_CHECK(&world->sim, rlt_stack_is_empty(&world->cluster->commands), "a command is missed");
     for (uint32_t i = 0; i < world->config.pool_size; i++) {
         struct rlt_connection *connection = world->cluster->active[i];
+        const struct sim_slot *slot = &world->transport.slots[connection->slot];
+        SIM_CHECK(&world->sim,
+                  slot->closing || (connection->watched == slot->watched &&
+                                    connection->receiving == slot->receive.in_progress),
+                  "core and transport differ");
+        SIM_CHECK(&world->sim, !connection->left_over, "what was left over is missed");
         SIM_CHECK(&world->sim,
                   (!rlt_connection_wants_lanes(connection) && !connection->sender.lent) ||
                       world->publishers.borrowers[i].borrowed ||
@@ -336,7 +352,7 @@ static void deliver(struct world *world, const struct rlt_io_event *events, uint
     for (uint32_t i = 0; i < count; i++) {
         sim_subscribers_before_event(&world->subscribers, &events[i]);
         rlt_cluster_on_event(world->cluster, &events[i], world->sim.now_ns);
-        sim_subscribers_after_event(&world->subscribers, &events[i]);
+        sim_subscribers_check(&world->subscribers);
         if (events[i].kind == RLT_IO_CLOSED) {
             sim_publishers_on_closed(&world->publishers, events[i].slot);
         }
@@ -391,6 +407,7 @@ static void round_of(struct world *world, void (*others)(struct world *))
     sim->now_ns += sim_below(sim, sim->round_ns);
     world->sleeping = false;
     rlt_cluster_awake(world->cluster, sim->now_ns);
+    sim_subscribers_check(&world->subscribers);
     deliver(world, events, count);
 }
 
@@ -517,6 +534,7 @@ static void open_worlds(void)
     sim_transport_create(&world.transport);
     world.transport.on_signal = on_signal;
     world.transport.on_wake = on_wake;
+    world.transport.on_received = on_received;
     world.transport.context = &world;
     sim_subscribers_create(&world.subscribers);
     world.network.copies = malloc(SIM_COPIES_MAX * sizeof(struct sim_copy));

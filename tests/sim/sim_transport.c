@@ -36,6 +36,7 @@ static void begin(struct sim *sim, struct sim_slot *slot, struct sim_operation *
                   const struct rlt_span *spans, uint32_t count)
 {
     SIM_CHECK(sim, slot->open && !slot->closing && !operation->in_progress && !slot->securing);
+    SIM_CHECK(sim, operation != &slot->receive || !slot->watched);
     SIM_CHECK(sim, count != 0 && count <= SIM_SPANS_MAX);
     memcpy(operation->spans, spans, count * sizeof(*spans));
     operation->count = count;
@@ -110,11 +111,76 @@ static size_t sim_send_now(struct rlt_transport *transport, uint32_t index,
     return len;
 }
 
+/* Move `len` bytes of the server's stream into the receive's memory. */
+static void scatter(struct sim_slot *slot, size_t len)
+{
+    for (uint32_t i = 0; len != 0; i++) {
+        size_t part = slot->receive.spans[i].len < len ? slot->receive.spans[i].len : len;
+        sim_server_received(&slot->server, slot->receive.spans[i].bytes, part);
+        slot->received += part;
+        slot->down_left -= part;
+        len -= part;
+    }
+    slot->dead = slot->dead || slot->down_left == 0;
+}
+
+/* How many bytes of the server's stream there are for the receive. */
+static size_t receivable(const struct sim_slot *slot)
+{
+    size_t len = slot->server.out_len;
+    size_t room = total_of(&slot->receive);
+    len = len < slot->down_left ? len : (size_t)slot->down_left;
+    return len < room ? len : room;
+}
+
+static bool is_over(const struct sim_slot *slot)
+{
+    return slot->dead || (slot->server.ended && slot->server.out_len == 0);
+}
+
+static int64_t sim_receive_now(struct rlt_transport *transport, uint32_t index,
+                               const struct rlt_span *spans, uint32_t count)
+{
+    struct sim *sim = of(transport)->sim;
+    struct sim_slot *slot = slot_of(transport, index);
+    SIM_CHECK(sim, slot->watched);
+    slot->watched = false; /* a receive is in progress now, for a moment */
+    sim_receive(transport, index, spans, count);
+    slot->watched = true;
+    slot->receive.in_progress = false;
+    if (is_over(slot)) {
+        slot->server.network->sights[SIM_SIGHT_WATCHED_OVER]++;
+        return -1;
+    }
+    size_t len = receivable(slot);
+    if (len == 0 || slot->lag != 0 || sim_below(sim, 8) == 0) {
+        return 0;
+    }
+    len = sim_part(sim, sim->receive_style, len);
+    sim_trace(sim, 0x900 + len);
+    scatter(slot, len);
+    of(transport)->on_received(of(transport)->context, index);
+    return (int64_t)len;
+}
+
+static bool sim_watch(struct rlt_transport *transport, uint32_t index, bool on)
+{
+    struct sim *sim = of(transport)->sim;
+    struct sim_slot *slot = slot_of(transport, index);
+    SIM_CHECK(sim, slot->open && !slot->closing && slot->watched != on);
+    SIM_CHECK(sim, !slot->receive.in_progress);
+    if (on && (sim->tls || sim_below(sim, 16) == 0)) {
+        return false;
+    }
+    slot->watched = on;
+    return true;
+}
+
 static void sim_close(struct rlt_transport *transport, uint32_t index)
 {
     struct sim *sim = of(transport)->sim;
     struct sim_slot *slot = slot_of(transport, index);
-    SIM_CHECK(sim, !slot->closing);
+    SIM_CHECK(sim, !slot->closing && !slot->watched);
     sim_trace(sim, 0x200 + index);
     slot->closing = true;
 }
@@ -146,6 +212,8 @@ static const struct rlt_transport_ops ops = {
     .open = sim_open,
     .secure = sim_secure,
     .receive = sim_receive,
+    .receive_now = sim_receive_now,
+    .watch = sim_watch,
     .send = sim_send,
     .send_now = sim_send_now,
     .close = sim_close,
@@ -179,12 +247,13 @@ void sim_transport_reset(struct sim_transport *transport, struct sim *sim, uint3
 {
     transport->sim = sim;
     transport->slot_count = slot_count;
+    transport->attended = false;
     transport->first_up = UINT64_MAX;
     transport->first_down = UINT64_MAX;
     for (uint32_t i = 0; i < SIM_SLOTS_MAX; i++) {
         struct sim_slot *slot = &transport->slots[i];
         slot->opening = slot->open = slot->closing = slot->dead = slot->silent = false;
-        slot->securing = false;
+        slot->securing = slot->watched = false;
         slot->lag = 0;
         slot->server.live = false;
         slot->server.begins = 0;
@@ -300,25 +369,12 @@ static bool complete_open(struct sim_transport *transport, struct sim_slot *slot
     return true;
 }
 
-/* Move `len` bytes of the server's stream into the receive's memory. */
-static void scatter(struct sim_slot *slot, size_t len)
-{
-    for (uint32_t i = 0; len != 0; i++) {
-        size_t part = slot->receive.spans[i].len < len ? slot->receive.spans[i].len : len;
-        sim_server_received(&slot->server, slot->receive.spans[i].bytes, part);
-        len -= part;
-    }
-}
-
 static bool complete_receive(struct sim_transport *transport, struct sim_slot *slot,
                              struct rlt_io_event *event)
 {
     struct sim *sim = transport->sim;
-    size_t len = slot->server.out_len;
-    bool over = slot->dead || slot->closing || (slot->server.ended && len == 0);
-    len = len < slot->down_left ? len : (size_t)slot->down_left;
-    size_t room = total_of(&slot->receive);
-    len = len < room ? len : room;
+    size_t len = receivable(slot);
+    bool over = slot->closing || is_over(slot);
     if (!over && slot->lag != 0) {
         slot->lag--;
         return false;
@@ -344,9 +400,6 @@ static bool complete_receive(struct sim_transport *transport, struct sim_slot *s
     len = sim_part(sim, sim->receive_style, len);
     scatter(slot, len);
     slot->receive.in_progress = false;
-    slot->received += len;
-    slot->down_left -= len;
-    slot->dead = slot->dead || slot->down_left == 0;
     *event = made(transport, slot, RLT_IO_RECEIVED, 0, len);
     return true;
 }
@@ -404,6 +457,21 @@ static bool complete_secure(struct sim_transport *transport, struct sim_slot *sl
     return true;
 }
 
+static bool is_readable(const struct sim_slot *slot)
+{
+    return slot->watched && (is_over(slot) || slot->server.out_len != 0);
+}
+
+bool sim_transport_is_readable(const struct sim_transport *transport)
+{
+    for (uint32_t i = 0; i < transport->slot_count; i++) {
+        if (is_readable(&transport->slots[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool complete_some(struct sim_transport *transport, struct sim_slot *slot,
                           struct rlt_io_event *event)
 {
@@ -413,6 +481,12 @@ static bool complete_some(struct sim_transport *transport, struct sim_slot *slot
         return complete_open(transport, slot, event);
     }
     if (slot->securing && complete_secure(transport, slot, event)) {
+        return true;
+    }
+    if (slot->watched && !transport->attended && sim_chance(sim, sim->pace) &&
+        (is_readable(slot) || sim_below(sim, 64) == 0)) {
+        slot->server.network->sights[SIM_SIGHT_UNATTENDED]++;
+        *event = made(transport, slot, RLT_IO_READABLE, 0, 0);
         return true;
     }
     bool send_first = sim_below(sim, 2) == 0;

@@ -34,6 +34,7 @@ struct sim_slot {
     bool open;
     bool closing;
     bool securing;
+    bool watched;
     bool tls_hangs;     /* the handshake never ends */
     uint32_t lag;       /* rounds for which the server's stream stands still */
     bool dead;          /* cut: no byte goes through any more */
@@ -59,7 +60,10 @@ struct sim_transport {
     uint64_t first_down;
     void (*on_signal)(void *context, int descriptor);
     void (*on_wake)(void *context, _Atomic(uint32_t) *word);
+    /* A watched slot has received: before the cluster gets to know what. */
+    void (*on_received)(void *context, uint32_t slot);
     void *context;
+    bool attended; /* watched slots tell a subscriber, not the event thread */
 };
 
 /** Allocate buffers once; they serve all seeds. */
@@ -71,6 +75,9 @@ void sim_transport_reset(struct sim_transport *transport, struct sim *sim, uint3
 
 /** Servers read, answer and act; connections break. */
 void sim_transport_step(struct sim_transport *transport);
+
+/** Whether a watched slot can be read. */
+bool sim_transport_is_readable(const struct sim_transport *transport);
 
 /** Complete some operation. Returns: false if none is to complete now. */
 bool sim_transport_next(struct sim_transport *transport, struct rlt_io_event *event);
