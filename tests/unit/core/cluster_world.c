@@ -33,10 +33,35 @@ static void receive(struct rlt_transport *transport, uint32_t index, const struc
 {
     struct world_slot *slot = &world.slots[index];
     (void)transport;
-    cr_assert(slot->open && !slot->closing && !slot->receiving);
+    cr_assert(slot->open && !slot->closing && !slot->receiving && !slot->watched);
     memcpy(slot->in, spans, count * sizeof(*spans));
     slot->in_count = count;
     slot->receiving = true;
+}
+
+static int64_t receive_now(struct rlt_transport *transport, uint32_t index,
+                           const struct rlt_span *spans, uint32_t count)
+{
+    struct world_slot *slot = &world.slots[index];
+    (void)transport;
+    cr_assert(slot->watched && count >= 1);
+    size_t len = rlt_min_size(slot->arrived_len, spans[0].len);
+    if (len == 0) {
+        return slot->over ? -1 : 0;
+    }
+    memcpy(spans[0].bytes, slot->arrived, len);
+    slot->arrived_len -= len;
+    memmove(slot->arrived, slot->arrived + len, slot->arrived_len);
+    return (int64_t)len;
+}
+
+static bool watch(struct rlt_transport *transport, uint32_t index, bool on)
+{
+    struct world_slot *slot = &world.slots[index];
+    (void)transport;
+    cr_assert(slot->open && !slot->closing && !slot->receiving && slot->watched != on);
+    slot->watched = on && !slot->no_watch;
+    return slot->watched == on;
 }
 
 static size_t send_now(struct rlt_transport *transport, uint32_t index,
@@ -77,7 +102,7 @@ static void send_spans(struct rlt_transport *transport, uint32_t index,
 static void close_slot(struct rlt_transport *transport, uint32_t slot)
 {
     (void)transport;
-    cr_assert_not(world.slots[slot].closing);
+    cr_assert(!world.slots[slot].closing && !world.slots[slot].watched);
     world.slots[slot].closing = true;
 }
 
@@ -97,6 +122,8 @@ static const struct rlt_transport_ops ops = {
     .name = "test",
     .open = open_slot,
     .receive = receive,
+    .receive_now = receive_now,
+    .watch = watch,
     .send = send_spans,
     .send_now = send_now,
     .close = close_slot,
@@ -137,6 +164,24 @@ static bool progress(uint32_t index)
         slot->opening = false;
         slot->open = !slot->refuse;
         on_event(index, RLT_IO_OPENED, slot->refuse ? ROULETTE_ECONNECT : 0, 0);
+        return true;
+    }
+    if (slot->receiving && slot->arrived_len != 0) {
+        size_t len = rlt_min_size(slot->arrived_len, slot->in[0].len);
+        memcpy(slot->in[0].bytes, slot->arrived, len);
+        slot->arrived_len -= len;
+        memmove(slot->arrived, slot->arrived + len, slot->arrived_len);
+        slot->receiving = false;
+        on_event(index, RLT_IO_RECEIVED, 0, len);
+        return true;
+    }
+    if (slot->receiving && slot->over) {
+        slot->receiving = slot->over = false;
+        on_event(index, RLT_IO_RECEIVED, ROULETTE_EDISCONNECTED, 0);
+        return true;
+    }
+    if (slot->watched && !world.attended && (slot->arrived_len != 0 || slot->over)) {
+        on_event(index, RLT_IO_READABLE, 0, 0);
         return true;
     }
     if (slot->sending != 0 && !slot->stuck) {
@@ -203,6 +248,15 @@ void world_say(uint32_t index, const char *text)
     world_go();
 }
 
+void world_arrive(uint32_t index, const char *text)
+{
+    struct world_slot *slot = &world.slots[index];
+    size_t len = strlen(text);
+    cr_assert(slot->open && slot->arrived_len + len <= WORLD_ARRIVED_MAX);
+    memcpy(slot->arrived + slot->arrived_len, text, len);
+    slot->arrived_len += len;
+}
+
 void world_pong(uint32_t index)
 {
     char text[512] = "";
@@ -214,15 +268,25 @@ void world_pong(uint32_t index)
     world_say(index, text);
 }
 
-void world_message(uint32_t slot, const struct world_member *member, const char *body)
+static const char *message_for(const struct world_member *member, const char *body)
 {
-    char text[256];
+    static char text[WORLD_ARRIVED_MAX];
     const struct rlt_subscription *subscription =
         rlt_subscriptions_of(&world.cluster->subscriptions, member->member);
     cr_assert_not_null(subscription);
     (void)snprintf(text, sizeof(text), "MSG %c %" PRIu64 " %zu\r\n%s\r\n", member->topic,
                    subscription->sid, strlen(body), body);
-    world_say(slot, text);
+    return text;
+}
+
+void world_message(uint32_t slot, const struct world_member *member, const char *body)
+{
+    world_say(slot, message_for(member, body));
+}
+
+void world_arrive_message(uint32_t slot, const struct world_member *member, const char *body)
+{
+    world_arrive(slot, message_for(member, body));
 }
 
 void world_accept(uint32_t slot)
@@ -318,6 +382,7 @@ void world_assert_sent(uint32_t index, const char *expected)
     cr_assert(strcmp(text, expected) == 0, "slot %u: \"%s\", not \"%s\"", index, text, expected);
 }
 
+/* A notice, or a run of messages, of large ones their beginnings. */
 static size_t tell(char *out, size_t room, const struct rlt_delivery *delivery)
 {
     static const char *const notices[] = {
@@ -329,11 +394,17 @@ static size_t tell(char *out, size_t room, const struct rlt_delivery *delivery)
     if (delivery->base == NULL) {
         return (size_t)snprintf(out, room, "%s%s ", member->name, notices[delivery->notice.kind]);
     }
-    size_t len = (size_t)snprintf(out, room, "%s:%.*s ", member->name, (int)delivery->body_len,
-                                  (const char *)delivery->base + delivery->body_offset);
+    uint32_t count = rlt_delivery_count(delivery);
+    size_t len = 0;
+    for (uint32_t i = 0; i < count && len < room; i++) {
+        const uint8_t *base = delivery->base + i * rlt_delivery_stride(delivery);
+        len += (size_t)snprintf(out + len, room - len, "%s:%.*s ", member->name,
+                                (int)rlt_min_u32(delivery->body_len, 64),
+                                (const char *)base + delivery->body_offset);
+    }
     struct rlt_slab *slab = rlt_slab_of(delivery->base, world.mailbox.slab_bytes);
-    rlt_mailbox_note_released(&world.mailbox, slab->index, 1);
-    rlt_slab_release(slab, 1);
+    rlt_mailbox_note_released(&world.mailbox, slab->index, count);
+    rlt_slab_release(slab, count);
     return len;
 }
 

@@ -13,12 +13,13 @@
 #include "core/cluster.h"
 #include "support/test.h"
 
-#define WORLD_SLOTS     4
-#define WORLD_MEMBERS   24
-#define WORLD_SENT_MAX  65536
-#define WORLD_TOLD_MAX  4096
-#define WORLD_INFO      "INFO {\"max_payload\":1048576}\r\n"
-#define WORLD_LAME_DUCK "INFO {\"max_payload\":1048576,\"ldm\":true}\r\n"
+#define WORLD_SLOTS       4
+#define WORLD_MEMBERS     24
+#define WORLD_SENT_MAX    65536
+#define WORLD_TOLD_MAX    4096
+#define WORLD_ARRIVED_MAX 32768
+#define WORLD_INFO        "INFO {\"max_payload\":1048576}\r\n"
+#define WORLD_LAME_DUCK   "INFO {\"max_payload\":1048576,\"ldm\":true}\r\n"
 
 /** One connection's way, as the transport sees it. */
 struct world_slot {
@@ -26,8 +27,12 @@ struct world_slot {
     bool open;
     bool closing;
     bool receiving;
+    bool watched;
     struct rlt_span in[2];
     uint32_t in_count;
+    char arrived[WORLD_ARRIVED_MAX]; /* while it is watched, and not taken */
+    size_t arrived_len;
+    bool over;      /* and behind that the stream ends */
     size_t sending; /* bytes of the send in progress */
     char sent[WORLD_SENT_MAX];
     size_t sent_len;
@@ -40,6 +45,7 @@ struct world_slot {
     bool stuck;  /* sends do not end */
     bool busy;   /* closes do not end */
     size_t room; /* what the kernel takes of a direct send */
+    bool no_watch;
 };
 
 struct world_member {
@@ -57,6 +63,7 @@ struct world {
     struct world_slot slots[WORLD_SLOTS];
     struct rlt_doorbell doorbell;
     struct rlt_mailbox mailbox;
+    bool attended; /* a subscriber is told of watched slots, not the event thread */
     struct world_member members[WORLD_MEMBERS];
     uint32_t member_count;
     int lane;
@@ -81,6 +88,10 @@ void world_say(uint32_t slot, const char *text);
 
 /** It sends a message for a subscription. */
 void world_message(uint32_t slot, const struct world_member *member, const char *body);
+
+/** Bytes arrive on a watched connection, and nobody is told yet. */
+void world_arrive(uint32_t slot, const char *text);
+void world_arrive_message(uint32_t slot, const struct world_member *member, const char *body);
 
 /** It answers all PINGs. */
 void world_pong(uint32_t slot);
