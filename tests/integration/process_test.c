@@ -35,7 +35,8 @@ static bool is_of_a_client(int fd)
         return false;
     }
     return strncmp(target, "socket:", 7) == 0 || strcmp(target, "anon_inode:[io_uring]") == 0 ||
-           strcmp(target, "anon_inode:[eventfd]") == 0;
+           strcmp(target, "anon_inode:[eventfd]") == 0 ||
+           strcmp(target, "anon_inode:[eventpoll]") == 0;
 }
 
 static size_t find_descriptors(bool *found)

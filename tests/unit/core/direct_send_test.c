@@ -21,7 +21,7 @@ static void open_it(void)
     connect_world(ROULETTE_AT_MOST_ONCE);
 }
 
-#define DirectTest(name) Test(direct, name, .init = open_it, .fini = world_close)
+#define DirectTest(name) Test(direct_send, name, .init = open_it, .fini = world_close)
 
 static enum rlt_direct_result publisher(void)
 {
@@ -225,7 +225,7 @@ DirectTest(handover_waits_for_the_borrower)
     world_awake();
 }
 
-Test(direct, at_least_once_is_left_to_the_event_thread, .fini = world_close)
+Test(direct_send, at_least_once_is_left_to_the_event_thread, .fini = world_close)
 {
     connect_world(ROULETTE_AT_LEAST_ONCE);
     world_sleep();

@@ -7,39 +7,18 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/random.h"
 #include "roulette.h"
 #include "support/condition.h"
 #include "support/fleet.h"
+#include "support/numbered.h"
 #include "support/test.h"
 
 enum {
     PUBLISHERS = 3,
     MESSAGES = SCALED(4000, 800),
 };
-
-static void rest(uint64_t ns)
-{
-    struct timespec time = {.tv_nsec = (long)ns};
-    (void)nanosleep(&time, NULL);
-}
-
-static void publish(roulette_client *client, const char *topic, uint64_t number)
-{
-    int result = roulette_publish_wait(client, topic, ROULETTE_STRLEN, &number, sizeof(number),
-                                       EVENTUALLY_MS);
-    REQUIRE(result == 0, "%s", roulette_last_error());
-}
-
-static uint64_t number_of(const struct roulette_message *message)
-{
-    uint64_t number;
-    REQUIRE(message->payload_len == sizeof(number));
-    memcpy(&number, message->payload, sizeof(number));
-    return number;
-}
 
 static void subscribe(roulette_subscriber *subscriber, const char *topic)
 {
@@ -49,7 +28,7 @@ static void subscribe(roulette_subscriber *subscriber, const char *topic)
     REQUIRE(roulette_subscribe_with(subscriber, topic, ROULETTE_STRLEN, &options, NULL) == 0);
 }
 
-Test(direct, event_thread_sleeps_on_while_one_publishes_now_and_then)
+Test(direct_send, event_thread_sleeps_on_while_one_publishes_now_and_then)
 {
     enum { COUNT = 500 };
     struct fleet fleet;
@@ -60,7 +39,7 @@ Test(direct, event_thread_sleeps_on_while_one_publishes_now_and_then)
     struct roulette_stats before = fleet_stats(client, 0);
     for (uint64_t i = 0; i < COUNT; i++) {
         rest(200000);
-        publish(client, "now.and.then", i);
+        numbered_publish(client, "now.and.then", i);
     }
     struct roulette_stats after = fleet_stats(client, 0);
     uint64_t direct = after.direct_sends - before.direct_sends;
@@ -93,7 +72,7 @@ static void *publish_in_fits(void *argument)
         if (rlt_random_next(&random) % 2 == 0) {
             rest(rlt_random_next(&random) % 100000);
         }
-        publish(self->client, topic, i);
+        numbered_publish(self->client, topic, i);
     }
     return NULL;
 }
@@ -131,7 +110,7 @@ static void keep_order(uint32_t pool_size)
         REQUIRE(roulette_receive(subscriber, &message, 1, EVENTUALLY_MS) == 1, "message %llu",
                 (unsigned long long)i);
         uint32_t from = (uint32_t)(message.topic[strlen("fits.")] - '0');
-        REQUIRE(number_of(&message) == next[from]);
+        REQUIRE(numbered_of(&message) == next[from]);
         next[from]++;
         roulette_release(subscriber, &message, 1);
     }
@@ -146,17 +125,17 @@ static void keep_order(uint32_t pool_size)
     fleet_stop(&fleet);
 }
 
-Test(direct, messages_keep_their_order_whoever_sends_them)
+Test(direct_send, messages_keep_their_order_whoever_sends_them)
 {
     keep_order(1);
 }
 
-Test(direct, messages_keep_their_order_over_several_connections)
+Test(direct_send, messages_keep_their_order_over_several_connections)
 {
     keep_order(3);
 }
 
-Test(direct, message_follows_the_subscription_that_its_thread_has_just_made)
+Test(direct_send, message_follows_the_subscription_that_its_thread_has_just_made)
 {
     enum { COUNT = SCALED(1000, 200) };
     struct fleet fleet;
@@ -171,10 +150,10 @@ Test(direct, message_follows_the_subscription_that_its_thread_has_just_made)
         (void)snprintf(topic, sizeof(topic), "just.%llu", (unsigned long long)i);
         rest(rlt_random_next(&random) % 100000);
         cr_assert_eq(roulette_subscribe(subscriber, topic, ROULETTE_STRLEN, NULL, NULL), 0);
-        publish(client, topic, i);
+        numbered_publish(client, topic, i);
         REQUIRE(roulette_receive(subscriber, &message, 1, EVENTUALLY_MS) == 1, "message %llu",
                 (unsigned long long)i);
-        REQUIRE(number_of(&message) == i);
+        REQUIRE(numbered_of(&message) == i);
         roulette_release(subscriber, &message, 1);
     }
     roulette_subscriber_close(subscriber);
@@ -182,7 +161,7 @@ Test(direct, message_follows_the_subscription_that_its_thread_has_just_made)
     fleet_stop(&fleet);
 }
 
-Test(direct, ledger_is_exact_when_the_server_is_killed_meanwhile)
+Test(direct_send, ledger_is_exact_when_the_server_is_killed_meanwhile)
 {
     enum { KILLS = 3 };
     struct fleet fleet;
