@@ -384,7 +384,7 @@ int roulette_open(const struct roulette_options *options, roulette_client **clie
  * `ledgers`, if not NULL, takes the final ledger of the first `count` clusters.
  *
  * Threads: any thread, once. Blocks up to the deadline plus 100 ms; longer while a thread that
- *          publishes is stopped inside its call.
+ *          publishes or receives is stopped inside its call.
  * Returns: 0, or ROULETTE_ETIMEDOUT if something was not confirmed; ROULETTE_EINVAL;
  *          ROULETTE_ECLOSED (it already was).
  */
@@ -652,7 +652,8 @@ int roulette_unsubscribe_topic(roulette_subscriber *subscriber, const char *topi
  *
  * Ownership: each entry whose kind is ROULETTE_KIND_MESSAGE must be given to roulette_release();
  *            notices may be.
- * Threads:   the owner thread. Does not allocate. Makes a system call only to wait.
+ * Threads:   the owner thread. Does not allocate. Makes a system call only to wait, and then
+ *          perhaps to receive by itself.
  * Returns:   how many; 0 if there was nothing until the deadline; ROULETTE_EINVAL;
  *            ROULETTE_ECLOSED (the client is closed and everything delivered was received).
  */

@@ -8,8 +8,8 @@
  *      +---------------------------- give back ------------------+
  *
  * Whoever has it (the owner at HOME, a borrower while TAKEN or RECALLED) sees everything that the
- * ones before wrote to it. The owner never waits: while a borrower has it, the owner does other
- * work, and the borrower wakes it when it gives back.
+ * ones before wrote to it. The owner need not wait: while a borrower has it, the owner may do
+ * other work, and the borrower wakes it when it gives back.
  *
  * A borrower that finds it TAKEN may leave its work to the one who has it: that one gives it back,
  * then looks for work once more, with a seq_cst fence between, while the other has put its work
