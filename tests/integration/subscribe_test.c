@@ -809,7 +809,9 @@ Test(subscribe, holder_loses_its_own_messages_and_stalls_nobody)
     struct roulette_stats stats = fleet_stats(stage.client, 0);
     cr_assert_eq(kept + dropped, MESSAGES);
     cr_assert_eq(stats.dropped_pinned, dropped);
-    cr_assert_gt(kept, 3 * SLAB / 1100);
+    /* A slab is left once less than 16 KiB of its first three quarters are free, unless a frame is
+     * cut there: core/receiver.c. Frames have 1018 bytes. */
+    cr_assert_gt(kept, 4 * (SLAB * 5 / 8 - 2048) / 1018);
     cr_assert_lt(kept, 6 * SLAB / 1000);
     cr_assert_leq(stats.slabs_in_use, 8);
     cr_assert_eq(stats.disconnects, 0);
