@@ -261,7 +261,7 @@ int roulette_receive_sized(roulette_subscriber *subscriber, struct roulette_mess
             return rlt_error_set_plain(rlt_client_gone(subscriber->client));
         }
         if (timeout_ms == 0) {
-            rlt_subscriber_arm(subscriber);
+            rlt_bell_arm(&subscriber->bell);
             if (!rlt_subscriber_has_some(subscriber)) {
                 return 0;
             }

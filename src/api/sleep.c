@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/sleep.h"
 
+#include <assert.h>
 #include <pthread.h>
 
 #include "api/subscriber.h"
@@ -8,34 +9,12 @@
 #include "io/clock.h"
 #include "io/park.h"
 
-/* Clusters that one sleep attends; messages of the others come through their event threads. */
-#define ATTENDED_MAX (RLT_PARK_ENTRIES_MAX - 1)
+/* Clusters that one sleep attends at most: each costs two system calls, for a sleep that one
+ * message ends. With more, all messages come through the event threads. */
+#define ATTENDED_MAX 8
+static_assert(ATTENDED_MAX < RLT_PARK_ENTRIES_MAX, "and the subscriber's descriptor");
 
-/* ---- The descriptor ----------------------------------------------------------------------- */
-
-void rlt_subscriber_arm(struct roulette_subscriber *subscriber)
-{
-    /* Relaxed: if a ring is missed here, the descriptor stays readable, which is right. */
-    uint32_t armed = atomic_load_explicit(&subscriber->doorbell.armed, memory_order_relaxed);
-    if (subscriber->armed && armed != 0) {
-        atomic_thread_fence(memory_order_seq_cst);
-        return;
-    }
-    if (!subscriber->clear) {
-        rlt_park_descriptor_clear(subscriber->descriptor);
-    }
-    subscriber->clear = false;
-    rlt_doorbell_arm(&subscriber->doorbell, 1);
-    subscriber->armed = true;
-}
-
-/* We are going to deliver to ourselves: that needs no ring. */
-static void disarm(struct roulette_subscriber *subscriber)
-{
-    subscriber->armed = false;
-    /* Nobody has signalled the descriptor if it was still armed. */
-    subscriber->clear = rlt_doorbell_take(&subscriber->doorbell);
-}
+/* ---- The mailboxes ------------------------------------------------------------------------ */
 
 static bool mailbox_has_some(struct rlt_mailbox *mailbox)
 {
@@ -70,9 +49,21 @@ struct attendance {
     uint32_t count;
 };
 
+static bool may_attend(const struct roulette_subscriber *subscriber)
+{
+    uint32_t mailbox_count = 0;
+    for (uint32_t i = 0; i < subscriber->client->cluster_count; i++) {
+        mailbox_count += subscriber->mailboxes[i] != NULL ? 1 : 0;
+    }
+    return mailbox_count <= ATTENDED_MAX;
+}
+
 static void attend(struct attendance *attendance)
 {
     struct roulette_subscriber *subscriber = attendance->subscriber;
+    if (!may_attend(subscriber)) {
+        return;
+    }
     for (uint32_t i = 0; i < subscriber->client->cluster_count; i++) {
         struct rlt_shard *shard = &subscriber->client->shards[i];
         struct rlt_mailbox *mailbox = subscriber->mailboxes[i];
@@ -80,7 +71,7 @@ static void attend(struct attendance *attendance)
             continue;
         }
         rlt_mailbox_note_awaited(mailbox);
-        if (attendance->count < ATTENDED_MAX && rlt_shard_attend(shard, mailbox)) {
+        if (rlt_shard_attend(shard, mailbox)) {
             attendance->clusters[attendance->count++] = i;
             attendance->entries[attendance->count].descriptor = rlt_shard_descriptor(shard);
         }
@@ -113,7 +104,8 @@ static void receive(struct attendance *attendance)
         if (!attendance->entries[1 + i].readable) {
             continue;
         }
-        disarm(subscriber);
+        /* We are going to deliver to ourselves: that needs no ring. */
+        rlt_bell_disarm(&subscriber->bell);
         if (!rlt_shard_receive(&subscriber->client->shards[cluster],
                                subscriber->mailboxes[cluster])) {
             leave(attendance, i);
@@ -129,7 +121,7 @@ static bool wait_and_receive(struct attendance *attendance, uint64_t deadline_ns
         if (is_awake(subscriber)) {
             return true;
         }
-        rlt_subscriber_arm(subscriber);
+        rlt_bell_arm(&subscriber->bell);
         if (is_awake(subscriber)) {
             return true;
         }
@@ -158,13 +150,13 @@ bool rlt_subscriber_sleep(struct roulette_subscriber *subscriber, uint64_t deadl
     if (spin(subscriber, deadline_ns)) {
         return true;
     }
-    rlt_subscriber_arm(subscriber);
+    rlt_bell_arm(&subscriber->bell);
     if (is_awake(subscriber)) {
         return true;
     }
     struct attendance attendance;
     attendance.subscriber = subscriber;
-    attendance.entries[0].descriptor = subscriber->descriptor;
+    attendance.entries[0].descriptor = subscriber->bell.descriptor;
     attendance.count = 0;
     bool woken;
     attend(&attendance);

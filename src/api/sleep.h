@@ -13,13 +13,6 @@
 
 struct roulette_subscriber;
 
-/**
- * Make the descriptor tell: clear it if the doorbell was rung since we armed it, and arm. It is
- * kept armed over calls that find nothing, so that polling with timeout 0 makes no system call.
- * Afterwards look at the mailboxes once more.
- */
-void rlt_subscriber_arm(struct roulette_subscriber *subscriber);
-
 /** Whether a mailbox has something. */
 bool rlt_subscriber_has_some(struct roulette_subscriber *subscriber);
 

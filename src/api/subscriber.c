@@ -18,7 +18,7 @@ void rlt_subscribers_wake(roulette_client *client)
 {
     (void)pthread_mutex_lock(&client->subscribers_lock);
     for (struct roulette_subscriber *i = client->subscribers; i != NULL; i = i->next) {
-        rlt_park_descriptor_signal(i->descriptor);
+        rlt_park_descriptor_signal(i->bell.descriptor);
     }
     (void)pthread_mutex_unlock(&client->subscribers_lock);
 }
@@ -83,7 +83,7 @@ static void free_subscriber(struct roulette_subscriber *subscriber)
     }
     rlt_memory_free(subscriber->mailboxes);
     rlt_handle_table_fini(&subscriber->handles);
-    rlt_park_descriptor_destroy(subscriber->descriptor);
+    rlt_bell_fini(&subscriber->bell);
     rlt_memory_free(subscriber);
 }
 
@@ -112,8 +112,7 @@ int roulette_subscriber_open(roulette_client *client,
     subscriber->ring_slots = options.ring_slots;
     subscriber->pinned_bytes = options.pinned_bytes;
     subscriber->mailboxes = rlt_memory_alloc(client->cluster_count, sizeof(*subscriber->mailboxes));
-    subscriber->descriptor = rlt_park_descriptor_create();
-    result = subscriber->descriptor < 0 ? subscriber->descriptor : 0;
+    result = rlt_bell_init(&subscriber->bell);
     if (subscriber->mailboxes == NULL || rlt_handle_table_init(&subscriber->handles) < 0) {
         result = ROULETTE_ENOMEM;
     }
@@ -186,5 +185,5 @@ int roulette_subscriber_fd(const roulette_subscriber *subscriber)
     if (subscriber == NULL) {
         return rlt_error_set(ROULETTE_EINVAL, "the subscriber is NULL");
     }
-    return subscriber->descriptor;
+    return subscriber->bell.descriptor;
 }

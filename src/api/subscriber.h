@@ -12,17 +12,15 @@
 #include "api/client.h"
 #include "api/subscription.h"
 #include "core/mailbox.h"
-#include "lockfree/doorbell.h"
+#include "io/bell.h"
 #include "roulette.h"
 
-/** Owner: its owner thread, except the doorbell, and the list of the client's subscribers. */
+/** Owner: its owner thread, except what the bell shares with ringers, and the list of the client's
+ * subscribers. */
 struct roulette_subscriber {
     roulette_client *client; /* with a reference */
     uint32_t ring_slots;
     size_t pinned_bytes;
-    int descriptor;
-    bool armed;                     /* the doorbell was armed, and not disarmed by us since */
-    bool clear;                     /* we have disarmed it, and the descriptor is not readable */
     uint32_t turn;                  /* the cluster whose mailbox is looked at first */
     struct rlt_mailbox **mailboxes; /* by cluster; NULL: nothing subscribed there yet */
 
@@ -31,7 +29,7 @@ struct roulette_subscriber {
     struct roulette_subscriber *next; /* client->subscribers, under its lock */
     struct roulette_subscriber **prev_link;
 
-    alignas(RLT_CACHE_LINE) struct rlt_doorbell doorbell;
+    struct rlt_bell bell; /* of all mailboxes */
 };
 
 /** Wake all subscribers that sleep: the client has stopped. Threads: the closer. */

@@ -262,8 +262,8 @@ static int open_mailbox(struct roulette_subscriber *subscriber, uint32_t cluster
         .slab_indexes = config->slab_count,
         .pinned_max = subscriber->pinned_bytes / config->slab_bytes,
         .cluster = cluster,
-        .doorbell = &subscriber->doorbell,
-        .descriptor = subscriber->descriptor,
+        .doorbell = &subscriber->bell.doorbell,
+        .descriptor = subscriber->bell.descriptor,
     };
     if (rlt_mailbox_init(mailbox, &options) < 0) {
         rlt_memory_free(mailbox);

@@ -216,7 +216,8 @@ static void let_go(struct rlt_cluster *cluster, struct rlt_subscription *subscri
     rlt_subscriptions_leave(subscription, member);
     if (--mailbox->member_count == 0) {
         cluster->mailbox_count--;
-        cluster->last_mailbox = cluster->last_mailbox == mailbox ? NULL : cluster->last_mailbox;
+        cluster->last_mailbox = NULL;
+        rlt_direct_receive_tell(cluster);
     }
 }
 
@@ -514,8 +515,7 @@ bool rlt_cluster_may_sleep(struct rlt_cluster *cluster)
 void rlt_cluster_awake(struct rlt_cluster *cluster, uint64_t now_ns)
 {
     rlt_doorbell_disarm(&cluster->doorbell);
-    bool home = rlt_loan_recall(&cluster->receiving);
-    RLT_ASSERT(home);
+    RLT_ASSERT(rlt_loan_is_home(&cluster->receiving));
     rlt_direct_send_recall(cluster, now_ns);
     rlt_direct_receive_go_on(cluster, now_ns);
 }

@@ -9,11 +9,13 @@
  *         if rlt_cluster_is_stopped(): end
  *         deadline = rlt_cluster_deadline()
  *         rlt_cluster_may_sleep(): wait for events or the deadline
+ *         bring `receiving` home (lockfree/loan.h), and wait until it is
  *         rlt_cluster_awake(now)
  *         for each event: rlt_cluster_on_event(event, now)
  *
  * Owner: the event thread, except for what publishers and subscribers share: the wire queues,
- * the command queue, the mailboxes and the metrics.
+ * the command queue, the mailboxes and the metrics; and for what it lends while it sleeps
+ * (core/direct_send.h, core/direct_receive.h).
  */
 #ifndef RLT_CORE_CLUSTER_H
 #define RLT_CORE_CLUSTER_H
@@ -123,7 +125,8 @@ void rlt_cluster_on_event(struct rlt_cluster *cluster, const struct rlt_io_event
 
 /**
  * Arm the doorbell and look once more. If true, the caller may wait for events; publishers may
- * send by themselves until rlt_cluster_awake(), which follows in either case.
+ * send, and a subscriber receive, by themselves until rlt_cluster_awake(), which follows in either
+ * case.
  */
 bool rlt_cluster_may_sleep(struct rlt_cluster *cluster);
 

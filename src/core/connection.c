@@ -384,7 +384,7 @@ void rlt_connection_on_event(struct rlt_connection *connection, const struct rlt
         on_closed(connection, now_ns);
         break;
     case RLT_IO_READABLE:
-        rlt_direct_receive_on_readable(connection, now_ns);
+        rlt_direct_receive_on_readable(connection, event->error, now_ns);
         break;
     }
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/direct_receive.h"
 
-#include "base/assert.h"
 #include "base/defs.h"
 #include "core/connection.h"
 #include "core/inbound.h"
@@ -46,9 +45,14 @@ static void set_watched(struct rlt_connection *connection, bool watched)
     struct rlt_cluster *cluster = connection->cluster;
     connection->watched = watched;
     cluster->watched_count += watched ? 1 : (uint32_t)-1;
+    rlt_direct_receive_tell(cluster);
+}
+
+void rlt_direct_receive_tell(struct rlt_cluster *cluster)
+{
     struct rlt_mailbox *mailbox = cluster->watched_count != 0 ? cluster->last_mailbox : NULL;
-    /* Relaxed: the loan publishes what it is about. */
-    atomic_store_explicit(&cluster->watched_for, mailbox, memory_order_relaxed);
+    /* Release: what the transport made in order to watch. */
+    atomic_store_explicit(&cluster->watched_for, mailbox, memory_order_release);
 }
 
 bool rlt_direct_receive_settle(struct rlt_connection *connection)
@@ -68,6 +72,7 @@ bool rlt_direct_receive_settle(struct rlt_connection *connection)
             connection->sparse = 0;
         }
     }
+    rlt_direct_receive_tell(cluster);
     return connection->watched;
 }
 
@@ -80,22 +85,23 @@ void rlt_direct_receive_end(struct rlt_connection *connection)
     }
 }
 
-/* Receive once. Returns: as the transport's receive_now(). */
-static int64_t receive(struct rlt_connection *connection)
+/* Receive once, into one span not more than `max`. Returns: as the transport's receive_now(). */
+static int64_t receive(struct rlt_connection *connection, size_t max)
 {
     struct rlt_transport *transport = connection->cluster->transport;
     struct rlt_span spans[2];
     uint32_t count = rlt_receiver_spans(&connection->receiver, spans);
+    spans[0].len = count == 1 ? rlt_min_size(spans[0].len, max) : spans[0].len;
     return transport->ops->receive_now(transport, connection->slot, spans, count);
 }
 
-void rlt_direct_receive_on_readable(struct rlt_connection *connection, uint64_t now_ns)
+void rlt_direct_receive_on_readable(struct rlt_connection *connection, int error, uint64_t now_ns)
 {
     if (!connection->watched) {
         return;
     }
-    int64_t count = receive(connection);
-    bool goes_on = count == 0 || (count > 0 && (size_t)count <= BURST_BYTES &&
+    int64_t count = error == 0 ? receive(connection, SIZE_MAX) : -1;
+    bool goes_on = count == 0 || (count > 0 && (size_t)count < BURST_BYTES &&
                                   ++connection->cluster->unattended <= UNATTENDED_MAX);
     connection->sparse = goes_on ? connection->sparse : 0;
     if (count > 0) {
@@ -130,7 +136,7 @@ static enum rlt_receipt take(struct rlt_connection *connection)
     if (connection->left_over) {
         return RLT_RECEIPT_LEFT; /* the event thread is on its way */
     }
-    int64_t count = receive(connection);
+    int64_t count = receive(connection, BURST_BYTES);
     if (count <= 0) {
         return count == 0 ? RLT_RECEIPT_DONE : RLT_RECEIPT_LEFT;
     }
@@ -140,8 +146,8 @@ static enum rlt_receipt take(struct rlt_connection *connection)
         connection->left_over = true;
         return RLT_RECEIPT_WAKE;
     }
-    if ((size_t)count > BURST_BYTES) {
-        connection->sparse = 0; /* the event thread watches no more once it is awake */
+    if ((size_t)count == BURST_BYTES) {
+        connection->sparse = 0; /* told of the rest, the event thread watches no more */
         return RLT_RECEIPT_LEFT;
     }
     return RLT_RECEIPT_DONE;
@@ -168,6 +174,7 @@ enum rlt_receipt rlt_direct_receive(struct rlt_cluster *cluster, const struct rl
     }
     enum rlt_receipt result =
         rlt_direct_receive_is_for(cluster, mailbox) ? take_all(cluster) : RLT_RECEIPT_LEFT;
+    rlt_counter_set(&cluster->metrics.slabs_in_use, rlt_slab_pool_in_use(&cluster->slabs));
     if (!rlt_loan_give_back(&cluster->receiving)) {
         /* The event thread waits for it: see io/shard.c. */
         transport->ops->wake(transport, &cluster->receiving.state);

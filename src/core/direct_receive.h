@@ -47,11 +47,16 @@ void rlt_direct_receive_note(struct rlt_connection *connection, size_t count, ui
  *  whether it is watched. */
 bool rlt_direct_receive_settle(struct rlt_connection *connection);
 
+/** Tell subscribers whose mailbox it is that all is for. Part of the above; also where the mailbox
+ *  may end. */
+void rlt_direct_receive_tell(struct rlt_cluster *cluster);
+
 /** Cease to watch the connection, if it is watched: it will be closed. */
 void rlt_direct_receive_end(struct rlt_connection *connection);
 
-/** A watched connection can be read, and no subscriber attends. */
-void rlt_direct_receive_on_readable(struct rlt_connection *connection, uint64_t now_ns);
+/** A watched connection can be read, and no subscriber attends; or (`error`) watching it has
+ *  failed. */
+void rlt_direct_receive_on_readable(struct rlt_connection *connection, int error, uint64_t now_ns);
 
 /** Lend what the cluster receives, if a subscriber could use it. Threads: about to sleep. */
 void rlt_direct_receive_lend(struct rlt_cluster *cluster);
@@ -72,8 +77,8 @@ enum rlt_receipt {
 static inline bool rlt_direct_receive_is_for(const struct rlt_cluster *cluster,
                                              const struct rlt_mailbox *mailbox)
 {
-    /* Relaxed: looked at again once it has the loan. */
-    return atomic_load_explicit(&cluster->watched_for, memory_order_relaxed) == mailbox;
+    /* Acquire: what the transport made in order to watch. Looked at again with the loan. */
+    return atomic_load_explicit(&cluster->watched_for, memory_order_acquire) == mailbox;
 }
 
 /** Receive what is there on watched connections. Threads: the mailbox's owner thread. */

@@ -3,7 +3,8 @@
  * A mailbox: what one cluster delivers to one subscriber, in order and with nothing lost in
  * silence.
  *
- * The event thread pushes messages and notices. A message that does not fit (ring full, or the
+ * The event thread, or who has borrowed what its cluster receives (core/direct_receive.h), pushes
+ * messages; the event thread pushes notices. A message that does not fit (ring full, or the
  * subscriber pins too much receive memory) is dropped, newest first, and counted in `dropped`;
  * the count travels in the ring as a notice before the next message that fits. If none follows,
  * the consumer finds it in the counter once the ring is empty. Notices about subscriptions are

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /**
  * The counters of one cluster, and its part of the publish ledger. Written by the event thread
- * (those called shared by publishers too), read by any.
+ * (those called shared by publishers too, those of what is received by who has borrowed that:
+ * core/direct_receive.h), read by any.
  *
  * The ledger: `accepted` is counted by the lanes as publishers commit; the event thread moves
  * each message to exactly one of the other states. While a message is on its way it is in none:

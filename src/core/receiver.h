@@ -17,7 +17,7 @@
  * looked at, but not kept (`slab` is NULL): the connection stays alive, the messages are lost and
  * the caller counts them.
  *
- * Owner: the event thread.
+ * Owner: the event thread, or who has borrowed what the cluster receives (core/direct_receive.h).
  */
 #ifndef RLT_CORE_RECEIVER_H
 #define RLT_CORE_RECEIVER_H

@@ -12,7 +12,8 @@
  * (whether there are members that are not draining); those where the two differ wait in the queue
  * of their connection.
  *
- * Owner: the event thread.
+ * Owner: the event thread; who has borrowed what the cluster receives (core/direct_receive.h) reads
+ * it.
  */
 #ifndef RLT_CORE_SUBSCRIPTIONS_H
 #define RLT_CORE_SUBSCRIPTIONS_H

@@ -32,7 +32,8 @@ enum rlt_io_kind {
     RLT_IO_RECEIVED, /* error 0: `bytes` > 0 arrived; otherwise the stream is over */
     RLT_IO_SENT,     /* error 0: `bytes` > 0 were taken; otherwise none, and the stream is over */
     RLT_IO_CLOSED,
-    RLT_IO_READABLE, /* a watched slot may have bytes, or be over; error is 0 */
+    RLT_IO_READABLE, /* error 0: a watched slot may have bytes, or be over; otherwise it can be
+                        watched no more */
 };
 
 struct rlt_io_event {

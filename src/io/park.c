@@ -59,13 +59,14 @@ void rlt_park_descriptor_signal(int descriptor)
     } while (written < 0 && errno == EINTR);
 }
 
-void rlt_park_descriptor_clear(int descriptor)
+uint64_t rlt_park_descriptor_clear(int descriptor)
 {
     uint64_t count;
     ssize_t got;
     do {
         got = read(descriptor, &count, sizeof(count));
     } while (got < 0 && errno == EINTR);
+    return got == (ssize_t)sizeof(count) ? count : 0;
 }
 
 bool rlt_park_descriptors_wait(struct rlt_park_entry *entries, uint32_t count, uint64_t deadline_ns)

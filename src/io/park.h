@@ -28,8 +28,8 @@ void rlt_park_descriptor_destroy(int descriptor);
 /** Make a descriptor readable. Threads: any thread. */
 void rlt_park_descriptor_signal(int descriptor);
 
-/** Make a descriptor unreadable. Threads: its reader. */
-void rlt_park_descriptor_clear(int descriptor);
+/** Make a descriptor unreadable. Threads: its reader. Returns: how often it was signalled. */
+uint64_t rlt_park_descriptor_clear(int descriptor);
 
 /** A descriptor that is waited for. */
 struct rlt_park_entry {

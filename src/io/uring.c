@@ -155,9 +155,12 @@ static bool uring_watch(struct rlt_transport *transport, uint32_t index, bool on
     struct uring *uring = of(transport);
     struct slot *slot = &uring->slots[index];
     RLT_ASSERT(slot->watched != on && !slot->in_progress[OP_RECEIVE]);
+    struct rlt_watch *watch = &uring->backend.watch;
     if (!on) {
-        rlt_watch_remove(&uring->backend.watch, slot->fd);
-    } else if (!rlt_watch_add(&uring->backend.watch, slot->fd)) {
+        rlt_watch_remove(watch, slot->fd);
+    } else if ((uring->watched_count == 0 && rlt_watch_is_attended(watch)) ||
+               !rlt_watch_add(watch, slot->fd)) {
+        /* A reader of what was watched before may still attend, but not for this. */
         return false;
     }
     slot->watched = on;
@@ -379,8 +382,8 @@ static void repeat(struct uring *uring, uint32_t index, enum op op)
     begin(uring, index, op, entry);
 }
 
-/* A watched slot can be read; which one is not known. */
-static void on_watch(struct uring *uring)
+/* A watched slot can be read; which one is not known. Or the watch has failed. */
+static void on_watch(struct uring *uring, int result)
 {
     uring->watch_armed = false;
     if (uring->early.count != 0) {
@@ -388,7 +391,8 @@ static void on_watch(struct uring *uring)
     }
     for (uint32_t i = 0; i < uring->slot_count; i++) {
         if (uring->slots[i].watched) {
-            rlt_event_queue_add(&uring->early, i, RLT_IO_READABLE, 0);
+            rlt_event_queue_add(&uring->early, i, RLT_IO_READABLE,
+                                result < 0 ? ROULETTE_ESYSTEM : 0);
         }
     }
 }
@@ -406,7 +410,7 @@ static bool on_completion(struct uring *uring, const struct io_uring_cqe *comple
         return false;
     }
     if (op == OP_WATCH) {
-        on_watch(uring);
+        on_watch(uring, completion->res);
         return false;
     }
     if (op == OP_CANCEL) {
@@ -561,6 +565,7 @@ int rlt_uring_create(const struct rlt_backend_options *options, struct rlt_backe
     uring->socket_options = options->socket;
     uring->random.state = options->seed;
     uring->slot_count = options->slot_count;
+    rlt_watch_init(&uring->backend.watch);
     atomic_store_explicit(&uring->references, 1, memory_order_relaxed);
     for (uint32_t i = 0; i < options->slot_count; i++) {
         uring->slots[i].fd = -1;
@@ -572,10 +577,9 @@ int rlt_uring_create(const struct rlt_backend_options *options, struct rlt_backe
     uring->wake_fd = rlt_park_descriptor_create();
     uring->early.capacity = options->slot_count * EARLY_PER_SLOT;
     uring->early.events = rlt_memory_alloc(uring->early.capacity, sizeof(*uring->early.events));
-    int watching = rlt_watch_init(&uring->backend.watch);
     int result = uring->early.events == NULL ? ROULETTE_ENOMEM
                  : uring->wake_fd < 0        ? uring->wake_fd
-                                             : watching;
+                                             : 0;
     if (result == 0) {
         result = rlt_uring_setup(&uring->ring, entries);
     }

@@ -6,17 +6,25 @@
 
 #include "base/assert.h"
 #include "io/socket.h"
-#include "roulette.h"
 
-int rlt_watch_init(struct rlt_watch *watch)
+void rlt_watch_init(struct rlt_watch *watch)
+{
+    watch->sockets = -1;
+    watch->owner = -1;
+    atomic_store_explicit(&watch->attended, 0, memory_order_relaxed);
+}
+
+static bool make(struct rlt_watch *watch)
 {
     struct epoll_event event = {.events = EPOLLIN};
-    atomic_store_explicit(&watch->attended, 0, memory_order_relaxed);
     watch->sockets = epoll_create1(EPOLL_CLOEXEC);
     watch->owner = epoll_create1(EPOLL_CLOEXEC);
-    bool made = watch->sockets >= 0 && watch->owner >= 0 &&
-                epoll_ctl(watch->owner, EPOLL_CTL_ADD, watch->sockets, &event) == 0;
-    return made ? 0 : ROULETTE_ESYSTEM;
+    if (watch->sockets >= 0 && watch->owner >= 0 &&
+        epoll_ctl(watch->owner, EPOLL_CTL_ADD, watch->sockets, &event) == 0) {
+        return true;
+    }
+    rlt_watch_fini(watch);
+    return false;
 }
 
 void rlt_watch_fini(struct rlt_watch *watch)
@@ -28,7 +36,8 @@ void rlt_watch_fini(struct rlt_watch *watch)
 bool rlt_watch_add(struct rlt_watch *watch, int fd)
 {
     struct epoll_event event = {.events = EPOLLIN};
-    return epoll_ctl(watch->sockets, EPOLL_CTL_ADD, fd, &event) == 0;
+    return (watch->owner >= 0 || make(watch)) &&
+           epoll_ctl(watch->sockets, EPOLL_CTL_ADD, fd, &event) == 0;
 }
 
 void rlt_watch_remove(struct rlt_watch *watch, int fd)
@@ -36,12 +45,13 @@ void rlt_watch_remove(struct rlt_watch *watch, int fd)
     (void)epoll_ctl(watch->sockets, EPOLL_CTL_DEL, fd, NULL);
 }
 
-/* What the owner is told of from now on. It cannot fail: `sockets` was added at the start. */
+/* What the owner is told of from now on. It cannot fail but where there is no watch any more: in a
+ * signal handler's fork() while this thread attended. */
 static void tell_owner(struct rlt_watch *watch, uint32_t events)
 {
     struct epoll_event event = {.events = events};
     int result = epoll_ctl(watch->owner, EPOLL_CTL_MOD, watch->sockets, &event);
-    RLT_ASSERT(result == 0);
+    RLT_ASSERT(result == 0 || watch->owner < 0);
 }
 
 bool rlt_watch_attend(struct rlt_watch *watch)

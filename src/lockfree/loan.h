@@ -75,6 +75,12 @@ static inline enum rlt_loan_state rlt_loan_borrow(struct rlt_loan *loan)
     return (enum rlt_loan_state)state;
 }
 
+/** Threads: the owner. */
+static inline bool rlt_loan_is_home(const struct rlt_loan *loan)
+{
+    return atomic_load_explicit(&loan->state, memory_order_acquire) == RLT_LOAN_HOME;
+}
+
 /** Whether the owner wants it back. Threads: who has borrowed it. */
 static inline bool rlt_loan_is_recalled(const struct rlt_loan *loan)
 {

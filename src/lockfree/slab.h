@@ -11,7 +11,7 @@
  * release, any number at once. Whoever brings the count to 0 returns the slab. Before the bias is
  * settled it cannot become 0, whatever consumers do.
  *
- * Threads:    acquire, issue, settle: the event thread. Release: any thread.
+ * Threads:    acquire, issue, settle: the event thread, which may lend that. Release: any thread.
  * Progress:   wait-free, except that a return pushes onto a lock-free stack.
  * Exhausted:  acquire returns NULL.
  * Reclaiming: the pool is destroyed when no reference can be released any more.

@@ -8,6 +8,8 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/random.h"
 #include "roulette.h"
@@ -293,6 +295,54 @@ Test(direct_receive, close_ends_the_wait)
     (void)pthread_join(thread, NULL);
     roulette_subscriber_close(subscriber);
     roulette_free(client);
+    fleet_stop(&fleet);
+}
+
+/* ---- Processes ---------------------------------------------------------------------------- */
+
+static atomic_int forked = -1;
+
+static void fork_here(int signal_number)
+{
+    (void)signal_number;
+    forked = fork();
+}
+
+static void *wait_in_two_processes(void *argument)
+{
+    struct roulette_message message;
+    int result = roulette_receive(argument, &message, 1, -1);
+    if (forked == 0) {
+        _exit(result == ROULETTE_EFORKED ? 0 : 1);
+    }
+    REQUIRE(result == 1);
+    roulette_release(argument, &message, 1);
+    return NULL;
+}
+
+Test(direct_receive, signal_handler_may_fork_where_a_subscriber_waits)
+{
+    struct fleet fleet;
+    fleet_start(&fleet, 1);
+    struct roulette_options options = fleet_options(&fleet);
+    roulette_client *client = fleet_open(&options);
+    roulette_subscriber *subscriber = fleet_subscriber(client, 0);
+    subscribe(subscriber, "heard");
+    receive_until_direct(&fleet, client, subscriber, "heard");
+    struct sigaction action = {.sa_handler = fork_here};
+    cr_assert_eq(sigaction(SIGUSR1, &action, NULL), 0);
+    pthread_t thread;
+    cr_assert_eq(pthread_create(&thread, NULL, wait_in_two_processes, subscriber), 0);
+    rest(20000000);
+    cr_assert_eq(pthread_kill(thread, SIGUSR1), 0);
+    EVENTUALLY(forked > 0);
+    int status = 0;
+    cr_assert_eq(waitpid(forked, &status, 0), forked);
+    cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %x", (unsigned)status);
+    numbered_publish(client, "heard", 0);
+    (void)pthread_join(thread, NULL);
+    roulette_subscriber_close(subscriber);
+    fleet_close(client);
     fleet_stop(&fleet);
 }
 

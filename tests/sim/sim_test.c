@@ -406,6 +406,7 @@ static void round_of(struct world *world, void (*others)(struct world *))
     }
     sim->now_ns += sim_below(sim, sim->round_ns);
     world->sleeping = false;
+    SIM_CHECK(sim, rlt_loan_recall(&world->cluster->receiving), "a receive goes on");
     rlt_cluster_awake(world->cluster, sim->now_ns);
     sim_subscribers_check(&world->subscribers);
     deliver(world, events, count);

@@ -163,13 +163,24 @@ static int64_t sim_receive_now(struct rlt_transport *transport, uint32_t index,
     return (int64_t)len;
 }
 
+static bool is_any_watched(const struct sim_transport *transport)
+{
+    for (uint32_t i = 0; i < transport->slot_count; i++) {
+        if (transport->slots[i].watched) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool sim_watch(struct rlt_transport *transport, uint32_t index, bool on)
 {
     struct sim *sim = of(transport)->sim;
     struct sim_slot *slot = slot_of(transport, index);
     SIM_CHECK(sim, slot->open && !slot->closing && slot->watched != on);
     SIM_CHECK(sim, !slot->receive.in_progress);
-    if (on && (sim->tls || sim_below(sim, 16) == 0)) {
+    if (on && (sim->tls || sim_below(sim, 16) == 0 ||
+               (of(transport)->attended && !is_any_watched(of(transport))))) {
         return false;
     }
     slot->watched = on;
@@ -486,7 +497,8 @@ static bool complete_some(struct sim_transport *transport, struct sim_slot *slot
     if (slot->watched && !transport->attended && sim_chance(sim, sim->pace) &&
         (is_readable(slot) || sim_below(sim, 64) == 0)) {
         slot->server.network->sights[SIM_SIGHT_UNATTENDED]++;
-        *event = made(transport, slot, RLT_IO_READABLE, 0, 0);
+        int error = sim_below(sim, 64) == 0 ? ROULETTE_ESYSTEM : 0;
+        *event = made(transport, slot, RLT_IO_READABLE, error, 0);
         return true;
     }
     bool send_first = sim_below(sim, 2) == 0;

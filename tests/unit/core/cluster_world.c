@@ -131,6 +131,12 @@ static const struct rlt_transport_ops ops = {
     .wake = wake,
 };
 
+static void awake(void)
+{
+    cr_assert(rlt_loan_recall(&world.cluster->receiving));
+    rlt_cluster_awake(world.cluster, world.now_ns);
+}
+
 static void on_event(uint32_t slot, enum rlt_io_kind kind, int error, size_t bytes)
 {
     struct rlt_io_event event = {.slot = slot, .kind = kind, .error = error, .bytes = bytes};
@@ -206,7 +212,7 @@ void world_go(void)
             more = progress(i) || more;
         }
         bool sleeps = !more && rlt_cluster_may_sleep(world.cluster);
-        rlt_cluster_awake(world.cluster, world.now_ns);
+        awake();
         if (sleeps && rlt_cluster_deadline(world.cluster) > world.now_ns) {
             return;
         }
@@ -220,7 +226,7 @@ void world_sleep(void)
 
 void world_awake(void)
 {
-    rlt_cluster_awake(world.cluster, world.now_ns);
+    awake();
     world_go();
 }
 

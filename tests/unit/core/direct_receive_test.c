@@ -276,17 +276,52 @@ WatchedTest(connection_that_nobody_attends_is_received_by_the_event_thread_again
     world_assert_told("m:2 m:3 m:3 m:3 m:3 m:3 m:3 m:3 m:3 m:4 ");
 }
 
+/* Of a burst the subscriber takes no more than the event thread can wait for. */
 WatchedTest(burst_ends_it)
 {
-    static char body[16385];
+    static char body[16384 - 17 + 1]; /* one frame, of all that a subscriber takes */
     memset(body, 'x', sizeof(body) - 1);
     world_sleep();
     world_arrive_message(0, m, body);
+    world_arrive_message(0, m, "2");
     cr_assert_eq(subscriber(), RLT_RECEIPT_LEFT);
-    world_ignore_told();
+    world_assert_told("m:xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx ");
     cr_assert_eq(direct_receives(), 1);
     world_awake();
     cr_assert_not(is_watched(0));
+    world_assert_told("m:2 ");
+}
+
+WatchedTest(watch_that_fails_is_given_up)
+{
+    struct rlt_io_event event = {.kind = RLT_IO_READABLE, .error = ROULETTE_ESYSTEM};
+    world_arrive_message(0, m, "1");
+    rlt_cluster_on_event(world.cluster, &event, world.now_ns);
+    world_assert_told("");
+    world_go();
+    cr_assert_not(is_watched(0));
+    world_assert_told("m:1 ");
+}
+
+WatchedTest(slabs_in_use_are_told)
+{
+    world_sleep();
+    world_arrive_message(0, m, "1");
+    rlt_counter_set(&world.cluster->metrics.slabs_in_use, 99);
+    cr_assert_eq(subscriber(), RLT_RECEIPT_DONE);
+    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.slabs_in_use), 1);
+    world_awake();
+    world_ignore_told();
+}
+
+/* What follows is for another subscriber, although one of the first still attends. */
+WatchedTest(mailbox_that_ends_is_forgotten_at_once)
+{
+    (void)rlt_cluster_ask(world.cluster, m->member, RLT_ASK_UNSUBSCRIBE);
+    rlt_cluster_run(world.cluster, world.now_ns);
+    cr_assert_not(rlt_direct_receive_is_for(world.cluster, &world.mailbox));
+    world_go();
+    world_assert_told("m-removed ");
 }
 
 /* ---- What it leaves ----------------------------------------------------------------------- */
@@ -381,6 +416,7 @@ WatchedTest(sending_side_may_be_lent_at_the_same_time)
     cr_assert_eq(rlt_loan_borrow(&world.cluster->loans[0]), RLT_LOAN_LENT);
     world_arrive(0, "PING\r\n");
     cr_assert_eq(subscriber(), RLT_RECEIPT_WAKE);
+    cr_assert(rlt_loan_recall(&world.cluster->receiving));
     rlt_cluster_awake(world.cluster, world.now_ns);
     cr_assert_not(rlt_loan_give_back(&world.cluster->loans[0]));
     world_awake();

@@ -2,6 +2,7 @@
 #include "io/watch.h"
 
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -14,7 +15,7 @@ static int peers;
 static void open_it(void)
 {
     int ends[2];
-    cr_assert_eq(rlt_watch_init(&watch), 0);
+    rlt_watch_init(&watch);
     cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
     ours = ends[0];
     peers = ends[1];
@@ -127,9 +128,35 @@ WatchTest(reader_holds_no_socket)
     rlt_watch_leave(&watch);
 }
 
+WatchTest(reader_may_leave_when_the_watch_is_gone)
+{
+    cr_assert(rlt_watch_attend(&watch));
+    rlt_watch_fini(&watch); /* as a child process does after a fork() in a signal handler */
+    rlt_watch_leave(&watch);
+    cr_assert_not(rlt_watch_is_attended(&watch));
+}
+
+Test(watch, system_without_descriptors_refuses_and_leaks_none)
+{
+    struct rlimit limit;
+    rlt_watch_init(&watch);
+    int first = dup(0); /* the lowest free number */
+    cr_assert_geq(first, 0);
+    (void)close(first);
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    struct rlimit low = {(rlim_t)first + 1, limit.rlim_max};
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &low), 0);
+    bool added = rlt_watch_add(&watch, 0);
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    cr_assert_not(added);
+    int again = dup(0);
+    cr_assert_eq(again, first);
+    (void)close(again);
+}
+
 Test(watch, descriptor_that_cannot_be_watched_is_refused)
 {
-    cr_assert_eq(rlt_watch_init(&watch), 0);
+    rlt_watch_init(&watch);
     cr_assert_not(rlt_watch_add(&watch, -1));
     rlt_watch_fini(&watch);
     cr_assert_eq(watch.owner, -1);

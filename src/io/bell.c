@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+#include "io/bell.h"
+
+#include <string.h>
+
+#include "io/park.h"
+
+int rlt_bell_init(struct rlt_bell *bell)
+{
+    memset(bell, 0, sizeof(*bell));
+    bell->descriptor = rlt_park_descriptor_create();
+    return bell->descriptor >= 0 ? 0 : bell->descriptor;
+}
+
+void rlt_bell_fini(struct rlt_bell *bell)
+{
+    rlt_park_descriptor_destroy(bell->descriptor);
+    bell->descriptor = -1;
+}
+
+static void clear_due(struct rlt_bell *bell)
+{
+    if (bell->due != 0) {
+        bell->due -= rlt_min_u64(rlt_park_descriptor_clear(bell->descriptor), bell->due);
+    }
+}
+
+void rlt_bell_arm(struct rlt_bell *bell)
+{
+    /* Relaxed: if a ring is missed here, its signal is cleared the next time. */
+    if (bell->armed && atomic_load_explicit(&bell->doorbell.armed, memory_order_relaxed) != 0) {
+        clear_due(bell);
+        /* As rlt_doorbell_arm(): before the look that follows. */
+        atomic_thread_fence(memory_order_seq_cst);
+        return;
+    }
+    bell->due += bell->armed ? 1 : 0;
+    clear_due(bell);
+    rlt_doorbell_arm(&bell->doorbell, 1);
+    bell->armed = true;
+}
+
+void rlt_bell_disarm(struct rlt_bell *bell)
+{
+    bool was_rung = !rlt_doorbell_take(&bell->doorbell);
+    bell->due += bell->armed && was_rung ? 1 : 0;
+    bell->armed = false;
+}

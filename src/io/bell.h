@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * A bell: a doorbell (lockfree/doorbell.h) whose ringers make a descriptor readable, which can be
+ * polled with others. The two are two steps of a ringer, and a thread may lose its CPU between
+ * them: a signal may be due that was rung for long ago. The sleeper counts them, so that it clears
+ * each, however late it is, and makes no system call when none is due.
+ *
+ * Sleeper: rlt_bell_arm(); look at every queue once more; poll the descriptor if all are empty.
+ * Ringer:  put something in; if (rlt_doorbell_ring(&bell->doorbell, 1)), then
+ *          rlt_park_descriptor_signal(bell->descriptor).
+ *
+ * Threads: one sleeper, any number of ringers.
+ */
+#ifndef RLT_IO_BELL_H
+#define RLT_IO_BELL_H
+
+#include <stdalign.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/defs.h"
+#include "lockfree/doorbell.h"
+
+struct rlt_bell {
+    int descriptor; /* immutable */
+
+    /* Sleeper. */
+    bool armed;   /* by the sleeper, and not seen rung or taken back since */
+    uint64_t due; /* signals that were rung for, and not cleared */
+
+    alignas(RLT_CACHE_LINE) struct rlt_doorbell doorbell;
+};
+
+/** Returns: 0; ROULETTE_ESYSTEM (no descriptor). rlt_bell_fini() is allowed then. */
+int rlt_bell_init(struct rlt_bell *bell);
+void rlt_bell_fini(struct rlt_bell *bell);
+
+/** Make the descriptor tell. Afterwards look at every queue again. Threads: the sleeper. */
+void rlt_bell_arm(struct rlt_bell *bell);
+
+/** Nobody needs to ring until the next rlt_bell_arm(). Threads: the sleeper. */
+void rlt_bell_disarm(struct rlt_bell *bell);
+
+#endif
