@@ -133,9 +133,6 @@ void rlt_direct_receive_go_on(struct rlt_cluster *cluster, uint64_t now_ns)
 static enum rlt_receipt take(struct rlt_connection *connection)
 {
     struct rlt_cluster *cluster = connection->cluster;
-    if (connection->left_over) {
-        return RLT_RECEIPT_LEFT; /* the event thread is on its way */
-    }
     int64_t count = receive(connection, BURST_BYTES);
     if (count <= 0) {
         return count == 0 ? RLT_RECEIPT_DONE : RLT_RECEIPT_LEFT;
@@ -153,10 +150,24 @@ static enum rlt_receipt take(struct rlt_connection *connection)
     return RLT_RECEIPT_DONE;
 }
 
+static bool has_left_over(const struct rlt_cluster *cluster)
+{
+    for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
+        if (cluster->active[i]->left_over) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static enum rlt_receipt take_all(struct rlt_cluster *cluster)
 {
+    if (has_left_over(cluster)) {
+        return RLT_RECEIPT_LEFT; /* the event thread is on its way */
+    }
     enum rlt_receipt result = RLT_RECEIPT_DONE;
-    for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
+    /* What is left over came before what the next connection has. */
+    for (uint32_t i = 0; i < cluster->config->pool_size && result != RLT_RECEIPT_WAKE; i++) {
         if (cluster->active[i]->watched) {
             enum rlt_receipt receipt = take(cluster->active[i]);
             result = receipt > result ? receipt : result;
