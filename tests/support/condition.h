@@ -19,6 +19,14 @@
 #endif
 #endif
 
+#if defined(__SANITIZE_ADDRESS__)
+#define TEST_ADDRESS_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define TEST_ADDRESS_SANITIZED 1
+#endif
+#endif
+
 /** A count or a limit: one for release builds, one for builds with sanitizers. */
 #ifdef TEST_SANITIZED
 #define SCALED(release, sanitized) (sanitized)
