@@ -262,7 +262,7 @@ int roulette_receive_sized(roulette_subscriber *subscriber, struct roulette_mess
         }
         if (timeout_ms == 0) {
             rlt_bell_arm(&subscriber->bell);
-            if (!rlt_subscriber_has_some(subscriber)) {
+            if (!rlt_subscriber_is_awake(subscriber)) {
                 return 0;
             }
             continue;

@@ -23,7 +23,7 @@ static bool mailbox_has_some(struct rlt_mailbox *mailbox)
            atomic_load_explicit(&mailbox->dropped, memory_order_acquire) != mailbox->dropped_seen;
 }
 
-bool rlt_subscriber_has_some(struct roulette_subscriber *subscriber)
+static bool has_some(struct roulette_subscriber *subscriber)
 {
     for (size_t i = 0; i < subscriber->client->cluster_count; i++) {
         if (subscriber->mailboxes[i] != NULL && mailbox_has_some(subscriber->mailboxes[i])) {
@@ -33,10 +33,9 @@ bool rlt_subscriber_has_some(struct roulette_subscriber *subscriber)
     return false;
 }
 
-/* Whether sleeping is over. */
-static bool is_awake(struct roulette_subscriber *subscriber)
+bool rlt_subscriber_is_awake(struct roulette_subscriber *subscriber)
 {
-    return rlt_subscriber_has_some(subscriber) || rlt_client_is_stopped(subscriber->client);
+    return has_some(subscriber) || rlt_client_is_stopped(subscriber->client);
 }
 
 /* ---- Attending ---------------------------------------------------------------------------- */
@@ -118,12 +117,15 @@ static bool wait_and_receive(struct attendance *attendance, uint64_t deadline_ns
     struct roulette_subscriber *subscriber = attendance->subscriber;
     while (rlt_park_descriptors_wait(attendance->entries, 1 + attendance->count, deadline_ns)) {
         receive(attendance);
-        if (is_awake(subscriber)) {
+        if (rlt_subscriber_is_awake(subscriber)) {
             return true;
         }
         rlt_bell_arm(&subscriber->bell);
-        if (is_awake(subscriber)) {
+        if (rlt_subscriber_is_awake(subscriber)) {
             return true;
+        }
+        if (rlt_clock_ns() >= deadline_ns) {
+            break; /* what was received is for nobody, and there may be more */
         }
     }
     return false;
@@ -137,7 +139,7 @@ static bool spin(struct roulette_subscriber *subscriber, uint64_t deadline_ns)
     uint64_t spin_ns = subscriber->client->config.spin_ns;
     uint64_t until_ns = spin_ns != 0 ? rlt_min_u64(rlt_clock_ns() + spin_ns, deadline_ns) : 0;
     while (until_ns != 0 && rlt_clock_ns() < until_ns) {
-        if (is_awake(subscriber)) {
+        if (rlt_subscriber_is_awake(subscriber)) {
             return true;
         }
         rlt_cpu_relax();
@@ -151,7 +153,7 @@ bool rlt_subscriber_sleep(struct roulette_subscriber *subscriber, uint64_t deadl
         return true;
     }
     rlt_bell_arm(&subscriber->bell);
-    if (is_awake(subscriber)) {
+    if (rlt_subscriber_is_awake(subscriber)) {
         return true;
     }
     struct attendance attendance;

@@ -13,8 +13,8 @@
 
 struct roulette_subscriber;
 
-/** Whether a mailbox has something. */
-bool rlt_subscriber_has_some(struct roulette_subscriber *subscriber);
+/** Whether there is nothing to sleep for: a mailbox has something, or the client is stopped. */
+bool rlt_subscriber_is_awake(struct roulette_subscriber *subscriber);
 
 /** Sleep. Returns: false if nothing came until the deadline. */
 bool rlt_subscriber_sleep(struct roulette_subscriber *subscriber, uint64_t deadline_ns);

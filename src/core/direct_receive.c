@@ -64,12 +64,12 @@ bool rlt_direct_receive_settle(struct rlt_connection *connection)
         return false;
     }
     if (!connection->watched) {
-        rlt_mailbox_forget_awaited(cluster->last_mailbox);
         cluster->unattended = 0;
         if (ops->watch(cluster->transport, connection->slot, true)) {
+            rlt_mailbox_forget_awaited(cluster->last_mailbox);
             set_watched(connection, true);
         } else {
-            connection->sparse = 0;
+            connection->sparse = SPARSE_MIN - 1; /* tried again with the next message */
         }
     }
     rlt_direct_receive_tell(cluster);

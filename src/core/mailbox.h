@@ -52,7 +52,7 @@ struct rlt_mailbox {
     uint32_t slab_indexes; /* of the cluster: slab_count * pool_size */
     uint64_t pinned_max;   /* in slabs */
 
-    /* Event thread. */
+    /* Event thread, or who has borrowed what the cluster receives. */
     alignas(RLT_CACHE_LINE) struct rlt_slab *slab; /* of the last push */
     bool over_pinned;
     uint64_t checked_round; /* when over_pinned was last looked at */

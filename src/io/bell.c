@@ -25,24 +25,25 @@ static void clear_due(struct rlt_bell *bell)
     }
 }
 
-void rlt_bell_arm(struct rlt_bell *bell)
-{
-    /* Relaxed: if a ring is missed here, its signal is cleared the next time. */
-    if (bell->armed && atomic_load_explicit(&bell->doorbell.armed, memory_order_relaxed) != 0) {
-        clear_due(bell);
-        /* As rlt_doorbell_arm(): before the look that follows. */
-        atomic_thread_fence(memory_order_seq_cst);
-        return;
-    }
-    bell->due += bell->armed ? 1 : 0;
-    clear_due(bell);
-    rlt_doorbell_arm(&bell->doorbell, 1);
-    bell->armed = true;
-}
-
 void rlt_bell_disarm(struct rlt_bell *bell)
 {
     bool was_rung = !rlt_doorbell_take(&bell->doorbell);
     bell->due += bell->armed && was_rung ? 1 : 0;
     bell->armed = false;
+}
+
+void rlt_bell_arm(struct rlt_bell *bell)
+{
+    /* Relaxed: if a ring is missed here, its signal stays until the next time, as it should. */
+    if (bell->armed && bell->due == 0 &&
+        atomic_load_explicit(&bell->doorbell.armed, memory_order_relaxed) != 0) {
+        /* As rlt_doorbell_arm(): before the look that follows. */
+        atomic_thread_fence(memory_order_seq_cst);
+        return;
+    }
+    /* First of all nobody may ring: a signal that is cleared must have been counted. */
+    rlt_bell_disarm(bell);
+    clear_due(bell);
+    rlt_doorbell_arm(&bell->doorbell, 1);
+    bell->armed = true;
 }

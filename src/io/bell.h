@@ -3,7 +3,8 @@
  * A bell: a doorbell (lockfree/doorbell.h) whose ringers make a descriptor readable, which can be
  * polled with others. The two are two steps of a ringer, and a thread may lose its CPU between
  * them: a signal may be due that was rung for long ago. The sleeper counts them, so that it clears
- * each, however late it is, and makes no system call when none is due.
+ * each, however late it is, and makes no system call when none is due. A signal without a ring
+ * stays: that is for something that is over for good.
  *
  * Sleeper: rlt_bell_arm(); look at every queue once more; poll the descriptor if all are empty.
  * Ringer:  put something in; if (rlt_doorbell_ring(&bell->doorbell, 1)), then

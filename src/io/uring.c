@@ -160,7 +160,8 @@ static bool uring_watch(struct rlt_transport *transport, uint32_t index, bool on
         rlt_watch_remove(watch, slot->fd);
     } else if ((uring->watched_count == 0 && rlt_watch_is_attended(watch)) ||
                !rlt_watch_add(watch, slot->fd)) {
-        /* A reader of what was watched before may still attend, but not for this. */
+        /* A reader that attends still began with what was watched before. It may be another
+         * subscriber's, held up; or the same, just being woken, and then it will have left soon. */
         return false;
     }
     slot->watched = on;

@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "io/bell.h"
 
+#include <pthread.h>
+
+#include "base/random.h"
+#include "io/clock.h"
 #include "io/park.h"
+#include "support/condition.h"
 #include "support/test.h"
 
 static struct rlt_bell bell;
@@ -112,4 +117,114 @@ BellTest(late_signal_of_a_bell_that_is_disarmed_is_cleared)
     rlt_bell_arm(&bell);
     cr_assert_not(is_readable());
     cr_assert_eq(bell.due, 0);
+}
+
+/* ---- Between the steps of the sleeper ----------------------------------------------------- */
+
+uint64_t __real_rlt_park_descriptor_clear(int descriptor);
+uint64_t __wrap_rlt_park_descriptor_clear(int descriptor);
+
+static void (*before_clear)(void);
+
+/* In place of the library's own: see CMakeLists.txt. */
+uint64_t __wrap_rlt_park_descriptor_clear(int descriptor)
+{
+    if (before_clear != NULL) {
+        before_clear();
+    }
+    return __real_rlt_park_descriptor_clear(descriptor);
+}
+
+static void ring_and_signal(void)
+{
+    if (rlt_doorbell_ring(&bell.doorbell, 1)) {
+        signal_it();
+    }
+}
+
+BellTest(ring_just_before_the_descriptor_is_cleared_is_not_forgotten)
+{
+    rlt_bell_arm(&bell);
+    ring();
+    rlt_bell_arm(&bell);
+    signal_it();
+    before_clear = ring_and_signal;
+    rlt_bell_arm(&bell);
+    before_clear = NULL;
+    cr_assert(is_readable() || rlt_doorbell_ring(&bell.doorbell, 1), "nobody will ring any more");
+    rlt_bell_disarm(&bell);
+    cr_assert_leq(bell.due, 1);
+}
+
+/* ---- Threads ------------------------------------------------------------------------------ */
+
+enum { RINGERS = 2, ROUNDS = SCALED(300000, 30000) };
+
+static _Atomic(uint64_t) put[RINGERS];
+
+static void lose_time(struct rlt_random *random)
+{
+    uint64_t ns = rlt_random_below(random, 8) == 0 ? rlt_random_below(random, 20000) : 0;
+    uint64_t until_ns = rlt_clock_ns() + ns;
+    while (ns != 0 && rlt_clock_ns() < until_ns) {
+        rlt_cpu_relax();
+    }
+}
+
+/* With pauses between its steps. */
+static void *put_and_ring(void *argument)
+{
+    _Atomic(uint64_t) *own = argument;
+    struct rlt_random random = {(uint64_t)(own - put) + 1};
+    for (uint64_t i = 1; i <= ROUNDS; i++) {
+        atomic_store_explicit(own, i, memory_order_release);
+        lose_time(&random);
+        if (rlt_doorbell_ring(&bell.doorbell, 1)) {
+            lose_time(&random);
+            signal_it();
+        }
+    }
+    return NULL;
+}
+
+static uint64_t total_put(void)
+{
+    uint64_t total = 0;
+    for (int i = 0; i < RINGERS; i++) {
+        total += atomic_load_explicit(&put[i], memory_order_acquire);
+    }
+    return total;
+}
+
+/* Each sleep must be ended by a ringer, and not by its deadline. */
+BellTest(ringers_that_lose_time_between_their_steps_wake_the_sleeper)
+{
+    pthread_t threads[RINGERS];
+    struct rlt_random random = {99};
+    uint64_t taken = 0;
+    for (int i = 0; i < RINGERS; i++) {
+        cr_assert_eq(pthread_create(&threads[i], NULL, put_and_ring, (void *)&put[i]), 0);
+    }
+    while (taken != (uint64_t)RINGERS * ROUNDS) {
+        uint64_t now = total_put();
+        if (now != taken) {
+            taken = now;
+            continue;
+        }
+        lose_time(&random);
+        rlt_bell_arm(&bell);
+        if (total_put() != taken || rlt_random_below(&random, 4) == 0) {
+            continue; /* it polls only now and then */
+        }
+        struct rlt_park_entry entry = {.descriptor = bell.descriptor};
+        cr_assert(rlt_park_descriptors_wait(&entry, 1, rlt_clock_deadline(10000)),
+                  "asleep at %llu of %llu", (unsigned long long)taken,
+                  (unsigned long long)total_put());
+    }
+    for (int i = 0; i < RINGERS; i++) {
+        (void)pthread_join(threads[i], NULL);
+    }
+    rlt_bell_arm(&bell);
+    cr_assert_eq(bell.due, 0);
+    cr_assert_not(is_readable());
 }
