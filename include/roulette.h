@@ -653,7 +653,7 @@ int roulette_unsubscribe_topic(roulette_subscriber *subscriber, const char *topi
  * Ownership: each entry whose kind is ROULETTE_KIND_MESSAGE must be given to roulette_release();
  *            notices may be.
  * Threads:   the owner thread. Does not allocate. Makes a system call only to wait, and then
- *          perhaps to receive by itself.
+ *            perhaps to receive by itself.
  * Returns:   how many; 0 if there was nothing until the deadline; ROULETTE_EINVAL;
  *            ROULETTE_ECLOSED (the client is closed and everything delivered was received).
  */

@@ -45,7 +45,6 @@ static void set_watched(struct rlt_connection *connection, bool watched)
     struct rlt_cluster *cluster = connection->cluster;
     connection->watched = watched;
     cluster->watched_count += watched ? 1 : (uint32_t)-1;
-    rlt_direct_receive_tell(cluster);
 }
 
 void rlt_direct_receive_tell(struct rlt_cluster *cluster)
@@ -82,6 +81,7 @@ void rlt_direct_receive_end(struct rlt_connection *connection)
     if (connection->watched) {
         (void)transport->ops->watch(transport, connection->slot, false);
         set_watched(connection, false);
+        rlt_direct_receive_tell(connection->cluster);
     }
 }
 
@@ -118,7 +118,7 @@ void rlt_direct_receive_lend(struct rlt_cluster *cluster)
 
 void rlt_direct_receive_go_on(struct rlt_cluster *cluster, uint64_t now_ns)
 {
-    for (uint32_t i = 0; cluster->watched_count != 0 && i < cluster->config->pool_size; i++) {
+    for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
         struct rlt_connection *connection = cluster->active[i];
         if (connection->left_over) {
             connection->left_over = false;

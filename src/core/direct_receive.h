@@ -20,7 +20,8 @@
  * counters) is decided by one loan for the cluster (lockfree/loan.h): the event thread lends it
  * before it sleeps, and recalls it before it does anything else. A subscriber has it for one
  * receive: it takes the messages that the bytes begin with, and leaves the rest to the event thread
- * (`left_over`): operations of the server, cut frames, bad bytes, the end of the stream.
+ * (`left_over`): operations of the server, cut frames, bad bytes. The end of the stream it leaves
+ * in the socket, where the event thread finds it.
  *
  * Unlike with direct sends the event thread waits for a loan that it has recalled, since there is
  * nothing that it could do without: for a system call that does not wait and for the delivery of

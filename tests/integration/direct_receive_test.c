@@ -24,13 +24,33 @@ enum {
     MESSAGES = SCALED(4000, 800),
 };
 
-static void subscribe(roulette_subscriber *subscriber, const char *topic)
+/* ---- A client with one subscriber --------------------------------------------------------- */
+
+struct stage {
+    struct fleet fleet;
+    struct roulette_options options; /* may be changed before open_stage() */
+    roulette_client *client;
+    roulette_subscriber *subscriber;
+};
+
+static void set_up(struct stage *stage)
 {
-    struct roulette_subscription_options options;
-    roulette_subscription_options_init(&options);
-    options.timeout_ms = EVENTUALLY_MS;
-    REQUIRE(roulette_subscribe_with(subscriber, topic, ROULETTE_STRLEN, &options, NULL) == 0, "%s",
-            roulette_last_error());
+    fleet_start(&stage->fleet, 1);
+    stage->options = fleet_options(&stage->fleet);
+}
+
+static void open_stage(struct stage *stage, const char *topic)
+{
+    stage->client = fleet_open(&stage->options);
+    stage->subscriber = fleet_subscriber(stage->client, 0);
+    fleet_subscribe(stage->subscriber, topic);
+}
+
+static void tear_down(struct stage *stage)
+{
+    roulette_subscriber_close(stage->subscriber);
+    fleet_close(stage->client);
+    fleet_stop(&stage->fleet);
 }
 
 /* ---- A publisher of its own client -------------------------------------------------------- */
@@ -66,17 +86,16 @@ static void start(struct publisher *publisher)
 }
 
 /* Receive a message now and then until the subscriber does that by itself. */
-static void receive_until_direct(const struct fleet *fleet, roulette_client *client,
-                                 roulette_subscriber *subscriber, const char *topic)
+static void receive_until_direct(const struct stage *stage, const char *topic)
 {
-    uint64_t before = fleet_stats(client, 0).direct_receives;
-    struct publisher publisher = {fleet_options(fleet), topic, 20, NOW_AND_THEN_NS, 0};
+    uint64_t before = fleet_stats(stage->client, 0).direct_receives;
+    struct publisher publisher = {stage->options, topic, 20, NOW_AND_THEN_NS, 0};
     start(&publisher);
     for (uint64_t i = 0; i < publisher.count; i++) {
-        REQUIRE(numbered_receive(subscriber) == i);
+        REQUIRE(numbered_receive(stage->subscriber) == i);
     }
     (void)pthread_join(publisher.thread, NULL);
-    REQUIRE(fleet_stats(client, 0).direct_receives > before);
+    REQUIRE(fleet_stats(stage->client, 0).direct_receives > before);
 }
 
 /* ---- That it does ------------------------------------------------------------------------- */
@@ -84,20 +103,17 @@ static void receive_until_direct(const struct fleet *fleet, roulette_client *cli
 Test(direct_receive, event_thread_sleeps_on_while_messages_come_now_and_then)
 {
     enum { COUNT = SCALED(1000, 200) };
-    struct fleet fleet;
-    fleet_start(&fleet, 1);
-    struct roulette_options options = fleet_options(&fleet);
-    roulette_client *client = fleet_open(&options);
-    roulette_subscriber *subscriber = fleet_subscriber(client, 0);
-    subscribe(subscriber, "now.and.then");
-    struct publisher publisher = {options, "now.and.then", COUNT, NOW_AND_THEN_NS, 0};
-    struct roulette_stats before = fleet_stats(client, 0);
+    struct stage stage;
+    set_up(&stage);
+    open_stage(&stage, "now.and.then");
+    struct publisher publisher = {stage.options, "now.and.then", COUNT, NOW_AND_THEN_NS, 0};
+    struct roulette_stats before = fleet_stats(stage.client, 0);
     start(&publisher);
     for (uint64_t i = 0; i < COUNT; i++) {
-        REQUIRE(numbered_receive(subscriber) == i);
+        REQUIRE(numbered_receive(stage.subscriber) == i);
     }
     (void)pthread_join(publisher.thread, NULL);
-    struct roulette_stats after = fleet_stats(client, 0);
+    struct roulette_stats after = fleet_stats(stage.client, 0);
     uint64_t direct = after.direct_receives - before.direct_receives;
     uint64_t all = after.receives - before.receives;
     printf("direct: %d messages, %llu receives, %llu of them direct\n", COUNT,
@@ -106,9 +122,7 @@ Test(direct_receive, event_thread_sleeps_on_while_messages_come_now_and_then)
     cr_assert_geq(all, direct);
     cr_assert_eq(after.received_messages, COUNT);
     cr_assert_eq(after.delivered_messages, COUNT);
-    roulette_subscriber_close(subscriber);
-    fleet_close(client);
-    fleet_stop(&fleet);
+    tear_down(&stage);
 }
 
 Test(direct_receive, subscriber_receives_from_several_clusters)
@@ -124,7 +138,7 @@ Test(direct_receive, subscriber_receives_from_several_clusters)
     uint64_t next[CLUSTERS] = {0};
     for (size_t i = 0; i < CLUSTERS; i++) {
         (void)fleet_topic(client, i, "each", 0, topics[i], sizeof(topics[i]));
-        subscribe(subscriber, topics[i]);
+        fleet_subscribe(subscriber, topics[i]);
         publishers[i] = (struct publisher){options, topics[i], COUNT, NOW_AND_THEN_NS, 0};
         start(&publishers[i]);
     }
@@ -148,36 +162,31 @@ Test(direct_receive, subscriber_receives_from_several_clusters)
 
 static void keep_order(uint32_t pool_size, enum roulette_guarantee guarantee)
 {
-    struct fleet fleet;
-    fleet_start(&fleet, 1);
-    struct roulette_options options = fleet_options(&fleet);
-    options.pool_size = pool_size;
-    options.guarantee = guarantee;
-    roulette_client *client = fleet_open(&options);
-    roulette_subscriber *subscriber = fleet_subscriber(client, 0);
+    struct stage stage;
+    set_up(&stage);
+    stage.options.pool_size = pool_size;
+    stage.options.guarantee = guarantee;
     struct rlt_random random = {3};
-    subscribe(subscriber, "fits");
-    struct publisher publisher = {options, "fits", MESSAGES, 0, 0};
+    open_stage(&stage, "fits");
+    struct publisher publisher = {stage.options, "fits", MESSAGES, 0, 0};
     start(&publisher);
     for (uint64_t i = 0; i < MESSAGES; i++) {
-        REQUIRE(numbered_receive(subscriber) == i);
+        REQUIRE(numbered_receive(stage.subscriber) == i);
         if (rlt_random_next(&random) % 64 == 0) {
             rest(rlt_random_next(&random) % 1000000);
         }
         /* Now and then the event thread has something to do. */
         if (rlt_random_next(&random) % 128 == 0) {
-            REQUIRE(roulette_flush(client, EVENTUALLY_MS, NULL, 0) == 0);
+            REQUIRE(roulette_flush(stage.client, EVENTUALLY_MS, NULL, 0) == 0);
         }
     }
     (void)pthread_join(publisher.thread, NULL);
-    struct roulette_stats stats = fleet_stats(client, 0);
+    struct roulette_stats stats = fleet_stats(stage.client, 0);
     printf("direct: %d messages in order, %llu direct receives of %llu\n", MESSAGES,
            (unsigned long long)stats.direct_receives, (unsigned long long)stats.receives);
     cr_assert_gt(stats.direct_receives, 0);
     cr_assert_eq(stats.received_messages, MESSAGES);
-    roulette_subscriber_close(subscriber);
-    fleet_close(client);
-    fleet_stop(&fleet);
+    tear_down(&stage);
 }
 
 Test(direct_receive, messages_keep_their_order_whoever_receives_them)
@@ -215,13 +224,13 @@ Test(direct_receive, other_subscribers_come_and_go_and_miss_nothing)
     struct roulette_options options = fleet_options(&fleet);
     roulette_client *client = fleet_open(&options);
     struct reader host = {fleet_subscriber(client, 0), MESSAGES / 2, 0};
-    subscribe(host.subscriber, "host");
+    fleet_subscribe(host.subscriber, "host");
     struct publisher publisher = {options, "host", host.count, NOW_AND_THEN_NS, 0};
     REQUIRE(pthread_create(&host.thread, NULL, read_all, &host) == 0);
     start(&publisher);
     for (int i = 0; i < GUESTS; i++) {
         roulette_subscriber *guest = fleet_subscriber(client, 0);
-        subscribe(guest, "guest");
+        fleet_subscribe(guest, "guest");
         for (uint64_t j = 0; j < EACH; j++) {
             numbered_publish(client, "guest", j);
             REQUIRE(numbered_receive(guest) == j);
@@ -262,43 +271,35 @@ Test(direct_receive, thread_that_is_cancelled_while_it_waits_leaves_nobody_deaf)
 #ifdef TEST_ADDRESS_SANITIZED
     cr_skip_test("AddressSanitizer keeps the stack that a cancelled thread has left poisoned");
 #endif
-    struct fleet fleet;
-    fleet_start(&fleet, 1);
-    struct roulette_options options = fleet_options(&fleet);
-    roulette_client *client = fleet_open(&options);
-    roulette_subscriber *subscriber = fleet_subscriber(client, 0);
-    subscribe(subscriber, "heard");
+    struct stage stage;
+    set_up(&stage);
+    open_stage(&stage, "heard");
     for (uint64_t i = 0; i < 5; i++) {
         pthread_t thread;
-        receive_until_direct(&fleet, client, subscriber, "heard");
-        cr_assert_eq(pthread_create(&thread, NULL, wait_for_one, subscriber), 0);
+        receive_until_direct(&stage, "heard");
+        cr_assert_eq(pthread_create(&thread, NULL, wait_for_one, stage.subscriber), 0);
         rest(i * 5000000);
         cr_assert_eq(pthread_cancel(thread), 0);
         (void)pthread_join(thread, NULL);
-        require_heard(client, subscriber, i);
+        require_heard(stage.client, stage.subscriber, i);
     }
-    roulette_subscriber_close(subscriber);
-    fleet_close(client);
-    fleet_stop(&fleet);
+    tear_down(&stage);
 }
 
 Test(direct_receive, close_ends_the_wait)
 {
-    struct fleet fleet;
-    fleet_start(&fleet, 1);
-    struct roulette_options options = fleet_options(&fleet);
-    roulette_client *client = fleet_open(&options);
-    roulette_subscriber *subscriber = fleet_subscriber(client, 0);
-    subscribe(subscriber, "heard");
-    receive_until_direct(&fleet, client, subscriber, "heard");
+    struct stage stage;
+    set_up(&stage);
+    open_stage(&stage, "heard");
+    receive_until_direct(&stage, "heard");
     pthread_t thread;
-    cr_assert_eq(pthread_create(&thread, NULL, wait_for_one, subscriber), 0);
+    cr_assert_eq(pthread_create(&thread, NULL, wait_for_one, stage.subscriber), 0);
     rest(20000000);
-    cr_assert_eq(roulette_close(client, EVENTUALLY_MS, NULL, 0), 0);
+    cr_assert_eq(roulette_close(stage.client, EVENTUALLY_MS, NULL, 0), 0);
     (void)pthread_join(thread, NULL);
-    roulette_subscriber_close(subscriber);
-    roulette_free(client);
-    fleet_stop(&fleet);
+    roulette_subscriber_close(stage.subscriber);
+    roulette_free(stage.client);
+    fleet_stop(&stage.fleet);
 }
 
 /* ---- Processes ---------------------------------------------------------------------------- */
@@ -325,28 +326,23 @@ static void *wait_in_two_processes(void *argument)
 
 Test(direct_receive, signal_handler_may_fork_where_a_subscriber_waits)
 {
-    struct fleet fleet;
-    fleet_start(&fleet, 1);
-    struct roulette_options options = fleet_options(&fleet);
-    roulette_client *client = fleet_open(&options);
-    roulette_subscriber *subscriber = fleet_subscriber(client, 0);
-    subscribe(subscriber, "heard");
-    receive_until_direct(&fleet, client, subscriber, "heard");
+    struct stage stage;
+    set_up(&stage);
+    open_stage(&stage, "heard");
+    receive_until_direct(&stage, "heard");
     struct sigaction action = {.sa_handler = fork_here};
     cr_assert_eq(sigaction(SIGUSR1, &action, NULL), 0);
     pthread_t thread;
-    cr_assert_eq(pthread_create(&thread, NULL, wait_in_two_processes, subscriber), 0);
+    cr_assert_eq(pthread_create(&thread, NULL, wait_in_two_processes, stage.subscriber), 0);
     rest(20000000);
     cr_assert_eq(pthread_kill(thread, SIGUSR1), 0);
     EVENTUALLY(forked > 0);
     int status = 0;
     cr_assert_eq(waitpid(forked, &status, 0), forked);
     cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %x", (unsigned)status);
-    numbered_publish(client, "heard", 0);
+    numbered_publish(stage.client, "heard", 0);
     (void)pthread_join(thread, NULL);
-    roulette_subscriber_close(subscriber);
-    fleet_close(client);
-    fleet_stop(&fleet);
+    tear_down(&stage);
 }
 
 /* ---- Servers ------------------------------------------------------------------------------ */
@@ -360,24 +356,19 @@ static void require_notice(roulette_subscriber *subscriber, enum roulette_kind k
 
 Test(direct_receive, server_that_is_killed_meanwhile_is_told_and_comes_back)
 {
-    struct fleet fleet;
-    fleet_start(&fleet, 1);
-    struct roulette_options options = fleet_options(&fleet);
-    options.subscription_restart = ROULETTE_RESTART_PERMANENT;
-    options.reconnect_interval_ms = 50;
-    roulette_client *client = fleet_open(&options);
-    roulette_subscriber *subscriber = fleet_subscriber(client, 0);
-    subscribe(subscriber, "heard");
+    struct stage stage;
+    set_up(&stage);
+    stage.options.subscription_restart = ROULETTE_RESTART_PERMANENT;
+    stage.options.reconnect_interval_ms = 50;
+    open_stage(&stage, "heard");
     for (int i = 0; i < 3; i++) {
-        receive_until_direct(&fleet, client, subscriber, "heard");
-        cr_assert(nats_server_kill(fleet.servers[0], SIGKILL));
-        require_notice(subscriber, ROULETTE_KIND_LOST);
-        cr_assert(nats_server_restart(fleet.servers[0]));
-        require_notice(subscriber, ROULETTE_KIND_RESTORED);
+        receive_until_direct(&stage, "heard");
+        cr_assert(nats_server_kill(stage.fleet.servers[0], SIGKILL));
+        require_notice(stage.subscriber, ROULETTE_KIND_LOST);
+        cr_assert(nats_server_restart(stage.fleet.servers[0]));
+        require_notice(stage.subscriber, ROULETTE_KIND_RESTORED);
     }
-    roulette_subscriber_close(subscriber);
-    fleet_close(client);
-    fleet_stop(&fleet);
+    tear_down(&stage);
 }
 
 #define MESSAGE FAKE_WAIT(5), FAKE_SEND("MSG t 1 8\r\n........\r\n")

@@ -20,14 +20,6 @@ enum {
     MESSAGES = SCALED(4000, 800),
 };
 
-static void subscribe(roulette_subscriber *subscriber, const char *topic)
-{
-    struct roulette_subscription_options options;
-    roulette_subscription_options_init(&options);
-    options.timeout_ms = EVENTUALLY_MS;
-    REQUIRE(roulette_subscribe_with(subscriber, topic, ROULETTE_STRLEN, &options, NULL) == 0);
-}
-
 Test(direct_send, event_thread_sleeps_on_while_one_publishes_now_and_then)
 {
     enum { COUNT = 500 };
@@ -100,7 +92,7 @@ static void keep_order(uint32_t pool_size)
     options.pool_size = pool_size;
     roulette_client *client = fleet_open(&options);
     roulette_subscriber *subscriber = fleet_subscriber(client, 0);
-    subscribe(subscriber, "fits.*");
+    fleet_subscribe(subscriber, "fits.*");
     pthread_t threads[PUBLISHERS];
     struct publisher publishers[PUBLISHERS];
     start(threads, publishers, client);

@@ -60,6 +60,15 @@ roulette_subscriber *fleet_subscriber(roulette_client *client, uint32_t ring_slo
     return subscriber;
 }
 
+void fleet_subscribe(roulette_subscriber *subscriber, const char *topic)
+{
+    struct roulette_subscription_options options;
+    roulette_subscription_options_init(&options);
+    options.timeout_ms = EVENTUALLY_MS;
+    REQUIRE(roulette_subscribe_with(subscriber, topic, ROULETTE_STRLEN, &options, NULL) == 0, "%s",
+            roulette_last_error());
+}
+
 void fleet_close(roulette_client *client)
 {
     int result = roulette_close(client, 10000, NULL, 0);

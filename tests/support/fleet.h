@@ -32,6 +32,9 @@ roulette_client *fleet_open(const struct roulette_options *options);
 /** Open a subscriber with `ring_slots`, 0 for the default. */
 roulette_subscriber *fleet_subscriber(roulette_client *client, uint32_t ring_slots);
 
+/** Subscribe, and wait until the server knows it. Threads: any. */
+void fleet_subscribe(roulette_subscriber *subscriber, const char *topic);
+
 /** Close with 10 s, demanding that all is confirmed or was counted otherwise, and free. */
 void fleet_close(roulette_client *client);
 
