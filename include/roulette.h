@@ -279,6 +279,13 @@ struct roulette_options {
      * is late.
      */
     uint32_t spin_us;
+
+    /**
+     * Event threads, 1 to 1024, but not more than there are clusters; 0: one for each cluster, up
+     * to half of the CPUs that the process may use. A thread serves several clusters if there are
+     * fewer; cluster i is served by thread i % event_threads. 0
+     */
+    uint32_t event_threads;
 };
 
 /**

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "api/options.h"
 #include "api/registry.h"
 #include "api/subscriber.h"
 #include "base/assert.h"
@@ -12,7 +11,6 @@
 #include "base/memory.h"
 #include "core/fence.h"
 #include "io/clock.h"
-#include "io/entropy.h"
 #include "io/park.h"
 #include "proto/topic.h"
 
@@ -78,6 +76,10 @@ static void destroy(roulette_client *client)
     for (size_t i = 0; i < client->cluster_count; i++) {
         rlt_shard_fini(&client->shards[i]);
     }
+    for (size_t i = 0; i < client->thread_count; i++) {
+        rlt_event_thread_fini(&client->threads[i]);
+    }
+    rlt_memory_free(client->threads);
     rlt_ring_destroy(client->ring);
     rlt_memory_free((void *)client->identities);
     rlt_tls_context_destroy(client->tls);
@@ -99,200 +101,27 @@ void rlt_client_release(roulette_client *client)
     }
 }
 
-static void stop_shards(roulette_client *client)
+/* ---- Stopping ----------------------------------------------------------------------------- */
+
+void rlt_client_stop_threads(roulette_client *client, size_t count)
 {
     for (size_t i = 0; i < client->cluster_count; i++) {
-        rlt_shard_stop(&client->shards[i]);
+        if (i % client->thread_count < count) {
+            rlt_shard_stop(&client->shards[i]);
+        }
     }
-    for (size_t i = 0; i < client->cluster_count; i++) {
-        rlt_shard_join(&client->shards[i]);
+    for (size_t i = 0; i < count; i++) {
+        rlt_event_thread_join(&client->threads[i]);
     }
+}
+
+void rlt_client_stop(roulette_client *client)
+{
+    rlt_client_stop_threads(client, client->thread_count);
     /* Release: publishes what the event threads wrote. */
     atomic_store_explicit(&client->state, RLT_CLIENT_STOPPED, memory_order_release);
     rlt_park_wake(&client->state);
     rlt_subscribers_wake(client);
-}
-
-/* ---- Open --------------------------------------------------------------------------------- */
-
-static uint64_t next_id(void)
-{
-    static _Atomic(uint64_t) last;
-    /* Relaxed: only uniqueness counts. */
-    return atomic_fetch_add_explicit(&last, 1, memory_order_relaxed) + 1;
-}
-
-/* A dead path is given up when unanswered pings would be, whichever notices first. */
-static uint32_t user_timeout_ms(const struct rlt_config *config)
-{
-    uint64_t ms = config->ping_interval_ns / RLT_NS_PER_MS * config->max_ping_failure + 1000;
-    return (uint32_t)rlt_min_u64(ms, UINT32_MAX);
-}
-
-static int explain_start(int result, size_t index)
-{
-    if (result == ROULETTE_ENOTSUP) {
-        return rlt_error_set(result,
-                             "io_uring is not available (Linux 5.11 or newer is needed, and "
-                             "neither kernel.io_uring_disabled nor a container's seccomp "
-                             "profile may forbid it)");
-    }
-    return rlt_error_set(result,
-                         "the event thread of cluster %zu could not be started: %s (raise the "
-                         "limits of descriptors, threads or locked memory)",
-                         index, roulette_error_text(result));
-}
-
-static int start_shards(roulette_client *client, bool tcp_nodelay)
-{
-    struct rlt_random random = {rlt_entropy_seed()};
-    struct rlt_shard_options options = {
-        .socket = {.tcp_nodelay = tcp_nodelay, .user_timeout_ms = user_timeout_ms(&client->config)},
-    };
-    for (size_t i = 0; i < client->cluster_count; i++) {
-        bool tls = client->config.tls || client->addresses[i].tls;
-        options.tls = tls ? client->tls : NULL;
-        options.seed = rlt_random_next(&random);
-        int result = rlt_shard_start(&client->shards[i], &client->config, &client->addresses[i],
-                                     (uint32_t)i, &options);
-        if (result == 0) {
-            continue;
-        }
-        for (size_t j = 0; j < i; j++) {
-            rlt_shard_stop(&client->shards[j]);
-            rlt_shard_join(&client->shards[j]);
-        }
-        return explain_start(result, i);
-    }
-    return 0;
-}
-
-/* An empty client of `count` clusters, with one reference. */
-static roulette_client *allocate(size_t count)
-{
-    size_t size = sizeof(roulette_client) + count * sizeof(struct rlt_shard);
-    roulette_client *client = rlt_memory_alloc_aligned(RLT_CACHE_LINE, size);
-    if (client != NULL) {
-        memset(client, 0, size);
-        client->id = next_id();
-        client->cluster_count = count;
-        (void)pthread_mutex_init(&client->subscribers_lock, NULL);
-        atomic_store_explicit(&client->references, 1, memory_order_relaxed);
-    }
-    return client;
-}
-
-/* What proves who we are, if the options say so. */
-static int set_up_signer(roulette_client *client, const struct roulette_options *options)
-{
-    if (options->credentials_file == NULL && options->nkey_seed == NULL) {
-        return 0;
-    }
-    int result = rlt_signer_init(&client->signer, client->credentials_file, options->nkey_seed);
-    if (result == 0) {
-        client->config.authenticator = &client->signer.authenticator;
-    }
-    return result;
-}
-
-/* The TLS context, if any cluster is spoken to by TLS. */
-static int set_up_tls(roulette_client *client, const struct roulette_options *options)
-{
-    bool needed = options->tls != 0;
-    for (size_t i = 0; i < client->cluster_count; i++) {
-        needed = needed || client->addresses[i].tls;
-    }
-    if (!needed) {
-        return 0;
-    }
-    struct rlt_tls_options tls = {
-        .ca_file = options->tls_ca_file,
-        .ca_path = options->tls_ca_path,
-        .cert_file = options->tls_cert_file,
-        .key_file = options->tls_key_file,
-        .server_name = options->tls_server_name,
-        .verify = options->tls_verify != 0,
-    };
-    if (!tls.verify) {
-        rlt_log(&client->config.log, ROULETTE_LOG_WARNING,
-                "options.tls_verify is 0: anybody may pose as a server");
-    }
-    return rlt_tls_context_create(&tls, &client->tls);
-}
-
-/* Fill in an allocated client and start it. */
-static int set_up(roulette_client *client, const struct roulette_options *options)
-{
-    if (options->credentials_file != NULL) {
-        size_t len = strlen(options->credentials_file);
-        client->credentials_file = rlt_memory_copy_text(options->credentials_file, len);
-        if (client->credentials_file == NULL) {
-            return rlt_error_set_plain(ROULETTE_ENOMEM);
-        }
-    }
-    client->identities = rlt_memory_alloc(client->cluster_count, sizeof(*client->identities));
-    if (client->identities == NULL) {
-        return rlt_error_set_plain(ROULETTE_ENOMEM);
-    }
-    client->config.identities = client->identities;
-    client->config.cluster_count = (uint32_t)client->cluster_count;
-    int result = set_up_signer(client, options);
-    if (result == 0) {
-        result = set_up_tls(client, options);
-    }
-    if (result < 0) {
-        return result;
-    }
-    result = rlt_ring_create(options->ring, (uint32_t)client->cluster_count, &client->ring);
-    if (result < 0) {
-        return rlt_error_set_plain(result);
-    }
-    result = start_shards(client, options->tcp_nodelay != 0);
-    if (result == 0 && rlt_registry_add(client) < 0) {
-        stop_shards(client);
-        result = rlt_error_set_plain(ROULETTE_ENOMEM);
-    }
-    return result;
-}
-
-int roulette_open(const struct roulette_options *given, roulette_client **created)
-{
-    if (given == NULL || created == NULL) {
-        return rlt_error_set(ROULETTE_EINVAL, "options or client is NULL");
-    }
-    struct roulette_options options;
-    struct rlt_config config;
-    char *texts = NULL;
-    int result = rlt_options_complete(given, &options);
-    if (result == 0) {
-        result = rlt_options_check(&options, &config, &texts);
-    }
-    if (result < 0) {
-        return result;
-    }
-    struct rlt_address *addresses;
-    size_t count;
-    result = rlt_addresses_parse(options.servers, &addresses, &count);
-    if (result < 0) {
-        rlt_memory_free(texts);
-        return result;
-    }
-    roulette_client *client = allocate(count);
-    if (client == NULL) {
-        rlt_addresses_free(addresses, count);
-        rlt_memory_free(texts);
-        return rlt_error_set_plain(ROULETTE_ENOMEM);
-    }
-    client->config = config;
-    client->texts = texts;
-    client->addresses = addresses;
-    result = set_up(client, &options);
-    if (result < 0) {
-        rlt_client_release(client);
-        return result;
-    }
-    *created = client;
-    return 0;
 }
 
 /* ---- Flush -------------------------------------------------------------------------------- */
@@ -450,7 +279,7 @@ int roulette_close(roulette_client *client, int timeout_ms, struct roulette_ledg
     }
     uint64_t before = count_unconfirmed(client);
     drain(client, timeout_ms);
-    stop_shards(client);
+    rlt_client_stop(client);
     rlt_client_ledgers(client, ledgers, count);
     uint64_t unconfirmed = count_unconfirmed(client) - before;
     return unconfirmed != 0 ? rlt_error_set(ROULETTE_ETIMEDOUT,

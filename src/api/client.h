@@ -13,6 +13,7 @@
 
 #include "core/config.h"
 #include "core/ring.h"
+#include "io/event_thread.h"
 #include "io/shard.h"
 #include "io/signer.h"
 #include "io/tls_context.h"
@@ -54,6 +55,9 @@ struct roulette_client {
     pthread_mutex_t subscribers_lock; /* control path: open, close */
     struct roulette_subscriber *subscribers;
 
+    /* Immutable after roulette_open(). Cluster i is served by thread i % thread_count. */
+    struct rlt_event_thread *threads;
+    size_t thread_count;
     struct rlt_shard shards[];
 };
 
@@ -88,6 +92,13 @@ static inline int rlt_client_gone(const roulette_client *client)
 
 void rlt_client_acquire(roulette_client *client);
 void rlt_client_release(roulette_client *client);
+
+/** End the first `count` event threads, and with them their clusters. Waits until they have ended.
+ */
+void rlt_client_stop_threads(roulette_client *client, size_t count);
+
+/** End all event threads; the client is closed from here on. */
+void rlt_client_stop(roulette_client *client);
 
 /** Where a topic with this hash goes. */
 static inline struct rlt_place rlt_client_place(const roulette_client *client, const char *topic,

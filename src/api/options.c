@@ -13,7 +13,8 @@
 
 static_assert(RLT_QUEUE_LANES == RLT_WIRE_LANES + 1, "one more for the shared lane");
 
-#define TIMEOUT_MAX_MS 86400000 /* a day */
+#define TIMEOUT_MAX_MS    86400000 /* a day */
+#define EVENT_THREADS_MAX 1024
 
 void roulette_options_init_sized(struct roulette_options *options, size_t size)
 {
@@ -106,6 +107,7 @@ static int check_numbers(const struct roulette_options *options)
         {"log_level", options->log_level, ROULETTE_LOG_ERROR, ROULETTE_LOG_DEBUG},
         {"role", options->role, ROULETTE_ROLE_BOTH, ROULETTE_ROLE_SUBSCRIBER},
         {"spin_us", options->spin_us, 0, 1000000},
+        {"event_threads", options->event_threads, 0, EVENT_THREADS_MAX},
         {"guarantee", options->guarantee, ROULETTE_AT_MOST_ONCE, ROULETTE_AT_LEAST_ONCE},
     };
     int result = check_ranges(ranges, sizeof(ranges) / sizeof(ranges[0]));

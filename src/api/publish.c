@@ -11,6 +11,9 @@
 #include "lockfree/wire_queue.h"
 #include "proto/topic.h"
 
+/* How the calling thread publishes. Initial-exec: as the producers of producer.c. */
+static _Thread_local struct rlt_pace pace __attribute__((tls_model("initial-exec")));
+
 /* ---- Into the queue ----------------------------------------------------------------------- */
 
 /* Whether the queue takes a message of this size now. */
@@ -138,7 +141,7 @@ int rlt_publish(roulette_client *client, struct rlt_place place, const struct rl
         }
         result = put_waiting(client, queue, lane, pub, frame_len, timeout_ms);
     }
-    rlt_shard_ring(shard, place.connection);
+    rlt_shard_ring(shard, place.connection, &pace);
     return result;
 }
 

@@ -56,9 +56,8 @@ static void after_fork_in_child(void)
         /* Relaxed: the child has one thread. */
         atomic_store_explicit(&client->state, RLT_CLIENT_FORKED, memory_order_relaxed);
         atomic_store_explicit(&client->entered, 0, memory_order_relaxed);
-        for (size_t j = 0; j < client->cluster_count; j++) {
-            struct rlt_backend *backend = client->shards[j].backend;
-            backend->ops->abandon(backend);
+        for (size_t j = 0; j < client->thread_count; j++) {
+            rlt_event_thread_abandon(&client->threads[j]);
         }
     }
     rlt_registry_unlock();

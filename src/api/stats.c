@@ -51,7 +51,7 @@ int roulette_stats_sized(const roulette_client *client, size_t index, struct rou
     }
     const struct rlt_shard *shard = &client->shards[index];
     const struct rlt_cluster *cluster = shard->cluster;
-    struct roulette_stats all = {.size = size, .backend = shard->backend->transport.ops->name};
+    struct roulette_stats all = {.size = size, .backend = shard->port->transport.ops->name};
     rlt_cluster_ledger(cluster, rlt_shard_is_stopped(shard), &all.ledger);
     read_counters(&cluster->metrics, &all);
     for (uint32_t i = 0; i < client->config.pool_size; i++) {

@@ -245,7 +245,7 @@ void rlt_cluster_forget(struct rlt_cluster *cluster, struct rlt_subscription *su
 bool rlt_cluster_submit(struct rlt_cluster *cluster, struct rlt_command *command)
 {
     rlt_stack_push(&cluster->commands, &command->node);
-    return rlt_doorbell_ring(&cluster->doorbell, RLT_WAKE_COMMANDS);
+    return rlt_cluster_ring(cluster, RLT_WAKE_COMMANDS);
 }
 
 bool rlt_cluster_ask(struct rlt_cluster *cluster, struct rlt_member *member, enum rlt_ask what)

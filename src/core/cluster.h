@@ -38,7 +38,7 @@
 #include "lockfree/slab.h"
 #include "proto/address.h"
 
-/** What wakes the event thread: bits of its doorbell. */
+/** What wakes the cluster: bits of its doorbell. */
 enum rlt_wake {
     RLT_WAKE_COMMANDS = 1,
     RLT_WAKE_LANES = 2,
@@ -53,6 +53,7 @@ struct rlt_cluster {
 
     /* Shared with application threads. */
     struct rlt_doorbell doorbell;
+    struct rlt_doorbell *thread_bell; /* of the event thread: core/loop.h; NULL: none. Immutable */
     alignas(RLT_CACHE_LINE) struct rlt_stack commands;
     struct rlt_command stop;
 
@@ -139,6 +140,18 @@ uint64_t rlt_cluster_deadline(const struct rlt_cluster *cluster);
 
 /** Whether RLT_COMMAND_STOP was carried out and everything is closed. */
 bool rlt_cluster_is_stopped(const struct rlt_cluster *cluster);
+
+/**
+ * After something was put into a queue of the cluster: whether the caller must wake the event
+ * thread.
+ *
+ * Threads: any thread.
+ */
+static inline bool rlt_cluster_ring(struct rlt_cluster *cluster, uint32_t interest)
+{
+    return rlt_doorbell_ring(&cluster->doorbell, interest) &&
+           (cluster->thread_bell == NULL || rlt_doorbell_ring(cluster->thread_bell, 1));
+}
 
 /**
  * Put a command into the queue.

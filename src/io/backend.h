@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * A backend: a transport (core/transport.h) that a shard can wait on. io_uring is one.
+ * A backend: what an event thread waits on, with a transport (core/transport.h) for each cluster
+ * that the thread serves. io_uring is one.
  */
 #ifndef RLT_IO_BACKEND_H
 #define RLT_IO_BACKEND_H
@@ -17,7 +18,8 @@ struct rlt_backend;
 struct rlt_backend_ops {
     /**
      * Submit what was asked for and collect events, waiting for the first one until
-     * `deadline_ns` (CLOCK_MONOTONIC; 0: do not wait) or until wake().
+     * `deadline_ns` (CLOCK_MONOTONIC; 0: do not wait) or until wake(). Their slots are counted
+     * among all of the backend: see rlt_port.
      *
      * Threads: the event thread. Returns: the number of events, 0 to `max`.
      */
@@ -33,15 +35,28 @@ struct rlt_backend_ops {
     void (*destroy)(struct rlt_backend *backend);
 };
 
-struct rlt_backend {
+/**
+ * The part of a backend that is one cluster's: the transport of its slots, which are counted from 0
+ * there, and what subscribers are told of those that are watched.
+ */
+struct rlt_port {
     struct rlt_transport transport;
-    const struct rlt_backend_ops *ops;
     struct rlt_watch watch; /* of the slots that are watched; until destroy() */
-    uint64_t wakeups;       /* times that wait() was ended by wake(); event thread */
+    struct rlt_backend *backend;
+    uint32_t first_slot; /* among all of the backend */
+    uint32_t slot_count;
+};
+
+struct rlt_backend {
+    const struct rlt_backend_ops *ops;
+    struct rlt_port *ports; /* one for each cluster */
+    uint32_t port_count;
+    uint64_t wakeups; /* times that wait() was ended by wake(); event thread */
 };
 
 struct rlt_backend_options {
-    uint32_t slot_count;
+    uint32_t port_count;
+    uint32_t slots_per_port;
     struct rlt_socket_options socket;
     uint64_t seed; /* for the order in which a host's addresses are tried */
 };

@@ -2,117 +2,36 @@
 #include "io/uring.h"
 
 #include <errno.h>
-#include <liburing.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/assert.h"
-#include "base/defs.h"
 #include "base/memory.h"
-#include "base/random.h"
 #include "io/clock.h"
-#include "io/event_queue.h"
-#include "io/message.h"
 #include "io/park.h"
-#include "io/resolver.h"
 #include "io/socket.h"
+#include "io/uring_open.h"
 #include "io/uring_setup.h"
+#include "io/uring_slots.h"
 #include "io/watch.h"
 #include "roulette.h"
 
-/* Per slot: connect, receive, send, and a cancel for each. */
+/* Per slot: connect, receive, send, and a cancel for each. With many clusters seldom all at once:
+ * what does not fit is submitted early. */
 #define ENTRIES_PER_SLOT 8
 #define ENTRIES_MIN      16
-#define EARLY_PER_SLOT   3
-
-enum op {
-    OP_CONNECT,
-    OP_RECEIVE,
-    OP_SEND,
-    OP_COUNT,
-    OP_WAKE,
-    OP_WATCH,
-    OP_CANCEL,
-};
-
-/* One connection's socket. Owner: the event thread. */
-struct slot {
-    int fd; /* -1: none */
-    uint32_t generation;
-    bool in_progress[OP_COUNT];
-    bool resolving;
-    bool closing;
-    bool watched;
-    struct rlt_lookup *lookup; /* addresses being tried */
-    uint32_t picked;           /* the one in progress */
-    struct rlt_message receive;
-    struct rlt_message send;
-};
-
-struct uring {
-    struct rlt_backend backend;
-    struct io_uring ring;
-    int wake_fd;
-    uint64_t wake_count; /* what the kernel reads from wake_fd */
-    bool wake_armed;
-    bool watch_armed;
-    uint32_t watched_count; /* slots */
-    struct rlt_socket_options socket_options;
-    struct rlt_random random;
-    /* Events that did not come from the kernel; at most EARLY_PER_SLOT for each. */
-    struct rlt_event_queue early;
-
-    /* Finished lookups, pushed by their threads. */
-    struct rlt_stack resolved;
-    /* Lookup threads that may still touch this struct, and one for the event thread. Acquire-
-     * release: the last one frees. */
-    _Atomic(uint32_t) references;
-
-    uint32_t slot_count;
-    struct slot slots[];
-};
-
-static struct uring *of(struct rlt_transport *transport)
-{
-    struct rlt_backend *backend = rlt_container_of(transport, struct rlt_backend, transport);
-    return rlt_container_of(backend, struct uring, backend);
-}
+#define ENTRIES_MAX      256
 
 /* ---- Submission --------------------------------------------------------------------------- */
 
-static uint64_t tag(uint32_t slot, uint32_t generation, enum op op)
-{
-    return ((uint64_t)generation << 32) | ((uint64_t)slot << 8) | (uint64_t)op;
-}
-
-static struct io_uring_sqe *next_entry(struct uring *uring)
-{
-    struct io_uring_sqe *entry = io_uring_get_sqe(&uring->ring);
-    if (entry == NULL) {
-        /* The queue is sized for every operation that can be in progress; a burst of cancels
-         * may still fill it. Submitting empties it. */
-        (void)io_uring_submit(&uring->ring);
-        entry = io_uring_get_sqe(&uring->ring);
-    }
-    RLT_ASSERT(entry != NULL);
-    return entry;
-}
-
-static void begin(struct uring *uring, uint32_t index, enum op op, struct io_uring_sqe *entry)
-{
-    struct slot *slot = &uring->slots[index];
-    RLT_ASSERT(!slot->in_progress[op]);
-    slot->in_progress[op] = true;
-    io_uring_sqe_set_data64(entry, tag(index, slot->generation, op));
-}
-
-static void uring_receive(struct rlt_transport *transport, uint32_t index,
+static void uring_receive(struct rlt_transport *transport, uint32_t slot_index,
                           const struct rlt_span *spans, uint32_t count)
 {
-    struct uring *uring = of(transport);
-    struct slot *slot = &uring->slots[index];
-    struct io_uring_sqe *entry = next_entry(uring);
+    struct rlt_uring *uring = rlt_uring_of(transport);
+    uint32_t index = rlt_uring_index(transport, slot_index);
+    struct rlt_uring_slot *slot = &uring->slots[index];
+    struct io_uring_sqe *entry = rlt_uring_next_entry(uring);
     rlt_message_fill(&slot->receive, spans, count);
     rlt_message_check_writable(&slot->receive);
     if (count == 1) {
@@ -120,192 +39,102 @@ static void uring_receive(struct rlt_transport *transport, uint32_t index,
     } else {
         io_uring_prep_recvmsg(entry, slot->fd, &slot->receive.header, 0);
     }
-    begin(uring, index, OP_RECEIVE, entry);
+    rlt_uring_begin(uring, index, RLT_URING_RECEIVE, entry);
 }
 
-static void uring_send(struct rlt_transport *transport, uint32_t index,
+static void uring_send(struct rlt_transport *transport, uint32_t slot_index,
                        const struct rlt_span *spans, uint32_t count)
 {
-    struct uring *uring = of(transport);
-    struct slot *slot = &uring->slots[index];
-    struct io_uring_sqe *entry = next_entry(uring);
+    struct rlt_uring *uring = rlt_uring_of(transport);
+    uint32_t index = rlt_uring_index(transport, slot_index);
+    struct rlt_uring_slot *slot = &uring->slots[index];
+    struct io_uring_sqe *entry = rlt_uring_next_entry(uring);
     rlt_message_fill(&slot->send, spans, count);
     if (count == 1) {
         io_uring_prep_send(entry, slot->fd, spans[0].bytes, spans[0].len, MSG_NOSIGNAL);
     } else {
         io_uring_prep_sendmsg(entry, slot->fd, &slot->send.header, MSG_NOSIGNAL);
     }
-    begin(uring, index, OP_SEND, entry);
+    rlt_uring_begin(uring, index, RLT_URING_SEND, entry);
 }
 
-static size_t uring_send_now(struct rlt_transport *transport, uint32_t index,
+static size_t uring_send_now(struct rlt_transport *transport, uint32_t slot_index,
                              const struct rlt_span *spans, uint32_t count)
 {
-    return rlt_socket_send_now(of(transport)->slots[index].fd, spans, count);
+    uint32_t index = rlt_uring_index(transport, slot_index);
+    return rlt_socket_send_now(rlt_uring_of(transport)->slots[index].fd, spans, count);
 }
 
-static int64_t uring_receive_now(struct rlt_transport *transport, uint32_t index,
+static int64_t uring_receive_now(struct rlt_transport *transport, uint32_t slot_index,
                                  const struct rlt_span *spans, uint32_t count)
 {
-    return rlt_socket_receive_now(of(transport)->slots[index].fd, spans, count);
+    uint32_t index = rlt_uring_index(transport, slot_index);
+    return rlt_socket_receive_now(rlt_uring_of(transport)->slots[index].fd, spans, count);
 }
 
-static bool uring_watch(struct rlt_transport *transport, uint32_t index, bool on)
+static bool uring_watch(struct rlt_transport *transport, uint32_t slot_index, bool on)
 {
-    struct uring *uring = of(transport);
-    struct slot *slot = &uring->slots[index];
-    RLT_ASSERT(slot->watched != on && !slot->in_progress[OP_RECEIVE]);
-    struct rlt_watch *watch = &uring->backend.watch;
+    struct rlt_uring *uring = rlt_uring_of(transport);
+    uint32_t index = rlt_uring_index(transport, slot_index);
+    struct rlt_uring_slot *slot = &uring->slots[index];
+    RLT_ASSERT(slot->watched != on && !slot->in_progress[RLT_URING_RECEIVE]);
+    struct rlt_port *port = rlt_container_of(transport, struct rlt_port, transport);
+    struct rlt_watch *watch = &port->watch;
+    uint32_t *count = &uring->watches[port - uring->backend.ports].count;
     if (!on) {
         rlt_watch_remove(watch, slot->fd);
-    } else if ((uring->watched_count == 0 && rlt_watch_is_attended(watch)) ||
-               !rlt_watch_add(watch, slot->fd)) {
+    } else if ((*count == 0 && rlt_watch_is_attended(watch)) || !rlt_watch_add(watch, slot->fd)) {
         /* A reader that attends still began with what was watched before. It may be another
          * subscriber's, held up; or the same, just being woken, and then it will have left soon. */
         return false;
     }
     slot->watched = on;
-    uring->watched_count += on ? 1 : (uint32_t)-1;
+    *count += on ? 1 : (uint32_t)-1;
     return true;
 }
 
-static void arm_watch(struct uring *uring)
+/* Poll what is watched, for each port. */
+static void arm_watches(struct rlt_uring *uring)
 {
-    struct io_uring_sqe *entry = next_entry(uring);
-    io_uring_prep_poll_add(entry, uring->backend.watch.owner, POLLIN);
-    io_uring_sqe_set_data64(entry, tag(0, 0, OP_WATCH));
-    uring->watch_armed = true;
+    for (uint32_t i = 0; i < uring->backend.port_count; i++) {
+        if (uring->watches[i].armed || uring->watches[i].count == 0) {
+            continue;
+        }
+        struct io_uring_sqe *entry = rlt_uring_next_entry(uring);
+        io_uring_prep_poll_add(entry, uring->backend.ports[i].watch.owner, POLLIN);
+        io_uring_sqe_set_data64(entry, rlt_uring_tag(i, 0, RLT_URING_WATCH));
+        uring->watches[i].armed = true;
+    }
 }
 
-static void arm_wake(struct uring *uring)
+static void arm_wake(struct rlt_uring *uring)
 {
-    struct io_uring_sqe *entry = next_entry(uring);
+    struct io_uring_sqe *entry = rlt_uring_next_entry(uring);
     io_uring_prep_read(entry, uring->wake_fd, &uring->wake_count, sizeof(uring->wake_count), 0);
-    io_uring_sqe_set_data64(entry, tag(0, 0, OP_WAKE));
+    io_uring_sqe_set_data64(entry, rlt_uring_tag(0, 0, RLT_URING_WAKE));
     uring->wake_armed = true;
 }
 
-/* ---- Opening ------------------------------------------------------------------------------ */
-
-/* Try the next address of the lookup; report failure when there is none left. */
-static void connect_next(struct uring *uring, uint32_t index, int error)
-{
-    struct slot *slot = &uring->slots[index];
-    struct rlt_lookup *lookup = slot->lookup;
-    while (lookup->error == 0 && lookup->count != 0) {
-        uint32_t pick = rlt_lookup_pick(lookup, &uring->random);
-        slot->picked = pick;
-        int fd = rlt_socket_create(lookup->addresses[pick].ss_family, &uring->socket_options);
-        if (fd < 0) {
-            error = fd;
-            rlt_lookup_drop(lookup, pick);
-            continue;
-        }
-        slot->fd = fd;
-        struct io_uring_sqe *entry = next_entry(uring);
-        io_uring_prep_connect(entry, slot->fd, (struct sockaddr *)&lookup->addresses[pick],
-                              lookup->lengths[pick]);
-        begin(uring, index, OP_CONNECT, entry);
-        return;
-    }
-    rlt_event_queue_add(&uring->early, index, RLT_IO_OPENED,
-                        lookup->error != 0 ? lookup->error : error);
-}
-
-static void release_uring(struct uring *uring)
-{
-    /* Acquire-release: everything that was done to it comes before the free. */
-    if (atomic_fetch_sub_explicit(&uring->references, 1, memory_order_acq_rel) == 1) {
-        struct rlt_stack_node *node = rlt_stack_take(&uring->resolved);
-        while (node != NULL) {
-            struct rlt_lookup *lookup = rlt_container_of(node, struct rlt_lookup, node);
-            node = node->next;
-            rlt_memory_free(lookup);
-        }
-        rlt_park_descriptor_destroy(uring->wake_fd);
-        rlt_watch_fini(&uring->backend.watch);
-        rlt_memory_free(uring->early.events);
-        rlt_memory_free(uring);
-    }
-}
-
-/* On the lookup's thread. */
-static void lookup_done(void *context, struct rlt_lookup *lookup)
-{
-    struct uring *uring = context;
-    rlt_stack_push(&uring->resolved, &lookup->node);
-    rlt_park_descriptor_signal(uring->wake_fd);
-    release_uring(uring);
-}
-
-static void uring_open(struct rlt_transport *transport, uint32_t index, const char *host,
-                       uint16_t port)
-{
-    struct uring *uring = of(transport);
-    struct slot *slot = &uring->slots[index];
-    RLT_ASSERT(slot->fd < 0 && !slot->closing && slot->lookup == NULL);
-    struct rlt_lookup *lookup = rlt_lookup_create(host, port);
-    if (lookup == NULL) {
-        rlt_event_queue_add(&uring->early, index, RLT_IO_OPENED, ROULETTE_ENOMEM);
-        return;
-    }
-    lookup->slot = index;
-    lookup->generation = slot->generation;
-    lookup->done = lookup_done;
-    lookup->context = uring;
-    if (rlt_resolver_numeric(lookup) == 0) {
-        slot->lookup = lookup;
-        connect_next(uring, index, ROULETTE_ECONNECT);
-        return;
-    }
-    /* Relaxed: the new thread gets the struct with its argument. */
-    atomic_fetch_add_explicit(&uring->references, 1, memory_order_relaxed);
-    slot->resolving = true;
-    if (rlt_resolver_start(lookup) < 0) {
-        slot->resolving = false;
-        release_uring(uring);
-        rlt_memory_free(lookup);
-        rlt_event_queue_add(&uring->early, index, RLT_IO_OPENED, ROULETTE_ESYSTEM);
-    }
-}
-
-/* Take finished lookups; those of an open that was given up meanwhile are dropped. */
-static void take_resolved(struct uring *uring)
-{
-    struct rlt_stack_node *node = rlt_stack_take(&uring->resolved);
-    while (node != NULL) {
-        struct rlt_lookup *lookup = rlt_container_of(node, struct rlt_lookup, node);
-        node = node->next;
-        struct slot *slot = &uring->slots[lookup->slot];
-        if (lookup->generation != slot->generation || !slot->resolving) {
-            rlt_memory_free(lookup);
-            continue;
-        }
-        slot->resolving = false;
-        slot->lookup = lookup;
-        connect_next(uring, lookup->slot, ROULETTE_ECONNECT);
-    }
-}
-
 /* TLS is a layer above: see tls_layer.h. */
-static void uring_secure(struct rlt_transport *transport, uint32_t index, const char *host)
+static void uring_secure(struct rlt_transport *transport, uint32_t slot_index, const char *host)
 {
     (void)host;
-    rlt_event_queue_add(&of(transport)->early, index, RLT_IO_SECURED, ROULETTE_ENOTSUP);
+    rlt_event_queue_add(&rlt_uring_of(transport)->early, rlt_uring_index(transport, slot_index),
+                        RLT_IO_SECURED, ROULETTE_ENOTSUP);
 }
 
 /* ---- Closing ------------------------------------------------------------------------------ */
 
-static bool is_busy(const struct slot *slot)
+static bool is_busy(const struct rlt_uring_slot *slot)
 {
-    return slot->in_progress[OP_CONNECT] || slot->in_progress[OP_RECEIVE] ||
-           slot->in_progress[OP_SEND];
+    return slot->in_progress[RLT_URING_CONNECT] || slot->in_progress[RLT_URING_RECEIVE] ||
+           slot->in_progress[RLT_URING_SEND];
 }
 
 /* All operations have ended: now the descriptor may be given back to the system. */
-static void finish_close(struct uring *uring, uint32_t index)
+static void finish_close(struct rlt_uring *uring, uint32_t index)
 {
-    struct slot *slot = &uring->slots[index];
+    struct rlt_uring_slot *slot = &uring->slots[index];
     rlt_socket_close(&slot->fd);
     rlt_memory_free(slot->lookup);
     slot->lookup = NULL;
@@ -315,10 +144,11 @@ static void finish_close(struct uring *uring, uint32_t index)
     rlt_event_queue_add(&uring->early, index, RLT_IO_CLOSED, 0);
 }
 
-static void uring_close(struct rlt_transport *transport, uint32_t index)
+static void uring_close(struct rlt_transport *transport, uint32_t slot_index)
 {
-    struct uring *uring = of(transport);
-    struct slot *slot = &uring->slots[index];
+    struct rlt_uring *uring = rlt_uring_of(transport);
+    uint32_t index = rlt_uring_index(transport, slot_index);
+    struct rlt_uring_slot *slot = &uring->slots[index];
     RLT_ASSERT(!slot->closing && !slot->watched);
     slot->closing = true;
     if (!is_busy(slot)) {
@@ -328,69 +158,54 @@ static void uring_close(struct rlt_transport *transport, uint32_t index)
     /* The kernel may use our memory until each operation's own completion, and the descriptor's
      * number must not be used again before: shut down, cancel, wait, then close. */
     (void)shutdown(slot->fd, SHUT_RDWR);
-    for (int op = 0; op < OP_COUNT; op++) {
+    for (int op = 0; op < RLT_URING_TRANSFERS; op++) {
         if (slot->in_progress[op]) {
-            struct io_uring_sqe *entry = next_entry(uring);
-            io_uring_prep_cancel64(entry, tag(index, slot->generation, (enum op)op), 0);
-            io_uring_sqe_set_data64(entry, tag(index, slot->generation, OP_CANCEL));
+            struct io_uring_sqe *entry = rlt_uring_next_entry(uring);
+            io_uring_prep_cancel64(
+                entry, rlt_uring_tag(index, slot->generation, (enum rlt_uring_op)op), 0);
+            io_uring_sqe_set_data64(entry,
+                                    rlt_uring_tag(index, slot->generation, RLT_URING_CANCEL));
         }
     }
 }
 
 /* ---- Completion --------------------------------------------------------------------------- */
 
-static void on_connect(struct uring *uring, uint32_t index, int result)
-{
-    struct slot *slot = &uring->slots[index];
-    if (slot->closing) {
-        return;
-    }
-    struct rlt_lookup *lookup = slot->lookup;
-    if (result == 0) {
-        rlt_memory_free(lookup);
-        slot->lookup = NULL;
-        rlt_event_queue_add(&uring->early, index, RLT_IO_OPENED, 0);
-        return;
-    }
-    rlt_socket_close(&slot->fd);
-    rlt_lookup_drop(lookup, slot->picked);
-    connect_next(uring, index, ROULETTE_ECONNECT);
-}
-
 /* The result of a receive or send as an event. */
-static void on_transfer(const struct uring *uring, uint32_t index, enum op op, int result,
-                        struct rlt_io_event *event)
+static void on_transfer(const struct rlt_uring *uring, uint32_t index, enum rlt_uring_op op,
+                        int result, struct rlt_io_event *event)
 {
-    if (op == OP_RECEIVE && result > 0) {
+    if (op == RLT_URING_RECEIVE && result > 0) {
         rlt_message_check_writable(&uring->slots[index].receive);
     }
     event->slot = index;
-    event->kind = op == OP_RECEIVE ? RLT_IO_RECEIVED : RLT_IO_SENT;
+    event->kind = op == RLT_URING_RECEIVE ? RLT_IO_RECEIVED : RLT_IO_SENT;
     event->error = result > 0 ? 0 : ROULETTE_EDISCONNECTED;
     event->bytes = result > 0 ? (size_t)result : 0;
 }
 
 /* An operation was interrupted before it moved a byte: ask for the same once more. */
-static void repeat(struct uring *uring, uint32_t index, enum op op)
+static void repeat(struct rlt_uring *uring, uint32_t index, enum rlt_uring_op op)
 {
-    struct slot *slot = &uring->slots[index];
-    struct io_uring_sqe *entry = next_entry(uring);
-    if (op == OP_RECEIVE) {
+    struct rlt_uring_slot *slot = &uring->slots[index];
+    struct io_uring_sqe *entry = rlt_uring_next_entry(uring);
+    if (op == RLT_URING_RECEIVE) {
         io_uring_prep_recvmsg(entry, slot->fd, &slot->receive.header, 0);
     } else {
         io_uring_prep_sendmsg(entry, slot->fd, &slot->send.header, MSG_NOSIGNAL);
     }
-    begin(uring, index, op, entry);
+    rlt_uring_begin(uring, index, op, entry);
 }
 
-/* A watched slot can be read; which one is not known. Or the watch has failed. */
-static void on_watch(struct uring *uring, int result)
+/* A watched slot of the port can be read; which one is not known. Or the watch has failed. */
+static void on_watch(struct rlt_uring *uring, uint32_t port_index, int result)
 {
-    uring->watch_armed = false;
+    uring->watches[port_index].armed = false;
     if (uring->early.count != 0) {
         return; /* told once more by the next wait() */
     }
-    for (uint32_t i = 0; i < uring->slot_count; i++) {
+    const struct rlt_port *port = &uring->backend.ports[port_index];
+    for (uint32_t i = port->first_slot; i < port->first_slot + port->slot_count; i++) {
         if (uring->slots[i].watched) {
             rlt_event_queue_add(&uring->early, i, RLT_IO_READABLE,
                                 result < 0 ? ROULETTE_ESYSTEM : 0);
@@ -399,31 +214,31 @@ static void on_watch(struct uring *uring, int result)
 }
 
 /* Handle one completion. True if `event` was filled. */
-static bool on_completion(struct uring *uring, const struct io_uring_cqe *completion,
+static bool on_completion(struct rlt_uring *uring, const struct io_uring_cqe *completion,
                           struct rlt_io_event *event)
 {
     uint64_t data = io_uring_cqe_get_data64(completion);
-    enum op op = (enum op)(data & 0xff);
+    enum rlt_uring_op op = (enum rlt_uring_op)(data & 0xff);
     uint32_t index = (uint32_t)(data >> 8) & 0xffffff;
-    if (op == OP_WAKE) {
+    if (op == RLT_URING_WAKE) {
         uring->wake_armed = false;
         uring->backend.wakeups++;
         return false;
     }
-    if (op == OP_WATCH) {
-        on_watch(uring, completion->res);
+    if (op == RLT_URING_WATCH) {
+        on_watch(uring, index, completion->res);
         return false;
     }
-    if (op == OP_CANCEL) {
+    if (op == RLT_URING_CANCEL) {
         return false; /* the operation itself completes too */
     }
-    struct slot *slot = &uring->slots[index];
+    struct rlt_uring_slot *slot = &uring->slots[index];
     RLT_ASSERT((uint32_t)(data >> 32) == slot->generation && slot->in_progress[op]);
     slot->in_progress[op] = false;
     bool interrupted = completion->res == -EINTR || completion->res == -EAGAIN;
     bool is_event = false;
-    if (op == OP_CONNECT) {
-        on_connect(uring, index, completion->res);
+    if (op == RLT_URING_CONNECT) {
+        rlt_uring_on_connect(uring, index, completion->res);
     } else if (interrupted && !slot->closing) {
         repeat(uring, index, op);
     } else {
@@ -436,7 +251,7 @@ static bool on_completion(struct uring *uring, const struct io_uring_cqe *comple
     return is_event;
 }
 
-static void submit(struct uring *uring, uint64_t deadline_ns)
+static void submit(struct rlt_uring *uring, uint64_t deadline_ns)
 {
     uint64_t now_ns = deadline_ns != 0 ? rlt_clock_ns() : 0;
     if (deadline_ns <= now_ns) {
@@ -457,13 +272,11 @@ static void submit(struct uring *uring, uint64_t deadline_ns)
 static uint32_t uring_wait(struct rlt_backend *backend, uint64_t deadline_ns,
                            struct rlt_io_event *events, uint32_t max)
 {
-    struct uring *uring = rlt_container_of(backend, struct uring, backend);
+    struct rlt_uring *uring = rlt_container_of(backend, struct rlt_uring, backend);
     if (!uring->wake_armed) {
         arm_wake(uring);
     }
-    if (!uring->watch_armed && uring->watched_count != 0) {
-        arm_watch(uring);
-    }
+    arm_watches(uring);
     submit(uring, uring->early.count != 0 ? 0 : deadline_ns);
     uint32_t count = 0;
     unsigned head;
@@ -478,14 +291,14 @@ static uint32_t uring_wait(struct rlt_backend *backend, uint64_t deadline_ns,
         seen++;
     }
     io_uring_cq_advance(&uring->ring, seen);
-    take_resolved(uring);
+    rlt_uring_take_resolved(uring);
     /* After the kernel's: RLT_IO_CLOSED comes behind the events of the slot's operations. */
     return count + rlt_event_queue_take(&uring->early, events + count, max - count);
 }
 
 static void uring_wake(struct rlt_backend *backend)
 {
-    rlt_park_descriptor_signal(rlt_container_of(backend, struct uring, backend)->wake_fd);
+    rlt_park_descriptor_signal(rlt_container_of(backend, struct rlt_uring, backend)->wake_fd);
 }
 
 /* ---- Other threads ------------------------------------------------------------------------ */
@@ -506,7 +319,7 @@ static void uring_wake_word(struct rlt_transport *transport, _Atomic(uint32_t) *
 
 static void uring_shut_down(struct rlt_backend *backend)
 {
-    struct uring *uring = rlt_container_of(backend, struct uring, backend);
+    struct rlt_uring *uring = rlt_container_of(backend, struct rlt_uring, backend);
     for (uint32_t i = 0; i < uring->slot_count; i++) {
         RLT_ASSERT(!is_busy(&uring->slots[i]) && uring->slots[i].fd < 0);
     }
@@ -516,7 +329,7 @@ static void uring_shut_down(struct rlt_backend *backend)
 
 static void uring_abandon(struct rlt_backend *backend)
 {
-    struct uring *uring = rlt_container_of(backend, struct uring, backend);
+    struct rlt_uring *uring = rlt_container_of(backend, struct rlt_uring, backend);
     for (uint32_t i = 0; i < uring->slot_count; i++) {
         rlt_socket_close(&uring->slots[i].fd);
     }
@@ -524,17 +337,19 @@ static void uring_abandon(struct rlt_backend *backend)
     rlt_socket_close(&uring->ring.ring_fd);
     rlt_park_descriptor_destroy(uring->wake_fd);
     uring->wake_fd = -1;
-    rlt_watch_fini(&uring->backend.watch);
+    for (uint32_t i = 0; i < backend->port_count; i++) {
+        rlt_watch_fini(&backend->ports[i].watch);
+    }
 }
 
 static void uring_destroy(struct rlt_backend *backend)
 {
-    release_uring(rlt_container_of(backend, struct uring, backend));
+    rlt_uring_release(rlt_container_of(backend, struct rlt_uring, backend));
 }
 
 static const struct rlt_transport_ops transport_ops = {
     .name = "io_uring",
-    .open = uring_open,
+    .open = rlt_uring_open,
     .secure = uring_secure,
     .receive = uring_receive,
     .receive_now = uring_receive_now,
@@ -554,38 +369,82 @@ static const struct rlt_backend_ops backend_ops = {
     .destroy = uring_destroy,
 };
 
+/* The memory of ports and slots. */
+static int allocate(struct rlt_uring *uring, const struct rlt_backend_options *options)
+{
+    uint32_t ports = options->port_count;
+    size_t ports_size = ports * sizeof(struct rlt_port);
+    uring->slot_count = ports * options->slots_per_port;
+    uring->early.capacity = uring->slot_count * RLT_URING_EARLY;
+    uring->backend.ports = rlt_memory_alloc_aligned(RLT_CACHE_LINE, ports_size);
+    uring->watches = rlt_memory_alloc(ports, sizeof(*uring->watches));
+    uring->slots = rlt_memory_alloc(uring->slot_count, sizeof(*uring->slots));
+    uring->early.events = rlt_memory_alloc(uring->early.capacity, sizeof(*uring->early.events));
+    if (uring->backend.ports == NULL || uring->watches == NULL || uring->slots == NULL ||
+        uring->early.events == NULL) {
+        return ROULETTE_ENOMEM;
+    }
+    memset(uring->backend.ports, 0, ports_size);
+    uring->backend.port_count = ports;
+    for (uint32_t i = 0; i < ports; i++) {
+        struct rlt_port *port = &uring->backend.ports[i];
+        port->transport.ops = &transport_ops;
+        port->backend = &uring->backend;
+        port->first_slot = i * options->slots_per_port;
+        port->slot_count = options->slots_per_port;
+        rlt_watch_init(&port->watch);
+    }
+    for (uint32_t i = 0; i < uring->slot_count; i++) {
+        uring->slots[i].fd = -1;
+    }
+    return 0;
+}
+
+void rlt_uring_release(struct rlt_uring *uring)
+{
+    /* Acquire-release: everything that was done to it comes before the free. */
+    if (atomic_fetch_sub_explicit(&uring->references, 1, memory_order_acq_rel) != 1) {
+        return;
+    }
+    struct rlt_stack_node *node = rlt_stack_take(&uring->resolved);
+    while (node != NULL) {
+        struct rlt_lookup *lookup = rlt_container_of(node, struct rlt_lookup, node);
+        node = node->next;
+        rlt_memory_free(lookup);
+    }
+    rlt_park_descriptor_destroy(uring->wake_fd);
+    for (uint32_t i = 0; i < uring->backend.port_count; i++) {
+        rlt_watch_fini(&uring->backend.ports[i].watch);
+    }
+    rlt_memory_free(uring->early.events);
+    rlt_memory_free(uring->slots);
+    rlt_memory_free(uring->watches);
+    rlt_memory_free(uring->backend.ports);
+    rlt_memory_free(uring);
+}
+
 int rlt_uring_create(const struct rlt_backend_options *options, struct rlt_backend **backend)
 {
-    struct uring *uring =
-        rlt_memory_alloc(1, sizeof(*uring) + options->slot_count * sizeof(struct slot));
+    struct rlt_uring *uring = rlt_memory_alloc(1, sizeof(*uring));
     if (uring == NULL) {
         return ROULETTE_ENOMEM;
     }
-    uring->backend.transport.ops = &transport_ops;
     uring->backend.ops = &backend_ops;
     uring->socket_options = options->socket;
     uring->random.state = options->seed;
-    uring->slot_count = options->slot_count;
-    rlt_watch_init(&uring->backend.watch);
     atomic_store_explicit(&uring->references, 1, memory_order_relaxed);
-    for (uint32_t i = 0; i < options->slot_count; i++) {
-        uring->slots[i].fd = -1;
-    }
     unsigned entries = ENTRIES_MIN;
-    while (entries < options->slot_count * ENTRIES_PER_SLOT) {
+    while (entries < options->port_count * options->slots_per_port * ENTRIES_PER_SLOT &&
+           entries < ENTRIES_MAX) {
         entries *= 2;
     }
     uring->wake_fd = rlt_park_descriptor_create();
-    uring->early.capacity = options->slot_count * EARLY_PER_SLOT;
-    uring->early.events = rlt_memory_alloc(uring->early.capacity, sizeof(*uring->early.events));
-    int result = uring->early.events == NULL ? ROULETTE_ENOMEM
-                 : uring->wake_fd < 0        ? uring->wake_fd
-                                             : 0;
+    int result = uring->wake_fd < 0 ? uring->wake_fd : allocate(uring, options);
     if (result == 0) {
         result = rlt_uring_setup(&uring->ring, entries);
     }
     if (result < 0) {
-        release_uring(uring);
+        rlt_uring_release(uring);
         return result;
     }
     *backend = &uring->backend;

@@ -43,7 +43,15 @@ static inline void rlt_doorbell_disarm(struct rlt_doorbell *doorbell)
     atomic_store_explicit(&doorbell->armed, 0, memory_order_relaxed);
 }
 
-/** Awake again. Returns: whether nobody has rung since it was armed. Threads: the sleeper. */
+/** Whether nobody has rung since it was armed. Threads: the sleeper. */
+static inline bool rlt_doorbell_is_untouched(const struct rlt_doorbell *doorbell)
+{
+    /* Relaxed: behind the fence of another doorbell's arm, or a look that may come too early. */
+    return atomic_load_explicit(&doorbell->armed, memory_order_relaxed) != 0;
+}
+
+/** Awake again, or to be. Returns: whether nobody has rung since it was armed. Threads: the
+ *  sleeper, or one who wakes it whatever it waits for. */
 static inline bool rlt_doorbell_take(struct rlt_doorbell *doorbell)
 {
     /* Relaxed: as rlt_doorbell_disarm(). */

@@ -105,13 +105,14 @@ static bool servers_have_pinged(const struct fleet *fleet)
     return true;
 }
 
-static void check_task(const struct task *before, const struct task *after)
+/* `clusters`: that each event thread serves. */
+static void check_task(const struct task *before, const struct task *after, long clusters)
 {
     long switches = after->voluntary - before->voluntary;
     printf("idle: %-16s %ld voluntary, %ld involuntary context switches in %d s\n", after->name,
            switches, after->involuntary - before->involuntary, IDLE_S);
     /* A ping costs two, the timer and its answer; one more may begin or end here. */
-    long pings = IDLE_S * 1000 / PING_MS + 1;
+    long pings = clusters * (IDLE_S * 1000 / PING_MS + 1);
     if (strncmp(after->name, "roulette-", 9) == 0) {
         cr_assert_leq(switches, 2 * pings, "%s woke %ld times", after->name, switches);
     }
@@ -121,7 +122,7 @@ static void check_task(const struct task *before, const struct task *after)
     cr_assert_neq(strncmp(after->name, "iou-wrk", 7), 0, "io_uring needs a worker thread");
 }
 
-Test(idle, event_threads_wake_only_for_pings)
+static void check_idle(uint32_t event_threads)
 {
     struct fleet fleet;
     static struct tasks before;
@@ -130,6 +131,7 @@ Test(idle, event_threads_wake_only_for_pings)
     fleet_start(&fleet, SERVERS);
     struct roulette_options options = fleet_options(&fleet);
     options.ping_interval_ms = PING_MS;
+    options.event_threads = event_threads;
     roulette_client *client = fleet_open(&options);
     roulette_subscriber *subscriber = fleet_subscriber(client, 0);
     cr_assert_eq(roulette_subscribe(subscriber, "a.>", ROULETTE_STRLEN, NULL, NULL), 0);
@@ -151,13 +153,13 @@ Test(idle, event_threads_wake_only_for_pings)
     for (size_t i = 0; i < after.count; i++) {
         const struct task *earlier = find_task(&before, after.task[i].id);
         cr_assert_not_null(earlier, "thread %s has begun meanwhile", after.task[i].name);
-        check_task(earlier, &after.task[i]);
+        check_task(earlier, &after.task[i], SERVERS / event_threads);
         found += strncmp(after.task[i].name, "roulette-", 9) == 0 ||
                          strcmp(after.task[i].name, RECEIVER) == 0
                      ? 1
                      : 0;
     }
-    cr_assert_eq(found, SERVERS + 1);
+    cr_assert_eq(found, event_threads + 1);
     for (size_t i = 0; i < SERVERS; i++) {
         cr_assert_eq(fleet_stats(client, i).disconnects, 0);
     }
@@ -166,4 +168,14 @@ Test(idle, event_threads_wake_only_for_pings)
     roulette_subscriber_close(subscriber);
     roulette_free(client);
     fleet_stop(&fleet);
+}
+
+Test(idle, event_threads_wake_only_for_pings)
+{
+    check_idle(SERVERS);
+}
+
+Test(idle, one_event_thread_for_all_wakes_only_for_their_pings)
+{
+    check_idle(1);
 }

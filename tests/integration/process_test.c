@@ -406,6 +406,7 @@ Test(process, signals_are_the_applications)
     roulette_client *beaten;
     cr_assert_eq(roulette_open(&options, &beaten), 0);
     options = fleet_options(&fleet);
+    options.event_threads = 2;
     roulette_client *client = fleet_open(&options);
     cr_assert_geq(check_threads(), 3); /* and lookups of "localhost" */
     for (int i = 0; i < SCALED(50, 10); i++) {

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/loop.h"
+
+#include "base/assert.h"
+#include "base/defs.h"
+
+/* The thread's doorbell has one thing to be rung for. */
+#define WANTED 1
+
+void rlt_loop_add(struct rlt_loop *loop, struct rlt_cluster *cluster)
+{
+    cluster->thread_bell = &loop->doorbell;
+    loop->entries[loop->count++] = (struct rlt_loop_entry){.cluster = cluster};
+    loop->running++;
+}
+
+void rlt_loop_start(struct rlt_loop *loop, uint64_t now_ns)
+{
+    for (uint32_t i = 0; i < loop->count; i++) {
+        rlt_cluster_start(loop->entries[i].cluster, now_ns);
+    }
+}
+
+void rlt_loop_run(struct rlt_loop *loop, uint64_t now_ns)
+{
+    for (uint32_t i = 0; i < loop->count; i++) {
+        struct rlt_loop_entry *entry = &loop->entries[i];
+        if (entry->state != RLT_LOOP_AWAKE) {
+            continue;
+        }
+        rlt_cluster_run(entry->cluster, now_ns);
+        if (rlt_cluster_is_stopped(entry->cluster)) {
+            entry->state = RLT_LOOP_STOPPED;
+            loop->running--;
+            loop->on_stopped(loop->context, i);
+        }
+    }
+}
+
+/* Whether somebody has rung for a cluster that sleeps. */
+static bool is_wanted(const struct rlt_loop_entry *entry)
+{
+    return entry->state == RLT_LOOP_ASLEEP && !rlt_doorbell_is_untouched(&entry->cluster->doorbell);
+}
+
+static void wake(struct rlt_loop *loop, struct rlt_loop_entry *entry, uint64_t now_ns)
+{
+    entry->state = RLT_LOOP_AWAKE;
+    loop->bring_home(&entry->cluster->receiving);
+    rlt_cluster_awake(entry->cluster, now_ns);
+}
+
+bool rlt_loop_may_sleep(struct rlt_loop *loop)
+{
+    bool all = true;
+    for (uint32_t i = 0; i < loop->count; i++) {
+        struct rlt_loop_entry *entry = &loop->entries[i];
+        if (entry->state != RLT_LOOP_AWAKE) {
+            continue;
+        }
+        entry->deadline_ns = rlt_cluster_deadline(entry->cluster);
+        if (rlt_cluster_may_sleep(entry->cluster)) {
+            entry->state = RLT_LOOP_ASLEEP;
+        } else {
+            all = false;
+        }
+    }
+    if (!all) {
+        return false;
+    }
+    rlt_doorbell_arm(&loop->doorbell, WANTED);
+    for (uint32_t i = 0; i < loop->count; i++) {
+        if (is_wanted(&loop->entries[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+uint64_t rlt_loop_deadline(const struct rlt_loop *loop)
+{
+    uint64_t deadline = RLT_NEVER;
+    for (uint32_t i = 0; i < loop->count; i++) {
+        if (loop->entries[i].state == RLT_LOOP_ASLEEP) {
+            deadline = rlt_min_u64(deadline, loop->entries[i].deadline_ns);
+        }
+    }
+    return deadline;
+}
+
+void rlt_loop_awake(struct rlt_loop *loop, bool woken, uint64_t now_ns)
+{
+    rlt_doorbell_disarm(&loop->doorbell);
+    for (uint32_t i = 0; i < loop->count; i++) {
+        struct rlt_loop_entry *entry = &loop->entries[i];
+        bool wanted = is_wanted(entry);
+        if (wanted && woken) {
+            rlt_counter_add(&entry->cluster->metrics.wakeups, 1);
+        }
+        if (wanted || (entry->state == RLT_LOOP_ASLEEP && entry->deadline_ns <= now_ns)) {
+            wake(loop, entry, now_ns);
+        } else if (entry->state == RLT_LOOP_AWAKE) {
+            /* A publisher may have given back what it still had when the cluster woke. */
+            rlt_cluster_awake(entry->cluster, now_ns);
+        }
+    }
+}
+
+void rlt_loop_on_event(struct rlt_loop *loop, uint32_t index, const struct rlt_io_event *event,
+                       uint64_t now_ns)
+{
+    RLT_ASSERT(index < loop->count && loop->entries[index].state != RLT_LOOP_STOPPED);
+    struct rlt_loop_entry *entry = &loop->entries[index];
+    if (entry->state == RLT_LOOP_ASLEEP) {
+        wake(loop, entry, now_ns);
+    }
+    rlt_cluster_on_event(entry->cluster, event, now_ns);
+}

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * The state of an io_uring backend: one ring, the ports of the clusters that its event thread
+ * serves, and their slots. For io/uring*.c only.
+ *
+ * A slot has an index among all of the backend; a port's transport counts its own from 0.
+ */
+#ifndef RLT_IO_URING_SLOTS_H
+#define RLT_IO_URING_SLOTS_H
+
+#include <liburing.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/assert.h"
+#include "base/defs.h"
+#include "base/random.h"
+#include "io/backend.h"
+#include "io/event_queue.h"
+#include "io/message.h"
+#include "io/resolver.h"
+#include "lockfree/stack.h"
+
+enum rlt_uring_op {
+    RLT_URING_CONNECT,
+    RLT_URING_RECEIVE,
+    RLT_URING_SEND,
+    RLT_URING_TRANSFERS, /* the number of those above: one of each at a time in a slot */
+    RLT_URING_WAKE,
+    RLT_URING_WATCH, /* of a port */
+    RLT_URING_CANCEL,
+};
+
+/* One connection's socket. Owner: the event thread. */
+struct rlt_uring_slot {
+    int fd; /* -1: none */
+    uint32_t generation;
+    bool in_progress[RLT_URING_TRANSFERS];
+    bool resolving;
+    bool closing;
+    bool watched;
+    struct rlt_lookup *lookup; /* addresses being tried */
+    uint32_t picked;           /* the one in progress */
+    struct rlt_message receive;
+    struct rlt_message send;
+};
+
+/* What is polled for a port. Owner: the event thread. */
+struct rlt_uring_watch {
+    bool armed;
+    uint32_t count; /* slots that are watched */
+};
+
+struct rlt_uring {
+    struct rlt_backend backend;
+    struct io_uring ring;
+    int wake_fd;
+    uint64_t wake_count; /* what the kernel reads from wake_fd */
+    bool wake_armed;
+    struct rlt_socket_options socket_options;
+    struct rlt_random random;
+    /* Events that did not come from the kernel; RLT_URING_EARLY for each slot at most. */
+    struct rlt_event_queue early;
+
+    /* Finished lookups, pushed by their threads. */
+    struct rlt_stack resolved;
+    /* Lookup threads that may still touch this struct, and one for the event thread. Acquire-
+     * release: the last one frees. */
+    _Atomic(uint32_t) references;
+
+    struct rlt_uring_watch *watches; /* of each port */
+    uint32_t slot_count;
+    struct rlt_uring_slot *slots;
+};
+
+#define RLT_URING_EARLY 3
+
+static inline struct rlt_uring *rlt_uring_of(struct rlt_transport *transport)
+{
+    struct rlt_port *port = rlt_container_of(transport, struct rlt_port, transport);
+    return rlt_container_of(port->backend, struct rlt_uring, backend);
+}
+
+/** The index among all slots. */
+static inline uint32_t rlt_uring_index(struct rlt_transport *transport, uint32_t slot)
+{
+    return rlt_container_of(transport, struct rlt_port, transport)->first_slot + slot;
+}
+
+static inline uint64_t rlt_uring_tag(uint32_t index, uint32_t generation, enum rlt_uring_op op)
+{
+    return ((uint64_t)generation << 32) | ((uint64_t)index << 8) | (uint64_t)op;
+}
+
+static inline struct io_uring_sqe *rlt_uring_next_entry(struct rlt_uring *uring)
+{
+    struct io_uring_sqe *entry = io_uring_get_sqe(&uring->ring);
+    if (entry == NULL) {
+        /* All slots of all ports may want something at once. Submitting empties the queue. */
+        (void)io_uring_submit(&uring->ring);
+        entry = io_uring_get_sqe(&uring->ring);
+    }
+    RLT_ASSERT(entry != NULL);
+    return entry;
+}
+
+/** An operation of a slot begins. */
+static inline void rlt_uring_begin(struct rlt_uring *uring, uint32_t index, enum rlt_uring_op op,
+                                   struct io_uring_sqe *entry)
+{
+    struct rlt_uring_slot *slot = &uring->slots[index];
+    RLT_ASSERT(!slot->in_progress[op]);
+    slot->in_progress[op] = true;
+    io_uring_sqe_set_data64(entry, rlt_uring_tag(index, slot->generation, op));
+}
+
+/** Give back a reference; the last one frees. Threads: any thread. */
+void rlt_uring_release(struct rlt_uring *uring);
+
+#endif
