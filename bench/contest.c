@@ -41,8 +41,8 @@ static bool takes_part(const struct peer *peer, const struct workload *workload,
     bool wanted = options->peer == NULL || strcmp(options->peer, peer->name) == 0;
     bool shared =
         workload->threads > 1 || workload->clusters > 1 || workload->kind == WORKLOAD_FAN_OUT;
-    /* Threads that look for work would keep the others from the only CPU. */
-    bool crowded = workload->one_cpu && peer == &peer_roulette_spin;
+    /* Threads that look for work would keep the others from the only CPU, or from all. */
+    bool crowded = (workload->one_cpu || workload->clusters > 1) && peer == &peer_roulette_spin;
     return wanted && !crowded && (peer->takes & kind_of(workload)) != 0 &&
            (!shared || peer->shares);
 }

@@ -22,7 +22,8 @@ static const char usage[] =
     "  --quick           a part of the workloads in 3 short rounds: 1 minute, not 13\n"
     "  --rounds N        rounds of each workload, 1 to 64; 3 times of a paced one\n"
     "  --seconds S       how long one run of one peer is to last; 0.6, quick 0.2\n"
-    "  --only GROUP      publish, deliver, through, fan-out or latency\n"
+    "  --only GROUP      publish, deliver, through, fan-out or latency, or of all these the\n"
+    "                    rows that differ in the number of clusters: clusters\n"
     "  --title TEXT      only workloads whose title contains TEXT, as in \"16 B, 1\"\n"
     "  --peer NAME       only \"roulette\", \"roulette, text\", \"roulette, spin\",\n"
     "                    \"libnats\" or \"raw socket\"\n"
@@ -44,7 +45,7 @@ enum { OPTION_ROUNDS = 1, OPTION_SECONDS, OPTION_ONLY, OPTION_TITLE, OPTION_PEER
 static bool is_group(const char *name)
 {
     for (size_t i = 0; i < workload_count; i++) {
-        if (strcmp(workload_group(&workloads[i]), name) == 0) {
+        if (workload_is_of(&workloads[i], name)) {
             return true;
         }
     }
@@ -118,7 +119,7 @@ static bool is_chosen(const struct options *options, const struct workload *work
 {
     char title[WORKLOAD_TITLE_SIZE];
     return (!options->quick || workload->quick) &&
-           (options->group == NULL || strcmp(options->group, workload_group(workload)) == 0) &&
+           (options->group == NULL || workload_is_of(workload, options->group)) &&
            (options->title == NULL ||
             strstr(workload_title(workload, title, sizeof(title)), options->title) != NULL);
 }

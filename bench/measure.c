@@ -166,7 +166,7 @@ void measure(const struct peer *peer, const struct workload *workload, const uin
         measure_through(peer, client, &tally, messages, workload->subscribers, sample);
         break;
     case WORKLOAD_LATENCY:
-        round_trip(peer, client, workload->pace, messages, payload, &tally, sample);
+        round_trip(peer, client, workload, messages, payload, &tally, sample);
         break;
     }
     peer->close(client);

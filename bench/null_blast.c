@@ -7,6 +7,12 @@
 #include "null_modes.h"
 #include "topic.h"
 
+/* A subscription to send to. */
+struct target {
+    char topic[TOPIC_SIZE];
+    uint32_t sid;
+};
+
 /* Ready-made frames: a cycle through all topics, or several. Frame i begins at offsets[i]. */
 struct frames {
     size_t count;
@@ -14,50 +20,53 @@ struct frames {
     uint8_t *bytes;
 };
 
-/* Remember the sid of a SUB line if its topic is one of those to send to. */
-static void note_sid(const char *line, const struct load *load, uint32_t *sids)
+/* Read a SUB line. False if its topic is not one that carries messages. */
+static bool read_sub(const char *line, struct target *target)
 {
     static const char head[] = "SUB " TOPIC_PREFIX;
-    const char *sid = strrchr(line, ' ');
-    if (strncmp(line, head, sizeof(head) - 1) == 0 && sid != NULL) {
-        uint64_t index = strtoull(line + sizeof(head) - 1, NULL, 10) - TOPIC_FIRST;
-        if (index < load->topics) {
-            sids[index] = (uint32_t)strtoul(sid + 1, NULL, 10);
-        }
-    }
+    return strncmp(line, head, sizeof(head) - 1) == 0 &&
+           sscanf(line, "SUB %23s %u", target->topic, &target->sid) == 2;
 }
 
-/* Wait for all SUBs. False if the client closed first. */
-static bool await_subs(struct connection *connection, const struct load *load, uint32_t *sids)
+static int compare(const void *left, const void *right)
+{
+    return strcmp(((const struct target *)left)->topic, ((const struct target *)right)->topic);
+}
+
+/* Wait for all SUBs. False if the client closed first, or there are too few to send to. */
+static bool await_subs(struct connection *connection, const struct load *load,
+                       struct target *targets)
 {
     uint64_t left = load->subscriptions;
+    uint32_t found = 0;
     while (left != 0) {
         const char *line = connection_line(connection, 0);
         if (line == NULL) {
             return false;
         }
         if (strncmp(line, "SUB ", 4) == 0) {
-            note_sid(line, load, sids);
+            found += found < load->topics && read_sub(line, &targets[found]) ? 1 : 0;
             left--;
         } else {
             (void)connection_answer(connection, line);
         }
     }
-    return true;
+    /* The turns are the same for each client, in whichever order it subscribes. */
+    qsort(targets, found, sizeof(targets[0]), compare);
+    return found == load->topics;
 }
 
-static size_t write_frame(uint8_t *frame, uint32_t index, uint32_t sid, size_t payload_len)
+static size_t write_frame(uint8_t *frame, const struct target *target, size_t payload_len)
 {
-    char topic[TOPIC_SIZE];
-    topic_write(topic, index);
-    int line_len =
-        snprintf((char *)frame, TOPIC_SIZE + 64, "MSG %s %u %zu\r\n", topic, sid, payload_len);
+    int line_len = snprintf((char *)frame, TOPIC_SIZE + 64, "MSG %s %u %zu\r\n", target->topic,
+                            target->sid, payload_len);
     memset(frame + line_len, 'x', payload_len);
     memcpy(frame + (size_t)line_len + payload_len, "\r\n", 2);
     return (size_t)line_len + payload_len + 2;
 }
 
-static bool frames_make(struct frames *frames, const struct load *load, const uint32_t *sids)
+static bool frames_make(struct frames *frames, const struct load *load,
+                        const struct target *targets)
 {
     size_t size = TOPIC_SIZE + 64 + load->payload_len + 2;
     size_t cycles = CONNECTION_CHUNK / (size * load->topics);
@@ -68,10 +77,9 @@ static bool frames_make(struct frames *frames, const struct load *load, const ui
         return false;
     }
     for (size_t i = 0; i < frames->count; i++) {
-        uint32_t index = (uint32_t)(i % load->topics);
         size_t at = frames->offsets[i];
         frames->offsets[i + 1] =
-            at + write_frame(frames->bytes + at, index, sids[index], load->payload_len);
+            at + write_frame(frames->bytes + at, &targets[i % load->topics], load->payload_len);
     }
     return true;
 }
@@ -101,8 +109,9 @@ static void answer_all(struct connection *connection, int flags)
 void null_blast(struct connection *connection, const struct load *load)
 {
     struct frames frames = {0};
-    uint32_t *sids = calloc(load->topics, sizeof(sids[0]));
-    if (sids != NULL && await_subs(connection, load, sids) && frames_make(&frames, load, sids)) {
+    struct target *targets = calloc(load->topics, sizeof(targets[0]));
+    if (targets != NULL && await_subs(connection, load, targets) &&
+        frames_make(&frames, load, targets)) {
         uint64_t left = load->messages;
         size_t next = 0;
         while (left != 0 && !connection->over) {
@@ -115,5 +124,5 @@ void null_blast(struct connection *connection, const struct load *load)
     }
     free(frames.bytes);
     free(frames.offsets);
-    free(sids);
+    free(targets);
 }

@@ -15,7 +15,7 @@ struct load {
     size_t payload_len;
     uint64_t messages;
     uint64_t subscriptions; /* to wait for */
-    uint32_t topics;        /* of these: to send to, in turn */
+    uint32_t topics;        /* of these, the first with such a topic: to send to, in turn */
 };
 
 /** Read and forget what is published; answer PINGs. */

@@ -9,8 +9,8 @@
  * each PING, and then
  *
  *     discard: reads and forgets what is published;
- *     blast:   upon the last of so many SUBs, sends so many ready-made messages to the first so
- *              many of the topics that topic.h names, in turn;
+ *     blast:   upon the last of so many SUBs, sends so many ready-made messages, in turn to those
+ *              that are of a topic that carries messages (see topic.h): there must be so many;
  *     echo:    sends what is published back to the subscription, one message at a time.
  *
  * After each connection it prints "closed <bytes received> <bytes sent> <CPU ns so far>". It

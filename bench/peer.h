@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /**
  * A peer: one way to do the work that is measured. All peers speak to the same servers, one
- * connection to each, use the same topics and payload, and end the process with stop() when
- * anything fails.
+ * connection to each, use the same payload and topics of the same length, topic i on server
+ * i % clusters, and end the process with stop() when anything fails.
  */
 #ifndef BENCH_PEER_H
 #define BENCH_PEER_H

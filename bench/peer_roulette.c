@@ -8,6 +8,7 @@
 #include "peer.h"
 #include "stop.h"
 #include "topic.h"
+#include "workload.h"
 
 #define BATCH 256
 /* Messages that wait for each of many subscribers: more than measure.c has on their way. */
@@ -34,7 +35,7 @@ static void check(int result, const char *what)
 
 static roulette_client *open_roulette(const struct peer_options *options, uint32_t spin_us)
 {
-    char servers[256] = "";
+    char servers[WORKLOAD_CLUSTERS_MAX * sizeof("127.0.0.1:65535,")] = "";
     size_t len = 0;
     for (uint32_t i = 0; i < options->clusters && len < sizeof(servers); i++) {
         len += (size_t)snprintf(servers + len, sizeof(servers) - len, "%s127.0.0.1:%u",
@@ -50,6 +51,38 @@ static roulette_client *open_roulette(const struct peer_options *options, uint32
     return client;
 }
 
+/*
+ * Topics that the ring places on the clusters in turn: the first on cluster 0, the second on
+ * cluster 1, and so on. So all clusters have the same work, as they have with the other peers.
+ */
+static void place_topics(struct client *client)
+{
+    const struct peer_options *options = &client->options;
+    uint32_t next[WORKLOAD_CLUSTERS_MAX]; /* of each cluster */
+    uint32_t left = options->topics;
+    client->topics = calloc(options->topics, TOPIC_SIZE);
+    if (client->topics == NULL) {
+        stop("no memory");
+    }
+    for (uint32_t i = 0; i < options->clusters; i++) {
+        next[i] = i;
+    }
+    for (uint32_t number = 0; left != 0; number++) {
+        char topic[TOPIC_SIZE];
+        if (number == TOPIC_MAX) {
+            stop("too few topics fall on one of the clusters");
+        }
+        topic_write(topic, number);
+        int cluster = roulette_cluster_of(client->client, topic, TOPIC_LEN);
+        check(cluster, "placement");
+        if (next[cluster] < options->topics) {
+            memcpy(client->topics[next[cluster]], topic, TOPIC_SIZE);
+            next[cluster] += options->clusters;
+            left--;
+        }
+    }
+}
+
 static void *open_spinning_for(const struct peer_options *options, uint32_t spin_us)
 {
     struct client *client = calloc(1, sizeof(*client));
@@ -58,8 +91,8 @@ static void *open_spinning_for(const struct peer_options *options, uint32_t spin
         stop("no memory");
     }
     client->options = *options;
-    client->topics = topic_list(options->topics);
     client->client = open_roulette(options, spin_us);
+    place_topics(client);
     for (uint32_t i = 0; i < options->topics; i++) {
         check(roulette_topic_create(client->client, client->topics[i], TOPIC_LEN,
                                     &client->handles[i]),
@@ -203,12 +236,21 @@ static void await(void *data, uint64_t total)
     }
 }
 
+/* The statistics of all clusters, in sum; of the fields that are used here. */
+static struct roulette_stats read_statistics(const struct client *client)
+{
+    struct roulette_stats sum = {0};
+    for (uint32_t i = 0; i < client->options.clusters; i++) {
+        struct roulette_stats one;
+        check(roulette_stats_get(client->client, i, &one), "statistics");
+        sum.received_messages += one.received_messages;
+    }
+    return sum;
+}
+
 static uint64_t copies(void *data)
 {
-    struct client *client = data;
-    struct roulette_stats stats;
-    check(roulette_stats_get(client->client, 0, &stats), "statistics");
-    return stats.received_messages;
+    return read_statistics(data).received_messages;
 }
 
 static void close_client(void *data)

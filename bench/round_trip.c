@@ -15,6 +15,8 @@ struct source {
     void *client;
     void *payload;
     uint32_t pace;
+    uint32_t topics;
+    uint32_t next_topic;
     uint64_t left;
     struct latency latency;
 };
@@ -22,7 +24,9 @@ struct source {
 static void publish_one(struct source *source)
 {
     latency_stamp(source->payload);
-    source->peer->publish(source->client, 0, 1);
+    uint32_t topic = source->next_topic;
+    source->next_topic = topic + 1 == source->topics ? 0 : topic + 1;
+    source->peer->publish(source->client, topic, 1);
 }
 
 /* ---- Closed loop -------------------------------------------------------------------------- */
@@ -68,25 +72,32 @@ static void *pace(void *data)
 
 /* ---- Any ---------------------------------------------------------------------------------- */
 
-void round_trip(const struct peer *peer, void *client, uint32_t messages_per_second,
+void round_trip(const struct peer *peer, void *client, const struct workload *workload,
                 uint64_t messages, void *payload, struct peer_tally *tally, struct sample *sample)
 {
     uint64_t warm_up = window_warm_up(messages);
-    struct source source = {peer, client, payload, messages_per_second, warm_up + messages, {0}};
+    struct source source = {
+        .peer = peer,
+        .client = client,
+        .payload = payload,
+        .pace = workload->pace,
+        .topics = workload->topics,
+        .left = warm_up + messages,
+    };
     pthread_t pacer;
     latency_init(&source.latency, warm_up, messages);
-    tally->on_payload = messages_per_second != 0 ? note : note_and_publish;
+    tally->on_payload = source.pace != 0 ? note : note_and_publish;
     tally->context = &source;
     peer->subscribe(client, tally);
     peer->flush(client);
-    if (messages_per_second == 0) {
+    if (source.pace == 0) {
         source.left--;
         publish_one(&source);
     } else if (pthread_create(&pacer, NULL, pace, &source) != 0) {
         stop("no thread");
     }
     window_of_arrival(peer, client, tally, messages, 1, sample);
-    if (messages_per_second != 0) {
+    if (source.pace != 0) {
         (void)pthread_join(pacer, NULL);
     }
     latency_fill(&source.latency, sample);

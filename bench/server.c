@@ -33,15 +33,24 @@ struct bench_server {
 
 /* ---- Null servers ------------------------------------------------------------------------- */
 
-static void exec_null_server(const struct workload *workload, uint64_t messages)
+/* The part of a cluster of what is divided evenly. */
+static uint64_t share_of(uint64_t whole, uint32_t clusters, uint32_t cluster)
+{
+    return whole / clusters + (cluster < whole % clusters ? 1 : 0);
+}
+
+static void exec_null_server(const struct workload *workload, uint32_t cluster, uint64_t messages)
 {
     char texts[4][24];
     switch (workload->kind) {
     case WORKLOAD_DELIVER:
         (void)snprintf(texts[0], sizeof(texts[0]), "%u", workload->payload_len);
-        (void)snprintf(texts[1], sizeof(texts[1]), "%" PRIu64, messages);
-        (void)snprintf(texts[2], sizeof(texts[2]), "%u", workload->subscriptions);
-        (void)snprintf(texts[3], sizeof(texts[3]), "%u", workload->topics);
+        (void)snprintf(texts[1], sizeof(texts[1]), "%" PRIu64,
+                       share_of(messages, workload->clusters, cluster));
+        (void)snprintf(texts[2], sizeof(texts[2]), "%" PRIu64,
+                       share_of(workload->subscriptions, workload->clusters, cluster));
+        (void)snprintf(texts[3], sizeof(texts[3]), "%" PRIu64,
+                       share_of(workload->topics, workload->clusters, cluster));
         (void)execl(BENCH_NULL_SERVER, "bench_null_server", "blast", texts[0], texts[1], texts[2],
                     texts[3], (char *)NULL);
         break;
@@ -53,13 +62,13 @@ static void exec_null_server(const struct workload *workload, uint64_t messages)
     }
 }
 
-static _Noreturn void become_null_server(const struct workload *workload, uint64_t messages,
-                                         int lines, pid_t parent)
+static _Noreturn void become_null_server(const struct workload *workload, uint32_t cluster,
+                                         uint64_t messages, int lines, pid_t parent)
 {
     (void)dup2(lines, STDOUT_FILENO);
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() == parent) {
-        exec_null_server(workload, messages);
+        exec_null_server(workload, cluster, messages);
         fprintf(stderr, "bench: %s: %m\n", BENCH_NULL_SERVER);
     }
     _exit(127);
@@ -83,7 +92,7 @@ static bool read_line(const struct null_server *server, char line[LINE_SIZE])
 }
 
 static uint16_t start_null_server(struct null_server *server, const struct workload *workload,
-                                  uint64_t messages)
+                                  uint32_t cluster, uint64_t messages)
 {
     int lines[2];
     char line[LINE_SIZE];
@@ -93,7 +102,7 @@ static uint16_t start_null_server(struct null_server *server, const struct workl
         stop("no process for the null server: %m");
     }
     if (server->pid == 0) {
-        become_null_server(workload, messages, lines[1], parent);
+        become_null_server(workload, cluster, messages, lines[1], parent);
     }
     (void)close(lines[1]);
     server->lines = lines[0];
@@ -112,9 +121,9 @@ struct bench_server *server_start(const struct workload *workload, uint64_t mess
         stop("no memory");
     }
     if (workload->server == SERVER_NULL) {
-        for (; server->count < workload->clusters; server->count++) {
-            server->ports[server->count] =
-                start_null_server(&server->nulls[server->count], workload, messages);
+        for (uint32_t i = 0; i < workload->clusters; i++) {
+            server->ports[i] = start_null_server(&server->nulls[i], workload, i, messages);
+            server->count++;
         }
         return server;
     }
@@ -142,6 +151,7 @@ bool server_account(struct bench_server *server, struct server_account *account)
                    &one.sent_bytes, &one.cpu_ns) != 3) {
             return false;
         }
+        account->received_of[i] = one.received_bytes;
         account->received_bytes += one.received_bytes;
         account->sent_bytes += one.sent_bytes;
         account->cpu_ns += one.cpu_ns;

@@ -13,15 +13,16 @@
 
 struct bench_server;
 
-/** What null servers say of their connections when these have ended, in sum. */
+/** What null servers say of their connections when these have ended, in sum and of each. */
 struct server_account {
     uint64_t received_bytes;
+    uint64_t received_of[WORKLOAD_CLUSTERS_MAX];
     uint64_t sent_bytes;
     uint64_t cpu_ns;
 };
 
 /**
- * Start the servers of a workload; one that delivers sends `messages`.
+ * Start the servers of a workload; those that deliver send `messages` together, as many each.
  *
  * Ownership: server_stop() ends them.
  * Returns:   the servers; ends the process with stop() if there is one missing.

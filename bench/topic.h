@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /**
  * The topics of the bench. All have the same length, so that the bytes on the wire can be
- * foretold, and none has the letter G: see null_server.c.
+ * foretold, and none has the letter G: see null_discard.c.
  */
 #ifndef BENCH_TOPIC_H
 #define BENCH_TOPIC_H

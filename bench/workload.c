@@ -2,6 +2,7 @@
 #include "workload.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "sample.h"
 #include "topic.h"
@@ -10,6 +11,10 @@
 #define CALLS   .calls = true
 #define JOINED  .joined = true
 #define ONE_CPU .one_cpu = true
+#define OVER    .over_clusters = true
+
+/* Over 3, 8 and 16 clusters they cannot be divided evenly: some have one topic more than others. */
+#define OVER_TOPICS 100
 
 #define PUBLISH(len, thread_count, cluster_count, topic_count, ...)                \
     {                                                                              \
@@ -25,6 +30,13 @@
     {                                                                                           \
         .kind = WORKLOAD_DELIVER, .payload_len = (len), .clusters = 1, .topics = (topic_count), \
         .subscriptions = (subscription_count), .subscribers = 1, __VA_ARGS__                    \
+    }
+#define PUBLISH_OVER(len, thread_count, cluster_count, ...) \
+    PUBLISH(len, thread_count, cluster_count, OVER_TOPICS, OVER, __VA_ARGS__)
+#define DELIVER_OVER(cluster_count, ...)                                                         \
+    {                                                                                            \
+        .kind = WORKLOAD_DELIVER, .payload_len = 128, .clusters = (cluster_count),               \
+        .topics = OVER_TOPICS, .subscriptions = OVER_TOPICS, .subscribers = 1, OVER, __VA_ARGS__ \
     }
 #define THROUGH(len, ...)                                                                    \
     {                                                                                        \
@@ -44,6 +56,14 @@
         __VA_ARGS__                                                                         \
     }
 
+/* A topic for each cluster: each message goes to another one than that before it. */
+#define LATENCY_OVER(rate, cluster_count, ...)                                                  \
+    {                                                                                           \
+        .kind = WORKLOAD_LATENCY, .payload_len = 16, .threads = 1, .clusters = (cluster_count), \
+        .topics = (cluster_count), .subscriptions = (cluster_count), .subscribers = 1,          \
+        .pace = (rate), OVER, __VA_ARGS__                                                       \
+    }
+
 #define KIB 1024
 
 const struct workload workloads[] = {
@@ -51,16 +71,25 @@ const struct workload workloads[] = {
     PUBLISH(16, 2, 1, 1, JOINED),
     PUBLISH(16, 4, 1, 1, JOINED, QUICK),
     PUBLISH(16, 8, 1, 1, JOINED),
+    PUBLISH_OVER(16, 1, 1, JOINED),
+    PUBLISH_OVER(16, 1, 4, JOINED),
     PUBLISH(128, 1, 1, 1, QUICK),
     PUBLISH(128, 2, 1, 1, JOINED),
     PUBLISH(128, 4, 1, 1, JOINED, QUICK),
     PUBLISH(128, 8, 1, 1, JOINED),
-    PUBLISH(128, 1, 1, 100, JOINED),
     PUBLISH(128, 1, 1, 10000, JOINED, QUICK),
-    PUBLISH(128, 1, 2, 100, JOINED, QUICK),
-    PUBLISH(128, 1, 4, 100, JOINED),
-    PUBLISH(128, 4, 2, 100, JOINED),
-    PUBLISH(128, 4, 4, 100, JOINED),
+    PUBLISH_OVER(128, 1, 1, JOINED, QUICK, CALLS),
+    PUBLISH_OVER(128, 1, 2, JOINED),
+    PUBLISH_OVER(128, 1, 3, JOINED),
+    PUBLISH_OVER(128, 1, 4, JOINED, QUICK, CALLS),
+    PUBLISH_OVER(128, 1, 8, JOINED),
+    PUBLISH_OVER(128, 1, 16, JOINED, QUICK, CALLS),
+    PUBLISH_OVER(128, 4, 1, ),
+    PUBLISH_OVER(128, 4, 2, JOINED),
+    PUBLISH_OVER(128, 4, 3, JOINED),
+    PUBLISH_OVER(128, 4, 4, JOINED),
+    PUBLISH_OVER(128, 4, 8, JOINED),
+    PUBLISH_OVER(128, 4, 16, JOINED),
     PUBLISH(1 * KIB, 1, 1, 1, QUICK),
     PUBLISH(1 * KIB, 2, 1, 1, JOINED),
     PUBLISH(1 * KIB, 4, 1, 1, JOINED),
@@ -74,6 +103,11 @@ const struct workload workloads[] = {
     DELIVER(128, 10000, 10000, JOINED, QUICK),
     DELIVER(128, 1, 10, JOINED),
     DELIVER(128, 1, 1000000, JOINED),
+    DELIVER_OVER(1, QUICK),
+    DELIVER_OVER(2, JOINED),
+    DELIVER_OVER(4, JOINED, QUICK),
+    DELIVER_OVER(8, JOINED),
+    DELIVER_OVER(16, JOINED, QUICK),
     DELIVER(1 * KIB, 1, 1, QUICK),
     DELIVER(16 * KIB, 1, 1, ),
     DELIVER(64 * KIB, 1, 1, ),
@@ -82,10 +116,13 @@ const struct workload workloads[] = {
     FAN_OUT(10, QUICK),
     FAN_OUT(100, ),
     FAN_OUT(1000, ),
-    LATENCY(SERVER_NULL, 0, QUICK),
-    LATENCY(SERVER_NULL, 1000, ),
+    LATENCY_OVER(0, 1, QUICK),
+    LATENCY_OVER(0, 4, JOINED, QUICK),
+    LATENCY_OVER(1000, 1, ),
+    LATENCY_OVER(1000, 4, JOINED),
     LATENCY(SERVER_NULL, 1000, ONE_CPU, QUICK),
-    LATENCY(SERVER_NULL, 10000, ),
+    LATENCY_OVER(10000, 1, ),
+    LATENCY_OVER(10000, 4, JOINED),
     LATENCY(SERVER_NATS, 0, QUICK),
     LATENCY(SERVER_NATS, 1000, ),
     LATENCY(SERVER_NATS, 1000, ONE_CPU),
@@ -101,6 +138,12 @@ const char *workload_group(const struct workload *workload)
         [WORKLOAD_LATENCY] = "latency",
     };
     return names[workload->kind];
+}
+
+bool workload_is_of(const struct workload *workload, const char *group)
+{
+    return strcmp(workload_group(workload), group) == 0 ||
+           (workload->over_clusters && strcmp(group, "clusters") == 0);
 }
 
 /* Append to a text that ends at `at`. Returns: where it ends now. */

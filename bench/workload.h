@@ -29,7 +29,7 @@ enum server_kind {
     SERVER_NATS,
 };
 
-#define WORKLOAD_CLUSTERS_MAX 8
+#define WORKLOAD_CLUSTERS_MAX 16
 
 /** A paced workload has so many times the rounds: its slowest messages differ from run to run. */
 #define WORKLOAD_PACED_TIMES 3
@@ -41,13 +41,14 @@ struct workload {
     uint32_t payload_len;
     uint32_t threads;       /* that publish */
     uint32_t clusters;      /* one server each */
-    uint32_t topics;        /* that messages go to, in turn */
-    uint32_t subscriptions; /* that the client holds, with those of `topics` */
+    uint32_t topics;        /* that messages go to, in turn; topic i is of cluster i % clusters */
+    uint32_t subscriptions; /* with those of `topics`; of several clusters, no others */
     uint32_t subscribers;   /* of each topic */
     uint32_t pace;          /* WORKLOAD_LATENCY: messages/s; 0: the next upon the answer */
     bool one_cpu;           /* client and servers share one CPU: see placement.h */
     bool quick;             /* part of the quick run */
     bool calls;             /* system calls are counted */
+    bool over_clusters;     /* of the rows that differ in their clusters only: a group of its own */
     /* Compared with the workload before it: their rounds are interleaved. */
     bool joined;
 };
@@ -56,8 +57,11 @@ struct workload {
 extern const struct workload workloads[];
 extern const size_t workload_count;
 
-/** The name that --only takes: "publish", "deliver", "through", "fan-out" or "latency". */
+/** What it does: "publish", "deliver", "through", "fan-out" or "latency". */
 const char *workload_group(const struct workload *workload);
+
+/** Whether --only `group` chooses it: by what it does, or as one of the "clusters". */
+bool workload_is_of(const struct workload *workload, const char *group);
 
 /** Room for a title. */
 #define WORKLOAD_TITLE_SIZE 96
