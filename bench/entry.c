@@ -17,6 +17,8 @@ static double value_of(const struct entry *entry, enum metric metric, uint32_t r
         return sample->p999_us;
     case METRIC_COPIES:
         return sample->copies;
+    case METRIC_SENDS:
+        return (double)sample->sends / (double)sample->messages;
     case METRIC_CALLS:
         break;
     }
@@ -33,7 +35,8 @@ void entry_series(const struct entry *entry, enum metric metric, struct series *
         return;
     }
     for (uint32_t i = 0; i < entry->rounds; i++) {
-        if (entry->good[i]) {
+        bool known = metric != METRIC_SENDS || entry->trials[i].sample.sends != 0;
+        if (entry->good[i] && known) {
             series_add(series, value_of(entry, metric, i));
         }
     }

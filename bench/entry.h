@@ -32,6 +32,7 @@ enum metric {
     METRIC_P99,
     METRIC_P999,
     METRIC_COPIES, /* on the wire, for each published message */
+    METRIC_SENDS,  /* for each published message; only of peers that tell */
     METRIC_CALLS,  /* system calls for each message; of a run of its own */
 };
 

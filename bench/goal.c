@@ -12,6 +12,7 @@ enum reference {
     OF_ONE_TOPIC,
     OF_TEN_TOPICS,
     OF_TEN_SUBSCRIPTIONS,
+    OF_ONE_CLUSTER,
 };
 
 enum bound { AT_LEAST, AT_MOST };
@@ -35,6 +36,20 @@ struct rule {
     {                                                                                  \
         .kind = WORKLOAD_PUBLISH, .threads = 1, .clusters = 1, .topics = (topic_count) \
     }
+#define PUBLISH_OVER(len, thread_count, cluster_count)                             \
+    {                                                                              \
+        .kind = WORKLOAD_PUBLISH, .payload_len = (len), .threads = (thread_count), \
+        .clusters = (cluster_count), .topics = 100                                 \
+    }
+#define PUBLISH_NATS                                                                      \
+    {                                                                                     \
+        .kind = WORKLOAD_PUBLISH, .server = SERVER_NATS, .payload_len = 128, .threads = 1 \
+    }
+#define DELIVER_OVER(cluster_count)                                                               \
+    {                                                                                             \
+        .kind = WORKLOAD_DELIVER, .payload_len = 128, .clusters = (cluster_count), .topics = 100, \
+        .subscriptions = 100                                                                      \
+    }
 #define DELIVER(len)                                                                    \
     {                                                                                   \
         .kind = WORKLOAD_DELIVER, .payload_len = (len), .topics = 1, .subscriptions = 1 \
@@ -51,7 +66,8 @@ struct rule {
     {                                                                                  \
         .kind = WORKLOAD_LATENCY, .server = (server_kind), .pace = (rate), __VA_ARGS__ \
     }
-#define ONE_CPU .one_cpu = true
+#define ONE_CPU             .one_cpu = true
+#define OVER(cluster_count) .clusters = (cluster_count)
 
 static const struct rule rules[] = {
     {&peer_roulette, PUBLISH(16, 1), METRIC_RATE, AT_LEAST, 1.8, OF_LIBNATS},
@@ -69,6 +85,16 @@ static const struct rule rules[] = {
     {&peer_roulette, PUBLISH(128, 8), METRIC_RATE, AT_LEAST, 0.6, OF_ONE_THREAD},
     {&peer_roulette, PUBLISH_TOPICS(100), METRIC_CPU, AT_MOST, 1.3, OF_ONE_TOPIC},
     {&peer_roulette, PUBLISH_TOPICS(10000), METRIC_CPU, AT_MOST, 1.3, OF_ONE_TOPIC},
+    {&peer_roulette, PUBLISH_OVER(16, 1, 4), METRIC_RATE, AT_LEAST, 3, OF_LIBNATS},
+    {&peer_roulette, PUBLISH_OVER(128, 1, 4), METRIC_RATE, AT_LEAST, 2, OF_LIBNATS},
+    {&peer_roulette, PUBLISH_OVER(128, 1, 4), METRIC_CPU, AT_MOST, 1.2, OF_ONE_CLUSTER},
+    {&peer_roulette, PUBLISH_OVER(128, 1, 4), METRIC_CALLS, AT_MOST, 0.01, ABSOLUTE},
+    {&peer_roulette, PUBLISH_OVER(128, 4, 4), METRIC_RATE, AT_LEAST, 4, OF_LIBNATS},
+    {&peer_roulette, PUBLISH_OVER(128, 1, 16), METRIC_RATE, AT_LEAST, 1.8, OF_LIBNATS},
+    {&peer_roulette, PUBLISH_OVER(128, 1, 16), METRIC_CPU, AT_MOST, 1.35, OF_ONE_CLUSTER},
+    {&peer_roulette, PUBLISH_OVER(128, 1, 16), METRIC_CALLS, AT_MOST, 0.01, ABSOLUTE},
+    {&peer_roulette, PUBLISH_OVER(0, 0, 0), METRIC_SENDS, AT_MOST, 0.01, ABSOLUTE},
+    {&peer_roulette, PUBLISH_NATS, METRIC_RATE, AT_LEAST, 1.1, OF_LIBNATS},
     {&peer_roulette, PUBLISH(1024, 1), METRIC_RATE, AT_LEAST, 1.1, OF_LIBNATS},
     {&peer_roulette, PUBLISH(1024, 1), METRIC_CPU, AT_MOST, 1.4, OF_RAW},
     {&peer_roulette, PUBLISH(1024, 4), METRIC_RATE, AT_LEAST, 0.7, OF_ONE_THREAD},
@@ -80,16 +106,26 @@ static const struct rule rules[] = {
     {&peer_roulette, DELIVER(128), METRIC_CPU, AT_MOST, 2, OF_RAW},
     {&peer_roulette, DELIVER_OF(10000, 10000), METRIC_CPU, AT_MOST, 1.3, OF_TEN_TOPICS},
     {&peer_roulette, DELIVER_OF(1, 1000000), METRIC_CPU, AT_MOST, 1.3, OF_TEN_SUBSCRIPTIONS},
+    {&peer_roulette, DELIVER_OVER(4), METRIC_RATE, AT_LEAST, 0.9, OF_ONE_CLUSTER},
+    {&peer_roulette, DELIVER_OVER(4), METRIC_CPU, AT_MOST, 1.25, OF_ONE_CLUSTER},
+    {&peer_roulette, DELIVER_OVER(4), METRIC_RATE, AT_LEAST, 15, OF_LIBNATS},
+    {&peer_roulette, DELIVER_OVER(16), METRIC_RATE, AT_LEAST, 0.9, OF_ONE_CLUSTER},
+    {&peer_roulette, DELIVER_OVER(16), METRIC_CPU, AT_MOST, 1.25, OF_ONE_CLUSTER},
+    {&peer_roulette, DELIVER_OVER(16), METRIC_RATE, AT_LEAST, 15, OF_LIBNATS},
     {&peer_roulette, DELIVER(1024), METRIC_RATE, AT_LEAST, 6, OF_LIBNATS},
     {&peer_roulette, DELIVER(1024), METRIC_CPU, AT_MOST, 1.8, OF_RAW},
     {&peer_roulette, DELIVER(16384), METRIC_RATE, AT_LEAST, 4, OF_LIBNATS},
     {&peer_roulette, DELIVER(16384), METRIC_CPU, AT_MOST, 1.8, OF_RAW},
     {&peer_roulette, FAN_OUT, METRIC_COPIES, AT_MOST, 1, ABSOLUTE},
-    {&peer_roulette, LATENCY(SERVER_NULL, 0, ), METRIC_P50, AT_MOST, 1.15, OF_LIBNATS},
+    {&peer_roulette, LATENCY(SERVER_NULL, 0, ), METRIC_P50, AT_MOST, 0.9, OF_LIBNATS},
+    {&peer_roulette, LATENCY(SERVER_NULL, 0, ), METRIC_P99, AT_MOST, 0.9, OF_LIBNATS},
     {&peer_roulette_spin, LATENCY(SERVER_NULL, 0, ), METRIC_P50, AT_MOST, 1, OF_LIBNATS},
-    {&peer_roulette, LATENCY(SERVER_NULL, 1000, ), METRIC_P99, AT_MOST, 1, OF_LIBNATS},
+    {&peer_roulette, LATENCY(SERVER_NULL, 1000, ), METRIC_P50, AT_MOST, 0.9, OF_LIBNATS},
+    {&peer_roulette, LATENCY(SERVER_NULL, 1000, ), METRIC_P99, AT_MOST, 0.9, OF_LIBNATS},
     {&peer_roulette, LATENCY(SERVER_NULL, 1000, ONE_CPU), METRIC_P99, AT_MOST, 1, OF_LIBNATS},
     {&peer_roulette, LATENCY(SERVER_NULL, 10000, ), METRIC_P99, AT_MOST, 1, OF_LIBNATS},
+    {&peer_roulette, LATENCY(SERVER_NULL, 10000, OVER(4)), METRIC_P99, AT_MOST, 1.1,
+     OF_ONE_CLUSTER},
     {&peer_roulette, LATENCY(SERVER_NATS, 0, ), METRIC_P50, AT_MOST, 1, OF_LIBNATS},
     {&peer_roulette, LATENCY(SERVER_NATS, 0, ), METRIC_CPU, AT_MOST, 1, OF_LIBNATS},
     {&peer_roulette, LATENCY(SERVER_NATS, 1000, ), METRIC_P99, AT_MOST, 1, OF_LIBNATS},
@@ -136,6 +172,13 @@ static const struct entry *find_reference(const struct contest *contest, const s
     case OF_TEN_SUBSCRIPTIONS:
         other.subscriptions = 10;
         break;
+    case OF_ONE_CLUSTER:
+        other.clusters = 1;
+        if (other.kind == WORKLOAD_LATENCY) { /* which has a topic for each */
+            other.topics = 1;
+            other.subscriptions = 1;
+        }
+        break;
     case ABSOLUTE:
         break;
     }
@@ -145,13 +188,10 @@ static const struct entry *find_reference(const struct contest *contest, const s
 static void write_text(const struct rule *rule, struct goal *goal)
 {
     static const char *const metrics[] = {
-        [METRIC_RATE] = "rate",
-        [METRIC_CPU] = "CPU",
-        [METRIC_P50] = "p50",
-        [METRIC_P99] = "p99",
-        [METRIC_P999] = "p99.9",
-        [METRIC_COPIES] = "copies on the wire",
-        [METRIC_CALLS] = "system calls",
+        [METRIC_RATE] = "rate",   [METRIC_CPU] = "CPU",
+        [METRIC_P50] = "p50",     [METRIC_P99] = "p99",
+        [METRIC_P999] = "p99.9",  [METRIC_COPIES] = "copies on the wire",
+        [METRIC_SENDS] = "sends", [METRIC_CALLS] = "system calls",
     };
     static const char *const references[] = {
         [ABSOLUTE] = " per message",
@@ -161,6 +201,7 @@ static void write_text(const struct rule *rule, struct goal *goal)
         [OF_ONE_TOPIC] = " x own 1 topic",
         [OF_TEN_TOPICS] = " x own 10 topics",
         [OF_TEN_SUBSCRIPTIONS] = " x own 10 subscriptions",
+        [OF_ONE_CLUSTER] = " x own 1 cluster",
     };
     (void)snprintf(goal->text, sizeof(goal->text), "%s %s %g%s", metrics[rule->metric],
                    rule->bound == AT_LEAST ? ">=" : "<=", rule->wanted,

@@ -70,11 +70,13 @@ static void measure_publish(const struct peer *peer, void *client, const struct 
     start_crew(&crew);
     (void)pthread_barrier_wait(&crew.barrier); /* warm */
     peer->flush(client);
+    uint64_t sends = peer->sends != NULL ? peer->sends(client) : 0;
     window_open(&window);
     (void)pthread_barrier_wait(&crew.barrier); /* go */
     (void)pthread_barrier_wait(&crew.barrier); /* done */
     peer->flush(client);
     window_close(&window, sample);
+    sample->sends = peer->sends != NULL ? peer->sends(client) - sends : 0;
     sample->messages = crew.messages * crew.threads;
     sample->published_in_all = (crew.warm_up + crew.messages) * crew.threads;
     for (uint32_t i = 0; i < crew.threads; i++) {

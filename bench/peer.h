@@ -66,6 +66,9 @@ struct peer {
     /** How many messages the servers have sent: copies on the wire. May be NULL without
      *  `shares`. */
     uint64_t (*copies)(void *client);
+    /** How many times the client has sent to any server, by its own count. NULL: it does not
+     *  tell. */
+    uint64_t (*sends)(void *client);
     void (*close)(void *client);
 };
 

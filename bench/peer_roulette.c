@@ -244,6 +244,7 @@ static struct roulette_stats read_statistics(const struct client *client)
         struct roulette_stats one;
         check(roulette_stats_get(client->client, i, &one), "statistics");
         sum.received_messages += one.received_messages;
+        sum.sends += one.sends;
     }
     return sum;
 }
@@ -251,6 +252,11 @@ static struct roulette_stats read_statistics(const struct client *client)
 static uint64_t copies(void *data)
 {
     return read_statistics(data).received_messages;
+}
+
+static uint64_t sends(void *data)
+{
+    return read_statistics(data).sends;
 }
 
 static void close_client(void *data)
@@ -280,6 +286,7 @@ const struct peer peer_roulette = {
     .subscribe = subscribe,
     .await = await,
     .copies = copies,
+    .sends = sends,
     .close = close_client,
 };
 
@@ -293,6 +300,7 @@ const struct peer peer_roulette_text = {
     .subscribe = subscribe,
     .await = await,
     .copies = copies,
+    .sends = sends,
     .close = close_client,
 };
 
@@ -306,5 +314,6 @@ const struct peer peer_roulette_spin = {
     .subscribe = subscribe,
     .await = await,
     .copies = copies,
+    .sends = sends,
     .close = close_client,
 };

@@ -97,8 +97,9 @@ static void record_entry(struct lines *lines, const struct contest *contest,
     bool any = entry_done(entry) != 0;
     json_t *line = make_line("row", entry);
     json_t *figures = json_pack(
-        "{s:o, s:o, s:o, s:o, s:o}", "messages_per_second", make_metric(entry, METRIC_RATE),
-        "cpu_ns_per_message", make_metric(entry, METRIC_CPU), "syscalls_per_message",
+        "{s:o, s:o, s:o, s:o, s:o, s:o}", "messages_per_second", make_metric(entry, METRIC_RATE),
+        "cpu_ns_per_message", make_metric(entry, METRIC_CPU), "sends_per_message",
+        make_metric(entry, METRIC_SENDS), "syscalls_per_message",
         entry->calls_counted ? json_real(entry->calls_per_message) : json_null(), "latency_us",
         any ? make_times(entry, median(entry, METRIC_P50), median(entry, METRIC_P99),
                          median(entry, METRIC_P999))

@@ -16,6 +16,7 @@ struct sample {
     double seconds;
     double cpu_seconds; /* user and system */
     uint64_t switches;  /* context switches, voluntary or not */
+    uint64_t sends;     /* that the client says it made; WORKLOAD_PUBLISH only, 0: not known */
     double copies;      /* on the wire, of each published message; WORKLOAD_FAN_OUT only */
     /* From publishing to receiving; WORKLOAD_LATENCY only. */
     double p50_us;
