@@ -14,7 +14,8 @@
 #define CALLS_PART 2
 
 static const struct peer *const peers[] = {
-    &peer_roulette, &peer_roulette_text, &peer_roulette_spin, &peer_libnats, &peer_raw,
+    &peer_roulette,      &peer_roulette_before, &peer_roulette_text,
+    &peer_roulette_spin, &peer_libnats,         &peer_raw,
 };
 
 bool contest_has_peer(const char *name)
@@ -38,7 +39,8 @@ static unsigned kind_of(const struct workload *workload)
 static bool takes_part(const struct peer *peer, const struct workload *workload,
                        const struct contest_options *options)
 {
-    bool wanted = options->peer == NULL || strcmp(options->peer, peer->name) == 0;
+    bool wanted = (options->peer == NULL || strcmp(options->peer, peer->name) == 0) &&
+                  (options->compares || peer != &peer_roulette_before);
     bool shared =
         workload->threads > 1 || workload->clusters > 1 || workload->kind == WORKLOAD_FAN_OUT;
     /* Threads that look for work would keep the others from the only CPU, or from all. */
@@ -136,6 +138,7 @@ void contest_run(const struct workload *const *chosen, size_t count,
                  const struct contest_options *options, struct contest *contest)
 {
     memset(contest, 0, sizeof(*contest));
+    contest->compares = options->compares;
     for (size_t i = 0; i < count; i++) {
         add_entries(contest, chosen[i], options);
     }

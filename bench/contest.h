@@ -6,15 +6,17 @@
 #ifndef BENCH_CONTEST_H
 #define BENCH_CONTEST_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "entry.h"
 
 #define CONTEST_WORKLOADS_MAX 16
-#define CONTEST_ENTRIES_MAX   (CONTEST_WORKLOADS_MAX * 5)
+#define CONTEST_ENTRIES_MAX   (CONTEST_WORKLOADS_MAX * 6)
 
 struct contest {
+    bool compares; /* with an older build of this library */
     size_t entry_count;
     struct entry entries[CONTEST_ENTRIES_MAX]; /* workload by workload */
 };
@@ -23,6 +25,7 @@ struct contest_options {
     uint32_t rounds;
     double seconds;   /* that a run is to last, about */
     const char *peer; /* the only one, or NULL: all */
+    bool compares;    /* an older build of this library takes part: see library.h */
     /** Called before each run; round 0 is the search for the number of messages. */
     void (*on_round)(void *context, const struct entry *entry, uint32_t round);
     /** Called after each run that succeeded. */

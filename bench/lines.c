@@ -27,11 +27,11 @@ static json_t *machine_line(const struct machine *machine)
     time_t seconds = time(NULL);
     struct tm parts;
     (void)strftime(now, sizeof(now), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&seconds, &parts));
-    return json_pack("{s:s, s:s, s:s, s:I, s:f, s:s, s:s, s:s, s:s, s:s}", "type", "machine",
+    return json_pack("{s:s, s:s, s:s, s:I, s:f, s:s, s:s, s:s, s:s, s:s, s:s?}", "type", "machine",
                      "time", now, "cpu", machine->cpu, "cores", (json_int_t)machine->cores, "load",
                      machine->load, "kernel", machine->kernel, "compiler", machine->compiler,
                      "flags", machine->flags, "roulette", machine->roulette, "libnats",
-                     machine->libnats);
+                     machine->libnats, "before", machine->before);
 }
 
 struct lines *lines_open(const char *path, enum lines_mode mode, const struct machine *machine)

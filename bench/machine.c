@@ -41,4 +41,5 @@ void machine_describe(struct machine *machine)
     machine->flags = BENCH_FLAGS;
     machine->roulette = roulette_version();
     machine->libnats = NATS_VERSION_STRING;
+    machine->before = NULL;
 }

@@ -14,6 +14,7 @@ struct machine {
     const char *flags;
     const char *roulette; /* versions */
     const char *libnats;
+    const char *before; /* an older library that takes part: its path; or NULL */
 };
 
 void machine_describe(struct machine *machine);

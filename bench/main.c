@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "contest.h"
+#include "library.h"
 #include "lines.h"
 #include "machine.h"
 #include "progress.h"
@@ -25,8 +26,10 @@ static const char usage[] =
     "  --only GROUP      publish, deliver, through, fan-out or latency, or of all these the\n"
     "                    rows that differ in the number of clusters: clusters\n"
     "  --title TEXT      only workloads whose title contains TEXT, as in \"16 B, 1\"\n"
-    "  --peer NAME       only \"roulette\", \"roulette, text\", \"roulette, spin\",\n"
-    "                    \"libnats\" or \"raw socket\"\n"
+    "  --peer NAME       only \"roulette\", \"roulette, before\", \"roulette, text\",\n"
+    "                    \"roulette, spin\", \"libnats\" or \"raw socket\"\n"
+    "  --compare BUILD   an older build of roulette takes part, as \"roulette, before\": a\n"
+    "                    build folder with src/libroulette.so\n"
     "  --output FILE     where the JSON lines go; bench.jsonl\n"
     "  --help            this text\n";
 
@@ -40,7 +43,15 @@ struct options {
     const char *output;
 };
 
-enum { OPTION_ROUNDS = 1, OPTION_SECONDS, OPTION_ONLY, OPTION_TITLE, OPTION_PEER, OPTION_OUTPUT };
+enum {
+    OPTION_ROUNDS = 1,
+    OPTION_SECONDS,
+    OPTION_ONLY,
+    OPTION_TITLE,
+    OPTION_PEER,
+    OPTION_COMPARE,
+    OPTION_OUTPUT,
+};
 
 static bool is_group(const char *name)
 {
@@ -72,6 +83,12 @@ static bool take_value(struct options *options, int option, const char *value)
     case OPTION_PEER:
         options->peer = value;
         return contest_has_peer(value);
+    case OPTION_COMPARE:
+        if (!library_choose_before(value)) {
+            fprintf(stderr, "bench: --compare %s: no src/libroulette.so: %m\n", value);
+            exit(2);
+        }
+        return true;
     case OPTION_OUTPUT:
         options->output = value;
         return true;
@@ -90,6 +107,7 @@ static void read_options(int argc, char **argv, struct options *options)
         {"only", required_argument, NULL, OPTION_ONLY},
         {"title", required_argument, NULL, OPTION_TITLE},
         {"peer", required_argument, NULL, OPTION_PEER},
+        {"compare", required_argument, NULL, OPTION_COMPARE},
         {"output", required_argument, NULL, OPTION_OUTPUT},
         {NULL, 0, NULL, 0},
     };
@@ -109,6 +127,11 @@ static void read_options(int argc, char **argv, struct options *options)
     }
     if (optind != argc) {
         fputs(usage, stderr);
+        exit(2);
+    }
+    if (options->peer != NULL && strcmp(options->peer, peer_roulette_before.name) == 0 &&
+        library_before_path() == NULL) {
+        fprintf(stderr, "bench: --peer \"%s\" needs --compare\n", options->peer);
         exit(2);
     }
     options->rounds = options->rounds != 0 ? options->rounds : options->quick ? 3 : 5;
@@ -218,7 +241,8 @@ int main(int argc, char **argv)
     read_options(argc, argv, &options);
     struct run run = {
         .options = &options,
-        .settings = {options.rounds, options.seconds, options.peer, on_round, on_trial, &run},
+        .settings = {options.rounds, options.seconds, options.peer, library_before_path() != NULL,
+                     on_round, on_trial, &run},
     };
     size_t count = count_groups(&options);
     if (count == 0) {
@@ -226,6 +250,7 @@ int main(int argc, char **argv)
         return 2;
     }
     machine_describe(&machine);
+    machine.before = library_before_path();
     run.lines = lines_open(options.output, LINES_REPLACE, &machine);
     report_head(&machine, options.rounds, options.seconds,
                 estimate_minutes(&options, &run.settings));

@@ -74,6 +74,8 @@ struct peer {
 
 /** This library, with topic handles. */
 extern const struct peer peer_roulette;
+/** An older build of this library, with topic handles; see library.h. */
+extern const struct peer peer_roulette_before;
 /** This library, with the topic as text in each call. */
 extern const struct peer peer_roulette_text;
 /** This library, looking for work for a while before a thread sleeps. */

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-#include <roulette.h>
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "library.h"
 #include "peer.h"
 #include "stop.h"
 #include "topic.h"
@@ -17,6 +16,7 @@
 #define SPIN_US 50
 
 struct client {
+    const struct library *library;
     struct peer_options options;
     roulette_client *client;
     char (*topics)[TOPIC_SIZE];
@@ -26,29 +26,29 @@ struct client {
     struct roulette_message messages[BATCH];
 };
 
-static void check(int result, const char *what)
+static void check(const struct client *client, int result, const char *what)
 {
     if (result < 0) {
-        stop("roulette: %s: %s", what, roulette_last_error());
+        stop("roulette: %s: %s", what, client->library->last_error());
     }
 }
 
-static roulette_client *open_roulette(const struct peer_options *options, uint32_t spin_us)
+static void open_roulette(struct client *client, uint32_t spin_us)
 {
+    const struct library *library = client->library;
+    const struct peer_options *options = &client->options;
     char servers[WORKLOAD_CLUSTERS_MAX * sizeof("127.0.0.1:65535,")] = "";
     size_t len = 0;
     for (uint32_t i = 0; i < options->clusters && len < sizeof(servers); i++) {
         len += (size_t)snprintf(servers + len, sizeof(servers) - len, "%s127.0.0.1:%u",
                                 i == 0 ? "" : ",", options->ports[i]);
     }
-    roulette_client *client;
     struct roulette_options settings; /* the defaults, all others */
-    roulette_options_init(&settings);
+    library->options_init_sized(&settings, sizeof(settings));
     settings.servers = servers;
     settings.spin_us = spin_us;
-    check(roulette_open(&settings, &client), "open");
-    check(roulette_flush(client, PEER_TIMEOUT_MS, NULL, 0), "connect");
-    return client;
+    check(client, library->open(&settings, &client->client), "open");
+    check(client, library->flush(client->client, PEER_TIMEOUT_MS, NULL, 0), "connect");
 }
 
 /*
@@ -73,8 +73,8 @@ static void place_topics(struct client *client)
             stop("too few topics fall on one of the clusters");
         }
         topic_write(topic, number);
-        int cluster = roulette_cluster_of(client->client, topic, TOPIC_LEN);
-        check(cluster, "placement");
+        int cluster = client->library->cluster_of(client->client, topic, TOPIC_LEN);
+        check(client, cluster, "placement");
         if (next[cluster] < options->topics) {
             memcpy(client->topics[next[cluster]], topic, TOPIC_SIZE);
             next[cluster] += options->clusters;
@@ -83,19 +83,22 @@ static void place_topics(struct client *client)
     }
 }
 
-static void *open_spinning_for(const struct peer_options *options, uint32_t spin_us)
+static void *open_with(const struct peer_options *options, const struct library *library,
+                       uint32_t spin_us)
 {
     struct client *client = calloc(1, sizeof(*client));
     if (client == NULL ||
         (client->handles = calloc(options->topics, sizeof(client->handles[0]))) == NULL) {
         stop("no memory");
     }
+    client->library = library;
     client->options = *options;
-    client->client = open_roulette(options, spin_us);
+    open_roulette(client, spin_us);
     place_topics(client);
     for (uint32_t i = 0; i < options->topics; i++) {
-        check(roulette_topic_create(client->client, client->topics[i], TOPIC_LEN,
-                                    &client->handles[i]),
+        check(client,
+              client->library->topic_create(client->client, client->topics[i], TOPIC_LEN,
+                                            &client->handles[i]),
               "topic");
     }
     return client;
@@ -103,25 +106,31 @@ static void *open_spinning_for(const struct peer_options *options, uint32_t spin
 
 static void *open_client(const struct peer_options *options)
 {
-    return open_spinning_for(options, 0);
+    return open_with(options, &library_own, 0);
 }
 
 static void *open_spinning(const struct peer_options *options)
 {
-    return open_spinning_for(options, SPIN_US);
+    return open_with(options, &library_own, SPIN_US);
+}
+
+static void *open_before(const struct peer_options *options)
+{
+    return open_with(options, library_load_before(), 0);
 }
 
 static void publish_handle(void *data, uint32_t first, uint64_t count)
 {
     struct client *client = data;
+    const struct library library = *client->library;
     const struct peer_options options = client->options;
     roulette_topic *const *topics = client->handles;
     uint32_t next = first;
     for (uint64_t i = 0; i < count; i++) {
         int result =
-            roulette_topic_publish_wait(topics[next], options.payload, options.payload_len, -1);
+            library.topic_publish_wait(topics[next], options.payload, options.payload_len, -1);
         if (result < 0) {
-            check(result, "publish");
+            check(client, result, "publish");
         }
         next = next + 1 == options.topics ? 0 : next + 1;
     }
@@ -130,14 +139,15 @@ static void publish_handle(void *data, uint32_t first, uint64_t count)
 static void publish_text(void *data, uint32_t first, uint64_t count)
 {
     struct client *client = data;
+    const struct library library = *client->library;
     const struct peer_options options = client->options;
     const char(*topics)[TOPIC_SIZE] = (const char(*)[TOPIC_SIZE])client->topics;
     uint32_t next = first;
     for (uint64_t i = 0; i < count; i++) {
-        int result = roulette_publish_wait(client->client, topics[next], TOPIC_LEN, options.payload,
-                                           options.payload_len, -1);
+        int result = library.publish_wait(client->client, topics[next], TOPIC_LEN, options.payload,
+                                          options.payload_len, -1);
         if (result < 0) {
-            check(result, "publish");
+            check(client, result, "publish");
         }
         next = next + 1 == options.topics ? 0 : next + 1;
     }
@@ -146,15 +156,16 @@ static void publish_text(void *data, uint32_t first, uint64_t count)
 static void flush(void *data)
 {
     struct client *client = data;
-    check(roulette_flush(client->client, PEER_TIMEOUT_MS, NULL, 0), "flush");
+    check(client, client->library->flush(client->client, PEER_TIMEOUT_MS, NULL, 0), "flush");
 }
 
 static void subscribe(void *data, struct peer_tally *tally)
 {
     struct client *client = data;
+    const struct library *library = client->library;
     const struct peer_options *options = &client->options;
     struct roulette_subscriber_options settings;
-    roulette_subscriber_options_init(&settings);
+    library->subscriber_options_init_sized(&settings, sizeof(settings));
     if (options->subscribers > 1) {
         settings.ring_slots = SHARED_RING_SLOTS;
     }
@@ -164,10 +175,11 @@ static void subscribe(void *data, struct peer_tally *tally)
         stop("no memory");
     }
     for (uint32_t i = 0; i < options->subscribers; i++) {
-        check(roulette_subscriber_open(client->client, &settings, &client->subscribers[i]),
+        check(client, library->subscriber_open(client->client, &settings, &client->subscribers[i]),
               "subscriber");
         for (uint32_t topic = 0; topic < options->topics; topic++) {
-            check(roulette_subscribe(client->subscribers[i], client->topics[topic], TOPIC_LEN, NULL,
+            check(client,
+                  library->subscribe(client->subscribers[i], client->topics[topic], TOPIC_LEN, NULL,
                                      NULL),
                   "subscribe");
         }
@@ -175,7 +187,8 @@ static void subscribe(void *data, struct peer_tally *tally)
     for (uint32_t i = 0; i < options->held; i++) {
         char topic[TOPIC_SIZE];
         topic_write_held(topic, i);
-        check(roulette_subscribe(client->subscribers[0], topic, ROULETTE_STRLEN, NULL, NULL),
+        check(client,
+              library->subscribe(client->subscribers[0], topic, ROULETTE_STRLEN, NULL, NULL),
               "subscribe");
     }
 }
@@ -194,7 +207,8 @@ static void count_batch(struct client *client, int count)
         } else if (message->kind == ROULETTE_KIND_DROPPED) {
             peer_tally_add(&client->tally->dropped, message->count);
         } else {
-            stop("roulette: the subscription was lost: %s", roulette_error_text(message->error));
+            stop("roulette: the subscription was lost: %s",
+                 client->library->error_text(message->error));
         }
     }
     peer_tally_add(&client->tally->received, received);
@@ -203,10 +217,12 @@ static void count_batch(struct client *client, int count)
 /* Receive what one subscriber has, and wait for something if there is nothing. */
 static int receive(struct client *client, roulette_subscriber *subscriber, int timeout_ms)
 {
-    int count = roulette_receive(subscriber, client->messages, BATCH, timeout_ms);
-    check(count, "receive");
+    int count = client->library->receive_sized(subscriber, client->messages,
+                                               sizeof(client->messages[0]), BATCH, timeout_ms);
+    check(client, count, "receive");
     count_batch(client, count);
-    roulette_release(subscriber, client->messages, (size_t)count);
+    client->library->release_sized(subscriber, client->messages, sizeof(client->messages[0]),
+                                   (size_t)count);
     return count;
 }
 
@@ -242,7 +258,8 @@ static struct roulette_stats read_statistics(const struct client *client)
     struct roulette_stats sum = {0};
     for (uint32_t i = 0; i < client->options.clusters; i++) {
         struct roulette_stats one;
-        check(roulette_stats_get(client->client, i, &one), "statistics");
+        check(client, client->library->stats_sized(client->client, i, &one, sizeof(one)),
+              "statistics");
         sum.received_messages += one.received_messages;
         sum.sends += one.sends;
     }
@@ -262,14 +279,15 @@ static uint64_t sends(void *data)
 static void close_client(void *data)
 {
     struct client *client = data;
+    const struct library *library = client->library;
     for (uint32_t i = 0; client->subscribers != NULL && i < client->options.subscribers; i++) {
-        roulette_subscriber_close(client->subscribers[i]);
+        library->subscriber_close(client->subscribers[i]);
     }
     for (uint32_t i = 0; i < client->options.topics; i++) {
-        roulette_topic_free(client->handles[i]);
+        library->topic_free(client->handles[i]);
     }
-    (void)roulette_close(client->client, PEER_TIMEOUT_MS, NULL, 0);
-    roulette_free(client->client);
+    (void)library->close(client->client, PEER_TIMEOUT_MS, NULL, 0);
+    library->free(client->client);
     free(client->subscribers);
     free(client->handles);
     free(client->topics);
@@ -281,6 +299,20 @@ const struct peer peer_roulette = {
     .takes = PEER_ALL,
     .shares = true,
     .open = open_client,
+    .publish = publish_handle,
+    .flush = flush,
+    .subscribe = subscribe,
+    .await = await,
+    .copies = copies,
+    .sends = sends,
+    .close = close_client,
+};
+
+const struct peer peer_roulette_before = {
+    .name = "roulette, before",
+    .takes = PEER_ALL,
+    .shares = true,
+    .open = open_before,
     .publish = publish_handle,
     .flush = flush,
     .subscribe = subscribe,

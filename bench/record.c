@@ -68,6 +68,35 @@ static json_t *make_ratio(const struct contest *contest, const struct entry *ent
     return lines_series(&series);
 }
 
+/* Those to an older build are null without one. */
+static json_t *make_ratios(const struct contest *contest, const struct entry *entry)
+{
+    static const struct {
+        const char *name;
+        const struct peer *peer;
+        enum metric metric;
+    } ratios[] = {
+        {"rate_of_libnats", &peer_libnats, METRIC_RATE},
+        {"cpu_of_libnats", &peer_libnats, METRIC_CPU},
+        {"cpu_of_raw", &peer_raw, METRIC_CPU},
+        {"rate_of_before", &peer_roulette_before, METRIC_RATE},
+        {"cpu_of_before", &peer_roulette_before, METRIC_CPU},
+        {"p50_of_libnats", &peer_libnats, METRIC_P50},
+        {"p99_of_libnats", &peer_libnats, METRIC_P99},
+        {"p50_of_before", &peer_roulette_before, METRIC_P50},
+        {"p99_of_before", &peer_roulette_before, METRIC_P99},
+    };
+    json_t *line = json_object();
+    for (size_t i = 0; i < sizeof(ratios) / sizeof(ratios[0]); i++) {
+        bool timed = ratios[i].metric == METRIC_P50 || ratios[i].metric == METRIC_P99;
+        bool known = !timed || entry->workload->kind == WORKLOAD_LATENCY;
+        (void)json_object_set_new(
+            line, ratios[i].name,
+            known ? make_ratio(contest, entry, ratios[i].peer, ratios[i].metric) : json_null());
+    }
+    return line;
+}
+
 static double median(const struct entry *entry, enum metric metric)
 {
     struct series series;
@@ -106,13 +135,11 @@ static void record_entry(struct lines *lines, const struct contest *contest,
             : json_null(),
         "copies_on_wire", any ? make_copies(entry, median(entry, METRIC_COPIES)) : json_null());
     json_t *more =
-        json_pack("{s:o, s:o, s:o, s:o, s:I, s:I, s:I}", "rate_of_libnats",
-                  make_ratio(contest, entry, &peer_libnats, METRIC_RATE), "cpu_of_libnats",
-                  make_ratio(contest, entry, &peer_libnats, METRIC_CPU), "cpu_of_raw",
-                  make_ratio(contest, entry, &peer_raw, METRIC_CPU), "goal",
-                  make_goals(contest, entry), "messages", (json_int_t)entry_done(entry), "dropped",
-                  (json_int_t)entry_dropped(entry), "failures", (json_int_t)entry->failures);
+        json_pack("{s:o, s:I, s:I, s:I}", "goal", make_goals(contest, entry), "messages",
+                  (json_int_t)entry_done(entry), "dropped", (json_int_t)entry_dropped(entry),
+                  "failures", (json_int_t)entry->failures);
     (void)json_object_update_new(line, figures);
+    (void)json_object_update_new(line, make_ratios(contest, entry));
     (void)json_object_update_new(line, more);
     lines_write(lines, line);
 }

@@ -9,8 +9,9 @@
 #include "goal.h"
 
 /* A line of the table; what stands beside it begins behind so many characters. */
-#define LINE_SIZE 160
-#define NOTES_AT  105
+#define LINE_SIZE         200
+#define NOTES_AT          105
+#define NOTES_AT_COMPARED 126
 
 void report_head(const struct machine *machine, uint32_t rounds, double seconds, double minutes)
 {
@@ -19,6 +20,9 @@ void report_head(const struct machine *machine, uint32_t rounds, double seconds,
     printf("kernel    %s\n", machine->kernel);
     printf("compiler  %s, %s\n", machine->compiler, machine->flags);
     printf("versions  roulette %s, libnats %s\n", machine->roulette, machine->libnats);
+    if (machine->before != NULL) {
+        printf("before    %s\n", machine->before);
+    }
     printf("rounds    %u of about %.1f s, paced %u, interleaved; medians, and the spread of the "
            "rate\n",
            rounds, seconds, workload_rounds(&(struct workload){.pace = 1}, rounds));
@@ -43,19 +47,20 @@ static void add(char line[LINE_SIZE], const char *format, ...)
     va_end(arguments);
 }
 
-static void print_columns(enum workload_kind kind)
+/* The heads of the columns, in two lines: `compares` adds those of the older build. */
+static void print_columns(enum workload_kind kind, bool compares)
 {
     if (kind == WORKLOAD_LATENCY) {
-        printf("\n%-18s %9s %9s %9s %13s %10s %9s %9s\n", "", "p50", "p99", "p99.9", "CPU/msg",
-               "p50 of", "p99 of", "CPU of");
-        printf("%-18s %9s %9s %9s %13s %10s %9s %9s\n", "", "us", "us", "us", "", "libnats",
-               "libnats", "libnats");
+        printf("\n%-18s %9s %9s %9s %13s %10s %9s %9s%s\n", "", "p50", "p99", "p99.9", "CPU/msg",
+               "p50 of", "p99 of", "CPU of", compares ? "    p50 of    p99 of    CPU of" : "");
+        printf("%-18s %9s %9s %9s %13s %10s %9s %9s%s\n", "", "us", "us", "us", "", "libnats",
+               "libnats", "libnats", compares ? "    before    before    before" : "");
         return;
     }
-    printf("\n%-18s %9s  %-19s %13s %9s %9s %8s %9s\n", "", "M msg/s", "(min .. max)", "CPU/msg",
-           "rate of", "CPU of", "CPU of", "calls");
-    printf("%-18s %9s  %-19s %13s %9s %9s %8s %9s\n", "", "", "", "", "libnats", "libnats", "raw",
-           "per msg");
+    printf("\n%-18s %9s  %-19s %13s %9s %9s %8s%s %9s\n", "", "M msg/s", "(min .. max)", "CPU/msg",
+           "rate of", "CPU of", "CPU of", compares ? "   rate of    CPU of" : "", "calls");
+    printf("%-18s %9s  %-19s %13s %9s %9s %8s%s %9s\n", "", "", "", "", "libnats", "libnats", "raw",
+           compares ? "    before    before" : "", "per msg");
 }
 
 static void add_ratio(char line[LINE_SIZE], const struct contest *contest,
@@ -89,6 +94,11 @@ static void add_times(char line[LINE_SIZE], const struct contest *contest,
     add_ratio(line, contest, entry, &peer_libnats, METRIC_P50, 10);
     add_ratio(line, contest, entry, &peer_libnats, METRIC_P99, 9);
     add_ratio(line, contest, entry, &peer_libnats, METRIC_CPU, 9);
+    if (contest->compares) {
+        add_ratio(line, contest, entry, &peer_roulette_before, METRIC_P50, 9);
+        add_ratio(line, contest, entry, &peer_roulette_before, METRIC_P99, 9);
+        add_ratio(line, contest, entry, &peer_roulette_before, METRIC_CPU, 9);
+    }
 }
 
 static void add_rates(char line[LINE_SIZE], const struct contest *contest,
@@ -104,6 +114,10 @@ static void add_rates(char line[LINE_SIZE], const struct contest *contest,
     add_ratio(line, contest, entry, &peer_libnats, METRIC_RATE, 9);
     add_ratio(line, contest, entry, &peer_libnats, METRIC_CPU, 9);
     add_ratio(line, contest, entry, &peer_raw, METRIC_CPU, 8);
+    if (contest->compares) {
+        add_ratio(line, contest, entry, &peer_roulette_before, METRIC_RATE, 9);
+        add_ratio(line, contest, entry, &peer_roulette_before, METRIC_CPU, 9);
+    }
     if (entry->calls_counted) {
         add(line, " %9.6f", entry->calls_per_message);
     }
@@ -173,6 +187,7 @@ static void print_entry(const struct contest *contest, const struct entry *entry
                         struct report_count *count)
 {
     char line[LINE_SIZE] = "";
+    int notes_at = contest->compares ? NOTES_AT_COMPARED : NOTES_AT;
     struct notes notes = {0};
     add(line, "  %-16s", entry->peer->name);
     if (entry_done(entry) == 0) {
@@ -187,7 +202,7 @@ static void print_entry(const struct contest *contest, const struct entry *entry
         printf("%s\n", line);
     }
     for (size_t i = 0; i < notes.count; i++) {
-        printf("%-*s  %s\n", NOTES_AT, i == 0 ? line : "", notes.lines[i]);
+        printf("%-*s  %s\n", notes_at, i == 0 ? line : "", notes.lines[i]);
     }
 }
 
@@ -200,7 +215,7 @@ void report_contest(const struct contest *contest, struct report_count *count)
         if (i == 0 || entry->workload != contest->entries[i - 1].workload) {
             int kind = entry->workload->kind == WORKLOAD_LATENCY;
             if (columns != kind) {
-                print_columns(entry->workload->kind);
+                print_columns(entry->workload->kind, contest->compares);
                 columns = kind;
             }
             printf("%s\n", workload_title(entry->workload, title, sizeof(title)));
