@@ -64,6 +64,14 @@ static bool read_end(int fd, ssize_t *last)
     return false;
 }
 
+/* Nor is the one in PATH, in its place: a test would believe in a version that it does not see. */
+Test(nats_server, program_that_the_environment_names_is_not_there_then_none_starts)
+{
+    cr_assert_eq(setenv("ROULETTE_NATS_SERVER", "/nowhere/nats-server", 1), 0);
+    cr_assert_null(nats_server_start(NULL));
+    cr_assert_eq(unsetenv("ROULETTE_NATS_SERVER"), 0);
+}
+
 Test(nats_server, three_run_at_once_on_ports_of_their_own)
 {
     struct nats_server *servers[3];

@@ -17,6 +17,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define DEFAULT_PROGRAM "nats-server"
+
 enum {
     START_TRIES = 5,
     START_MS = 15000,
@@ -33,6 +35,7 @@ struct nats_server {
     int log; /* a memfd that the process writes its stderr to */
     uint16_t port;
     uint16_t monitor_port;
+    char *program;
     char name[64]; /* INFO repeats it: proves that this very process answers on the port */
     char port_text[8];
     char monitor_text[8];
@@ -77,8 +80,10 @@ static _Noreturn void become_server(const struct nats_server *server, pid_t pare
     if (getppid() == parent) {
         (void)dup2(server->log, STDOUT_FILENO);
         (void)dup2(server->log, STDERR_FILENO);
-        (void)execvp(server->args[0], server->args);
-        (void)execv("/usr/sbin/nats-server", server->args); /* not in every user's PATH */
+        (void)execvp(server->program, server->args);
+        if (strcmp(server->program, DEFAULT_PROGRAM) == 0) {
+            (void)execv("/usr/sbin/nats-server", server->args); /* not in every user's PATH */
+        }
     }
     _exit(127);
 }
@@ -174,8 +179,8 @@ static void choose_ports(struct nats_server *server)
 /** Fill `args` with the fixed arguments and copies of the extra ones. */
 static bool build_args(struct nats_server *server, const char *const *extra_args)
 {
-    char *fixed[] = {"nats-server", "-a", "127.0.0.1",     "-p", server->port_text,
-                     "-m",          NULL, "--server_name", NULL};
+    char *fixed[] = {DEFAULT_PROGRAM, "-a", "127.0.0.1", "-p", server->port_text, "-m", NULL,
+                     "--server_name", NULL};
     fixed[6] = server->monitor_text;
     fixed[8] = server->name;
     size_t count = sizeof(fixed) / sizeof(fixed[0]);
@@ -204,6 +209,7 @@ static void destroy(struct nats_server *server)
     if (server->log >= 0) {
         (void)close(server->log);
     }
+    free(server->program);
     free(server);
 }
 
@@ -215,7 +221,9 @@ struct nats_server *nats_server_start(const char *const *extra_args)
     }
     server->pidfd = -1;
     server->log = memfd_create("nats-server.log", MFD_CLOEXEC);
-    bool usable = server->log >= 0 && build_args(server, extra_args);
+    const char *program = getenv("ROULETTE_NATS_SERVER");
+    server->program = strdup(program != NULL && program[0] != '\0' ? program : DEFAULT_PROGRAM);
+    bool usable = server->log >= 0 && server->program != NULL && build_args(server, extra_args);
     /* Between choosing a port and the server's bind() another process may take it. */
     for (int i = 0; usable && i < START_TRIES; i++) {
         choose_ports(server);

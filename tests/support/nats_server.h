@@ -4,6 +4,9 @@
  *
  * No server outlives its test: the kernel kills it when the thread that started it ends (so start
  * servers from the test's own thread). The log is kept in memory and printed when anything fails.
+ *
+ * The program is "nats-server", as PATH or /usr/sbin have it, or the one that the environment
+ * variable ROULETTE_NATS_SERVER names: tools/servers fetches other versions.
  */
 #ifndef RLT_TESTS_SUPPORT_NATS_SERVER_H
 #define RLT_TESTS_SUPPORT_NATS_SERVER_H
