@@ -41,9 +41,9 @@ struct rule {
         .kind = WORKLOAD_PUBLISH, .payload_len = (len), .threads = (thread_count), \
         .clusters = (cluster_count), .topics = 100                                 \
     }
-#define PUBLISH_NATS                                                                      \
-    {                                                                                     \
-        .kind = WORKLOAD_PUBLISH, .server = SERVER_NATS, .payload_len = 128, .threads = 1 \
+#define PUBLISH_NATS(server_kind)                                                           \
+    {                                                                                       \
+        .kind = WORKLOAD_PUBLISH, .server = (server_kind), .payload_len = 128, .threads = 1 \
     }
 #define DELIVER_OVER(cluster_count)                                                               \
     {                                                                                             \
@@ -94,7 +94,8 @@ static const struct rule rules[] = {
     {&peer_roulette, PUBLISH_OVER(128, 1, 16), METRIC_CPU, AT_MOST, 1.35, OF_ONE_CLUSTER},
     {&peer_roulette, PUBLISH_OVER(128, 1, 16), METRIC_CALLS, AT_MOST, 0.01, ABSOLUTE},
     {&peer_roulette, PUBLISH_OVER(0, 0, 0), METRIC_SENDS, AT_MOST, 0.01, ABSOLUTE},
-    {&peer_roulette, PUBLISH_NATS, METRIC_RATE, AT_LEAST, 1.1, OF_LIBNATS},
+    {&peer_roulette, PUBLISH_NATS(SERVER_NATS), METRIC_RATE, AT_LEAST, 1.1, OF_LIBNATS},
+    {&peer_roulette, PUBLISH_NATS(SERVER_NATS_NEWER), METRIC_RATE, AT_LEAST, 1.1, OF_LIBNATS},
     {&peer_roulette, PUBLISH(1024, 1), METRIC_RATE, AT_LEAST, 1.1, OF_LIBNATS},
     {&peer_roulette, PUBLISH(1024, 1), METRIC_CPU, AT_MOST, 1.4, OF_RAW},
     {&peer_roulette, PUBLISH(1024, 4), METRIC_RATE, AT_LEAST, 0.7, OF_ONE_THREAD},

@@ -12,6 +12,7 @@
 #include "library.h"
 #include "lines.h"
 #include "machine.h"
+#include "nats_release.h"
 #include "progress.h"
 #include "record.h"
 #include "report.h"
@@ -30,6 +31,7 @@ static const char usage[] =
     "                    \"roulette, spin\", \"libnats\" or \"raw socket\"\n"
     "  --compare BUILD   an older build of roulette takes part, as \"roulette, before\": a\n"
     "                    build folder with src/libroulette.so\n"
+    "  --newer FILE      a newer nats-server: without it, the rows with one are skipped\n"
     "  --output FILE     where the JSON lines go; bench.jsonl\n"
     "  --help            this text\n";
 
@@ -50,6 +52,7 @@ enum {
     OPTION_TITLE,
     OPTION_PEER,
     OPTION_COMPARE,
+    OPTION_NEWER,
     OPTION_OUTPUT,
 };
 
@@ -89,6 +92,8 @@ static bool take_value(struct options *options, int option, const char *value)
             exit(2);
         }
         return true;
+    case OPTION_NEWER:
+        return nats_release_choose_newer(value);
     case OPTION_OUTPUT:
         options->output = value;
         return true;
@@ -108,6 +113,7 @@ static void read_options(int argc, char **argv, struct options *options)
         {"title", required_argument, NULL, OPTION_TITLE},
         {"peer", required_argument, NULL, OPTION_PEER},
         {"compare", required_argument, NULL, OPTION_COMPARE},
+        {"newer", required_argument, NULL, OPTION_NEWER},
         {"output", required_argument, NULL, OPTION_OUTPUT},
         {NULL, 0, NULL, 0},
     };
@@ -154,6 +160,12 @@ struct group {
     size_t count;
     const struct workload *workloads[CONTEST_WORKLOADS_MAX];
 };
+
+/* Whether there is a server for it; all of a group have the same. */
+static bool is_possible(const struct workload *workload)
+{
+    return workload->server != SERVER_NATS_NEWER || nats_release_newer_path() != NULL;
+}
 
 /* The next group from workload `*next` on; empty if there is none. */
 static void take_group(const struct options *options, size_t *next, struct group *group)
@@ -209,6 +221,13 @@ static void on_trial(void *context, const struct entry *entry, uint32_t round,
 static void run_group(struct run *run, const struct group *group)
 {
     static struct contest contest;
+    if (!is_possible(group->workloads[0])) {
+        for (size_t i = 0; i < group->count; i++) {
+            report_skipped(group->workloads[i], &run->goals);
+            record_skipped(run->lines, group->workloads[i]);
+        }
+        return;
+    }
     contest_run(group->workloads, group->count, &run->settings, &contest);
     progress_end();
     report_contest(&contest, &run->goals);
@@ -223,7 +242,7 @@ static double estimate_minutes(const struct options *options,
 {
     double seconds = 0;
     for (size_t i = 0; i < workload_count; i++) {
-        if (is_chosen(options, &workloads[i])) {
+        if (is_chosen(options, &workloads[i]) && is_possible(&workloads[i])) {
             seconds += workload_estimate_seconds(&workloads[i], options->rounds, options->seconds) *
                        (double)contest_width(&workloads[i], settings);
         }

@@ -6,19 +6,18 @@
 #include "goal.h"
 #include "lines.h"
 
-/* What names a line: the workload and the peer. */
-static json_t *make_line(const char *type, const struct entry *entry)
+/* What names a line: the workload and the peer, or NULL for all. */
+static json_t *make_line(const char *type, const struct workload *workload, const char *peer)
 {
-    const struct workload *workload = entry->workload;
     char mode[32];
-    return json_pack(
-        "{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s?}", "type", type, "work",
-        workload_group(workload), "peer", entry->peer->name, "server",
-        workload->server == SERVER_NULL ? "null" : "nats-server", "payload_bytes",
-        (json_int_t)workload->payload_len, "threads", (json_int_t)workload->threads, "clusters",
-        (json_int_t)workload->clusters, "topics", (json_int_t)workload->topics, "subscriptions",
-        (json_int_t)workload->subscriptions, "subscribers", (json_int_t)workload->subscribers,
-        "mode", workload_mode(workload, mode, sizeof(mode)));
+    return json_pack("{s:s, s:s, s:s?, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s?}", "type", type,
+                     "work", workload_group(workload), "peer", peer, "server",
+                     workload_server(workload), "payload_bytes", (json_int_t)workload->payload_len,
+                     "threads", (json_int_t)workload->threads, "clusters",
+                     (json_int_t)workload->clusters, "topics", (json_int_t)workload->topics,
+                     "subscriptions", (json_int_t)workload->subscriptions, "subscribers",
+                     (json_int_t)workload->subscribers, "mode",
+                     workload_mode(workload, mode, sizeof(mode)));
 }
 
 static json_t *make_times(const struct entry *entry, double p50, double p99, double p999)
@@ -38,7 +37,7 @@ void record_trial(struct lines *lines, const struct entry *entry, uint32_t round
                   const struct trial *trial)
 {
     const struct sample *sample = &trial->sample;
-    json_t *line = make_line("run", entry);
+    json_t *line = make_line("run", entry->workload, entry->peer->name);
     json_t *more = json_pack("{s:I, s:I, s:I, s:f, s:f, s:I, s:f, s:o, s:o}", "round",
                              (json_int_t)round, "messages", (json_int_t)sample->messages, "dropped",
                              (json_int_t)sample->dropped, "seconds", sample->seconds, "cpu_seconds",
@@ -124,7 +123,7 @@ static void record_entry(struct lines *lines, const struct contest *contest,
                          const struct entry *entry)
 {
     bool any = entry_done(entry) != 0;
-    json_t *line = make_line("row", entry);
+    json_t *line = make_line("row", entry->workload, entry->peer->name);
     json_t *figures = json_pack(
         "{s:o, s:o, s:o, s:o, s:o, s:o}", "messages_per_second", make_metric(entry, METRIC_RATE),
         "cpu_ns_per_message", make_metric(entry, METRIC_CPU), "sends_per_message",
@@ -142,6 +141,11 @@ static void record_entry(struct lines *lines, const struct contest *contest,
     (void)json_object_update_new(line, make_ratios(contest, entry));
     (void)json_object_update_new(line, more);
     lines_write(lines, line);
+}
+
+void record_skipped(struct lines *lines, const struct workload *workload)
+{
+    lines_write(lines, make_line("skipped", workload, NULL));
 }
 
 void record_contest(struct lines *lines, const struct contest *contest)

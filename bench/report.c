@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "goal.h"
+#include "nats_release.h"
 
 /* A line of the table; what stands beside it begins behind so many characters. */
 #define LINE_SIZE         200
@@ -20,6 +21,8 @@ void report_head(const struct machine *machine, uint32_t rounds, double seconds,
     printf("kernel    %s\n", machine->kernel);
     printf("compiler  %s, %s\n", machine->compiler, machine->flags);
     printf("versions  roulette %s, libnats %s\n", machine->roulette, machine->libnats);
+    printf("servers   %s, and %s\n", nats_release_name(),
+           nats_release_newer_path() != NULL ? nats_release_newer_name() : "no newer one");
     if (machine->before != NULL) {
         printf("before    %s\n", machine->before);
     }
@@ -225,10 +228,22 @@ void report_contest(const struct contest *contest, struct report_count *count)
     (void)fflush(stdout);
 }
 
+void report_skipped(const struct workload *workload, struct report_count *count)
+{
+    char title[WORKLOAD_TITLE_SIZE];
+    printf("%s\n  skipped: bench was given no newer nats-server\n",
+           workload_title(workload, title, sizeof(title)));
+    (void)fflush(stdout);
+    count->skipped++;
+}
+
 void report_end(const struct report_count *count, double seconds)
 {
     uint32_t all = count->reached + count->missed + count->unknown;
     printf("\ngoals     %u of %u reached, %u not, %u not measured\n", count->reached, all,
            count->missed, count->unknown);
+    if (count->skipped != 0) {
+        printf("skipped   %u workloads\n", count->skipped);
+    }
     printf("time      %.0f min %.0f s\n", floor(seconds / 60), fmod(seconds, 60));
 }

@@ -8,11 +8,12 @@
 #include "contest.h"
 #include "machine.h"
 
-/** How many goals there were. */
+/** How many goals there were, and workloads that could not be run. */
 struct report_count {
     uint32_t reached;
     uint32_t missed;
     uint32_t unknown; /* what they compare with was not measured */
+    uint32_t skipped;
 };
 
 /** What was measured where, how to read the table, and how long it takes, about. */
@@ -20,6 +21,9 @@ void report_head(const struct machine *machine, uint32_t rounds, double seconds,
 
 /** The blocks of a contest's workloads. Counts its goals. */
 void report_contest(const struct contest *contest, struct report_count *count);
+
+/** A workload that is not run, because there is no server for it. Counts it. */
+void report_skipped(const struct workload *workload, struct report_count *count);
 
 void report_end(const struct report_count *count, double seconds);
 

@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "nats_release.h"
 #include "stop.h"
 #include "support/nats_server.h"
 #include "support/net.h"
@@ -112,6 +113,29 @@ static uint16_t start_null_server(struct null_server *server, const struct workl
     return port;
 }
 
+/* ---- nats-server -------------------------------------------------------------------------- */
+
+static struct nats_server *start_nats_server(enum server_kind kind)
+{
+    const char *variable = "ROULETTE_NATS_SERVER"; /* see support/nats_server.h */
+    const char *set = getenv(variable);
+    char *chosen = set != NULL ? strdup(set) : NULL;
+    if (kind == SERVER_NATS_NEWER) {
+        (void)setenv(variable, nats_release_newer_path(), 1);
+    }
+    struct nats_server *server = nats_server_start(NULL);
+    if (server == NULL) {
+        stop("nats-server did not start");
+    }
+    if (chosen != NULL) {
+        (void)setenv(variable, chosen, 1);
+    } else {
+        (void)unsetenv(variable);
+    }
+    free(chosen);
+    return server;
+}
+
 /* ---- Any ---------------------------------------------------------------------------------- */
 
 struct bench_server *server_start(const struct workload *workload, uint64_t messages)
@@ -127,10 +151,7 @@ struct bench_server *server_start(const struct workload *workload, uint64_t mess
         }
         return server;
     }
-    server->nats = nats_server_start(NULL);
-    if (server->nats == NULL) {
-        stop("nats-server did not start");
-    }
+    server->nats = start_nats_server(workload->server);
     server->ports[0] = nats_server_port(server->nats);
     return server;
 }

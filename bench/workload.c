@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "nats_release.h"
 #include "sample.h"
 #include "topic.h"
 
@@ -21,10 +22,10 @@
         .kind = WORKLOAD_PUBLISH, .payload_len = (len), .threads = (thread_count), \
         .clusters = (cluster_count), .topics = (topic_count), __VA_ARGS__          \
     }
-#define PUBLISH_NATS(len, ...)                                                               \
-    {                                                                                        \
-        .kind = WORKLOAD_PUBLISH, .server = SERVER_NATS, .payload_len = (len), .threads = 1, \
-        .clusters = 1, .topics = 1, __VA_ARGS__                                              \
+#define PUBLISH_NATS(server_kind, len, ...)                                                    \
+    {                                                                                          \
+        .kind = WORKLOAD_PUBLISH, .server = (server_kind), .payload_len = (len), .threads = 1, \
+        .clusters = 1, .topics = 1, __VA_ARGS__                                                \
     }
 #define DELIVER(len, topic_count, subscription_count, ...)                                      \
     {                                                                                           \
@@ -38,10 +39,10 @@
         .kind = WORKLOAD_DELIVER, .payload_len = 128, .clusters = (cluster_count),               \
         .topics = OVER_TOPICS, .subscriptions = OVER_TOPICS, .subscribers = 1, OVER, __VA_ARGS__ \
     }
-#define THROUGH(len, ...)                                                                    \
-    {                                                                                        \
-        .kind = WORKLOAD_THROUGH, .server = SERVER_NATS, .payload_len = (len), .threads = 1, \
-        .clusters = 1, .topics = 1, .subscriptions = 1, .subscribers = 1, __VA_ARGS__        \
+#define THROUGH(server_kind, len, ...)                                                         \
+    {                                                                                          \
+        .kind = WORKLOAD_THROUGH, .server = (server_kind), .payload_len = (len), .threads = 1, \
+        .clusters = 1, .topics = 1, .subscriptions = 1, .subscribers = 1, __VA_ARGS__          \
     }
 #define FAN_OUT(subscriber_count, ...)                                                     \
     {                                                                                      \
@@ -96,7 +97,8 @@ const struct workload workloads[] = {
     PUBLISH(1 * KIB, 8, 1, 1, JOINED),
     PUBLISH(16 * KIB, 1, 1, 1, ),
     PUBLISH(64 * KIB, 1, 1, 1, ),
-    PUBLISH_NATS(128, ),
+    PUBLISH_NATS(SERVER_NATS, 128, ),
+    PUBLISH_NATS(SERVER_NATS_NEWER, 128, ),
     DELIVER(16, 1, 1, QUICK, CALLS),
     DELIVER(128, 1, 1, QUICK),
     DELIVER(128, 10, 10, JOINED),
@@ -111,7 +113,8 @@ const struct workload workloads[] = {
     DELIVER(1 * KIB, 1, 1, QUICK),
     DELIVER(16 * KIB, 1, 1, ),
     DELIVER(64 * KIB, 1, 1, ),
-    THROUGH(128, ),
+    THROUGH(SERVER_NATS, 128, ),
+    THROUGH(SERVER_NATS_NEWER, 128, ),
     FAN_OUT(1, ),
     FAN_OUT(10, QUICK),
     FAN_OUT(100, ),
@@ -127,6 +130,8 @@ const struct workload workloads[] = {
     LATENCY(SERVER_NATS, 1000, ),
     LATENCY(SERVER_NATS, 1000, ONE_CPU),
     LATENCY(SERVER_NATS, 10000, ),
+    LATENCY(SERVER_NATS_NEWER, 0, ),
+    LATENCY(SERVER_NATS_NEWER, 1000, ),
 };
 const size_t workload_count = sizeof(workloads) / sizeof(workloads[0]);
 
@@ -178,10 +183,17 @@ const char *workload_title(const struct workload *workload, char *text, size_t s
     if (workload_mode(workload, mode, sizeof(mode)) != NULL) {
         at += (size_t)snprintf(text + at, size - at, ", %s", mode);
     }
-    if (workload->server == SERVER_NATS) {
-        (void)snprintf(text + at, size - at, ", nats-server");
+    if (workload->server != SERVER_NULL) {
+        (void)snprintf(text + at, size - at, ", %s", workload_server(workload));
     }
     return text;
+}
+
+const char *workload_server(const struct workload *workload)
+{
+    return workload->server == SERVER_NULL   ? "null"
+           : workload->server == SERVER_NATS ? "nats-server"
+                                             : nats_release_newer_name();
 }
 
 const char *workload_mode(const struct workload *workload, char *text, size_t size)

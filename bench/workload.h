@@ -27,6 +27,8 @@ enum server_kind {
     SERVER_NULL,
     /** A real nats-server. */
     SERVER_NATS,
+    /** A newer release of it: see nats_release.h. */
+    SERVER_NATS_NEWER,
 };
 
 #define WORKLOAD_CLUSTERS_MAX 16
@@ -68,6 +70,9 @@ bool workload_is_of(const struct workload *workload, const char *group);
 
 /** As in "publish 128 B, 4 threads". Returns: `text`. */
 const char *workload_title(const struct workload *workload, char *text, size_t size);
+
+/** As in "null", "nats-server" and "nats-server 2.15.1". */
+const char *workload_server(const struct workload *workload);
 
 /** How a round trip is timed, as in "closed loop" and "paced 1000". Returns: `text`, or NULL. */
 const char *workload_mode(const struct workload *workload, char *text, size_t size);
