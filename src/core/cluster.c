@@ -487,29 +487,37 @@ void rlt_cluster_on_event(struct rlt_cluster *cluster, const struct rlt_io_event
     rlt_cluster_show_delivered(cluster);
 }
 
-bool rlt_cluster_may_sleep(struct rlt_cluster *cluster)
+bool rlt_cluster_has_work(struct rlt_cluster *cluster)
+{
+    if (!rlt_stack_is_empty(&cluster->commands)) {
+        return true;
+    }
+    for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
+        if (rlt_handover_has_work(cluster, i)) {
+            return true;
+        }
+    }
+    for (uint32_t i = 0; i < rlt_cluster_slot_count(cluster->config); i++) {
+        if (rlt_connection_has_work(&cluster->connections[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void rlt_cluster_arm(struct rlt_cluster *cluster)
 {
     uint32_t interests = RLT_WAKE_COMMANDS;
     for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
         interests |= rlt_connection_wants_lanes(cluster->active[i]) ? RLT_WAKE_LANES : 0;
     }
-    rlt_doorbell_arm(&cluster->doorbell, interests);
-    if (!rlt_stack_is_empty(&cluster->commands)) {
-        return false;
-    }
-    for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
-        if (rlt_handover_has_work(cluster, i)) {
-            return false;
-        }
-    }
-    for (uint32_t i = 0; i < rlt_cluster_slot_count(cluster->config); i++) {
-        if (rlt_connection_has_work(&cluster->connections[i])) {
-            return false;
-        }
-    }
+    rlt_doorbell_arm_unfenced(&cluster->doorbell, interests);
+}
+
+void rlt_cluster_sleep(struct rlt_cluster *cluster)
+{
     rlt_direct_send_lend(cluster);
     rlt_direct_receive_lend(cluster);
-    return true;
 }
 
 void rlt_cluster_awake(struct rlt_cluster *cluster, uint64_t now_ns)

@@ -8,7 +8,8 @@
  *         rlt_cluster_run(now)               commands, timers, sends, receives
  *         if rlt_cluster_is_stopped(): end
  *         deadline = rlt_cluster_deadline()
- *         rlt_cluster_may_sleep(): wait for events or the deadline
+ *         rlt_cluster_arm(), a fence, and if it has no work: rlt_cluster_sleep()
+ *         wait for events or the deadline; if it has work: only look
  *         bring `receiving` home (lockfree/loan.h), and wait until it is
  *         rlt_cluster_awake(now)
  *         for each event: rlt_cluster_on_event(event, now)
@@ -124,18 +125,26 @@ void rlt_cluster_run(struct rlt_cluster *cluster, uint64_t now_ns);
 void rlt_cluster_on_event(struct rlt_cluster *cluster, const struct rlt_io_event *event,
                           uint64_t now_ns);
 
+/** Whether rlt_cluster_run() would find something to do, without a timer. */
+bool rlt_cluster_has_work(struct rlt_cluster *cluster);
+
 /**
- * Arm the doorbell and look once more. If true, the caller may wait for events; publishers may
- * send, and a subscriber receive, by themselves until rlt_cluster_awake(), which follows in either
- * case.
+ * Arm the doorbell. What is put into a queue from here on either rings it, or is found by
+ * rlt_cluster_has_work() behind a fence (lockfree/doorbell.h).
  */
-bool rlt_cluster_may_sleep(struct rlt_cluster *cluster);
+void rlt_cluster_arm(struct rlt_cluster *cluster);
+
+/**
+ * It is armed and has no work: publishers may send, and a subscriber receive, by themselves until
+ * rlt_cluster_awake().
+ */
+void rlt_cluster_sleep(struct rlt_cluster *cluster);
 
 /** Not asleep, or not any more: disarm the doorbell, take back what was lent. The caller has
  * brought `cluster->receiving` home. */
 void rlt_cluster_awake(struct rlt_cluster *cluster, uint64_t now_ns);
 
-/** When rlt_cluster_run() has a timer to serve; RLT_NEVER: none. Before rlt_cluster_may_sleep(). */
+/** When rlt_cluster_run() has a timer to serve; RLT_NEVER: none. Before rlt_cluster_arm(). */
 uint64_t rlt_cluster_deadline(const struct rlt_cluster *cluster);
 
 /** Whether RLT_COMMAND_STOP was carried out and everything is closed. */

@@ -10,6 +10,8 @@
 void rlt_loop_add(struct rlt_loop *loop, struct rlt_cluster *cluster)
 {
     cluster->thread_bell = &loop->doorbell;
+    rlt_doorbell_set_asymmetric(&loop->doorbell, loop->barrier != NULL);
+    rlt_doorbell_set_asymmetric(&cluster->doorbell, loop->barrier != NULL);
     loop->entries[loop->count++] = (struct rlt_loop_entry){.cluster = cluster};
     loop->running++;
 }
@@ -50,27 +52,81 @@ static void wake(struct rlt_loop *loop, struct rlt_loop_entry *entry, uint64_t n
     rlt_cluster_awake(entry->cluster, now_ns);
 }
 
-bool rlt_loop_may_sleep(struct rlt_loop *loop)
+/* Whether a cluster that is awake has something to do. */
+static bool has_work(const struct rlt_loop *loop)
 {
-    bool all = true;
+    for (uint32_t i = 0; i < loop->count; i++) {
+        const struct rlt_loop_entry *entry = &loop->entries[i];
+        if (entry->state == RLT_LOOP_AWAKE && rlt_cluster_has_work(entry->cluster)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void arm_all(struct rlt_loop *loop)
+{
     for (uint32_t i = 0; i < loop->count; i++) {
         struct rlt_loop_entry *entry = &loop->entries[i];
-        if (entry->state != RLT_LOOP_AWAKE) {
-            continue;
-        }
-        entry->deadline_ns = rlt_cluster_deadline(entry->cluster);
-        if (rlt_cluster_may_sleep(entry->cluster)) {
-            entry->state = RLT_LOOP_ASLEEP;
-        } else {
-            all = false;
+        if (entry->state == RLT_LOOP_AWAKE) {
+            entry->deadline_ns = rlt_cluster_deadline(entry->cluster);
+            rlt_cluster_arm(entry->cluster);
         }
     }
-    if (!all) {
+    rlt_doorbell_arm_unfenced(&loop->doorbell, WANTED);
+}
+
+static void set_asymmetric(struct rlt_loop *loop, bool asymmetric)
+{
+    rlt_doorbell_set_asymmetric(&loop->doorbell, asymmetric);
+    for (uint32_t i = 0; i < loop->count; i++) {
+        rlt_doorbell_set_asymmetric(&loop->entries[i].cluster->doorbell, asymmetric);
+    }
+}
+
+/* Between arming and the second look. False if the second look could miss something. */
+static bool pass_barrier(struct rlt_loop *loop)
+{
+    if (loop->barrier == NULL) {
+        atomic_thread_fence(memory_order_seq_cst);
+        return true;
+    }
+    if (!loop->barrier()) {
+        /* It worked once, but a sandbox forbids it now. Ringers fence for themselves from here on;
+         * those that have not seen that yet are through before the thread tries to sleep again. */
+        loop->barrier = NULL;
+        set_asymmetric(loop, false);
         return false;
     }
-    rlt_doorbell_arm(&loop->doorbell, WANTED);
+    return true;
+}
+
+/* What is armed and has no work sleeps from here on. */
+static void put_to_sleep(struct rlt_loop *loop)
+{
     for (uint32_t i = 0; i < loop->count; i++) {
-        if (is_wanted(&loop->entries[i])) {
+        struct rlt_loop_entry *entry = &loop->entries[i];
+        if (entry->state == RLT_LOOP_AWAKE && !rlt_cluster_has_work(entry->cluster)) {
+            entry->state = RLT_LOOP_ASLEEP;
+            rlt_cluster_sleep(entry->cluster);
+        }
+    }
+}
+
+bool rlt_loop_may_sleep(struct rlt_loop *loop)
+{
+    /* Looked at before, because it costs less than the barrier. */
+    if (has_work(loop)) {
+        return false;
+    }
+    arm_all(loop);
+    if (!pass_barrier(loop)) {
+        return false;
+    }
+    put_to_sleep(loop);
+    for (uint32_t i = 0; i < loop->count; i++) {
+        const struct rlt_loop_entry *entry = &loop->entries[i];
+        if (entry->state == RLT_LOOP_AWAKE || is_wanted(entry)) {
             return false;
         }
     }

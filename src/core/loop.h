@@ -12,10 +12,10 @@
  *         rlt_loop_awake(now)           wake the clusters that are wanted
  *         for each event: rlt_loop_on_event(its cluster, event, now)
  *
- * Each cluster sleeps and wakes by itself, and the thread sleeps when all of them do. So what a
- * cluster costs that has nothing to do is one look at its doorbell and one at its deadline, however
- * many share the thread, and publishers send by themselves to a cluster that is asleep
- * (core/direct_send.h) while the thread works for another one.
+ * Clusters go to sleep together, when none of those that are awake has anything to do; each of them
+ * is woken by itself. So what a cluster costs that has nothing to do is one look at its doorbell
+ * and one at its deadline, however many share the thread, and publishers send by themselves to a
+ * cluster that is asleep (core/direct_send.h) while the thread works for another one.
  *
  * Who wants a cluster that sleeps rings its doorbell, then the thread's (rlt_cluster_ring()). The
  * thread arms its own, then looks at those of all clusters: one of the two sees the other, by the
@@ -26,9 +26,11 @@
 #ifndef RLT_CORE_LOOP_H
 #define RLT_CORE_LOOP_H
 
+#include <stdalign.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/defs.h"
 #include "core/cluster.h"
 #include "lockfree/doorbell.h"
 
@@ -47,10 +49,10 @@ struct rlt_loop_entry {
 
 struct rlt_loop {
     /* The thread's: rung for the first cluster that is wanted while all sleep. */
-    struct rlt_doorbell doorbell;
+    alignas(RLT_CACHE_LINE) struct rlt_doorbell doorbell;
 
     /* Immutable after rlt_loop_add(). */
-    struct rlt_loop_entry *entries; /* the owner's memory */
+    alignas(RLT_CACHE_LINE) struct rlt_loop_entry *entries; /* the owner's memory */
     uint32_t count;
     /* Bring a loan that the event thread has lent home, and wait until it is: see
      * core/direct_receive.h. */
@@ -58,6 +60,9 @@ struct rlt_loop {
     /* The cluster of an entry is stopped: the loop does not touch it any more. */
     void (*on_stopped)(void *context, uint32_t index);
     void *context;
+    /* NULL, or makes all threads of the process execute a fence, so that those who ring need not:
+     * see lockfree/doorbell.h. Returns whether it did. Set before rlt_loop_add(). */
+    bool (*barrier)(void);
 
     uint32_t running; /* entries that are not stopped */
 };

@@ -7,6 +7,7 @@
 
 #include "base/assert.h"
 #include "base/memory.h"
+#include "io/barrier.h"
 #include "io/clock.h"
 #include "io/park.h"
 #include "io/uring.h"
@@ -171,6 +172,7 @@ int rlt_event_thread_init(struct rlt_event_thread *thread, uint32_t index, uint3
     thread->joined = true;
     thread->loop.bring_home = bring_home;
     thread->loop.on_stopped = on_stopped;
+    thread->loop.barrier = rlt_barrier_register() ? rlt_barrier_execute : NULL;
     thread->loop.context = thread;
     thread->shards = rlt_memory_alloc(shard_max, sizeof(*thread->shards));
     thread->loop.entries = rlt_memory_alloc(shard_max, sizeof(*thread->loop.entries));

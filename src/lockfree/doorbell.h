@@ -12,6 +12,14 @@
  * finds the entry, or the ringer finds it armed. Release and acquire alone would allow both to
  * miss, since a store may be delayed past a later load of another address, also on x86.
  *
+ * The ringers' fence waits until all their stores are in the cache, which is a third of what a
+ * publish costs. A sleeper that can make every thread of the process execute a fence
+ * (membarrier(2), MEMBARRIER_CMD_PRIVATE_EXPEDITED: io/barrier.h) takes it over: it announces that
+ * by rlt_doorbell_set_asymmetric(), then between its store and its load it calls that barrier
+ * instead of a fence of its own. Each ringer then has executed a fence either before its store to
+ * the queue (then its load of `armed` comes behind the sleeper's store, and finds it armed), or
+ * behind that store (then the sleeper finds the entry). The compiler must keep the ringer's order.
+ *
  * Threads:    one sleeper, any number of ringers.
  * Progress:   wait-free on both sides; a preempted thread delays nobody.
  * Reclaiming: the owner frees it when no ringer can reach it any more.
@@ -23,17 +31,42 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/defs.h"
+
 struct rlt_doorbell {
     /* Bits of what the sleeper waits for; 0: awake. Partner: itself, in the other thread. */
     _Atomic(uint32_t) armed;
+    /* 1: the sleeper's barrier stands for the ringers' fences. Relaxed: see
+     * rlt_doorbell_set_asymmetric(). */
+    _Atomic(uint32_t) asymmetric;
 };
 
-/** Announce sleep. Afterwards look at every queue again. Threads: the sleeper. */
+/** Announce sleep. Then a fence, or the barrier; then look at every queue again. Threads: the
+ *  sleeper. */
+static inline void rlt_doorbell_arm_unfenced(struct rlt_doorbell *doorbell, uint32_t interests)
+{
+    /* Relaxed: what follows orders it before the second look. */
+    atomic_store_explicit(&doorbell->armed, interests, memory_order_relaxed);
+}
+
+/** Announce sleep. Afterwards look at every queue again. Threads: the sleeper of a doorbell that is
+ *  not asymmetric. */
 static inline void rlt_doorbell_arm(struct rlt_doorbell *doorbell, uint32_t interests)
 {
-    /* Relaxed: the fence below orders it before the second look. */
-    atomic_store_explicit(&doorbell->armed, interests, memory_order_relaxed);
+    rlt_doorbell_arm_unfenced(doorbell, interests);
     atomic_thread_fence(memory_order_seq_cst);
+}
+
+/**
+ * Whether the sleeper's barrier stands for the ringers' fences. To begin with, before the first
+ * ringer; to end it, at any time, but the sleeper must not sleep before every ringer that read the
+ * old value is through with its ring.
+ *
+ * Threads: the sleeper.
+ */
+static inline void rlt_doorbell_set_asymmetric(struct rlt_doorbell *doorbell, bool asymmetric)
+{
+    atomic_store_explicit(&doorbell->asymmetric, asymmetric, memory_order_relaxed);
 }
 
 /** Awake again. Threads: the sleeper. */
@@ -61,7 +94,11 @@ static inline bool rlt_doorbell_take(struct rlt_doorbell *doorbell)
 /** After putting something into a queue: whether the sleeper waits for it. Threads: any thread. */
 static inline bool rlt_doorbell_is_armed(struct rlt_doorbell *doorbell, uint32_t interest)
 {
-    atomic_thread_fence(memory_order_seq_cst);
+    if (rlt_likely(atomic_load_explicit(&doorbell->asymmetric, memory_order_relaxed) != 0)) {
+        atomic_signal_fence(memory_order_seq_cst);
+    } else {
+        atomic_thread_fence(memory_order_seq_cst);
+    }
     /* Relaxed: behind the fence; what is done about it has its own order. */
     return (atomic_load_explicit(&doorbell->armed, memory_order_relaxed) & interest) != 0;
 }

@@ -373,7 +373,11 @@ static void run(struct world *world, void (*others)(struct world *))
     others(world);
     world->publishers.woke = false;
     world->subscribers.woke = false;
-    world->sleeping = rlt_cluster_may_sleep(world->cluster);
+    rlt_cluster_arm(world->cluster);
+    world->sleeping = !rlt_cluster_has_work(world->cluster);
+    if (world->sleeping) {
+        rlt_cluster_sleep(world->cluster);
+    }
 }
 
 static void round_of(struct world *world, void (*others)(struct world *))

@@ -199,6 +199,18 @@ static bool progress(uint32_t index)
     return false;
 }
 
+/* As the loop of an event thread does it, for one cluster. */
+static bool falls_asleep(void)
+{
+    rlt_cluster_arm(world.cluster);
+    atomic_thread_fence(memory_order_seq_cst);
+    if (rlt_cluster_has_work(world.cluster)) {
+        return false;
+    }
+    rlt_cluster_sleep(world.cluster);
+    return true;
+}
+
 void world_go(void)
 {
     for (int turn = 0;; turn++) {
@@ -211,7 +223,7 @@ void world_go(void)
         for (uint32_t i = 0; i < WORLD_SLOTS; i++) {
             more = progress(i) || more;
         }
-        bool sleeps = !more && rlt_cluster_may_sleep(world.cluster);
+        bool sleeps = !more && falls_asleep();
         awake();
         if (sleeps && rlt_cluster_deadline(world.cluster) > world.now_ns) {
             return;
@@ -221,7 +233,7 @@ void world_go(void)
 
 void world_sleep(void)
 {
-    cr_assert(rlt_cluster_may_sleep(world.cluster));
+    cr_assert(falls_asleep());
 }
 
 void world_awake(void)

@@ -3,6 +3,7 @@
 
 #include <stdalign.h>
 
+#include "io/barrier.h"
 #include "io/clock.h"
 #include "io/park.h"
 #include "support/test.h"
@@ -156,16 +157,27 @@ static void *put_and_ring(void *argument)
     return NULL;
 }
 
-Test(doorbell, sleeper_sees_the_entry_or_the_ringer_sees_it_armed)
+static void arm(struct rlt_doorbell *doorbell, bool asymmetric)
+{
+    if (asymmetric) {
+        rlt_doorbell_arm_unfenced(doorbell, LANES);
+        cr_assert(rlt_barrier_execute());
+    } else {
+        rlt_doorbell_arm(doorbell, LANES);
+    }
+}
+
+static void meet(bool asymmetric, unsigned encounters)
 {
     static struct encounter encounter;
     struct rlt_random random = {.state = 2};
     unsigned both = 0;
     unsigned rounds = 0;
-    stress_pair_init(&encounter.pair, 1000000);
+    stress_pair_init(&encounter.pair, encounters);
+    rlt_doorbell_set_asymmetric(&encounter.doorbell, asymmetric);
     pthread_t ringer = stress_start(put_and_ring, &encounter);
     for (uint64_t i = 1; stress_round(&encounter.pair, 0, &random); i++) {
-        rlt_doorbell_arm(&encounter.doorbell, LANES);
+        arm(&encounter.doorbell, asymmetric);
         bool seen = atomic_load_explicit(&encounter.queue, memory_order_relaxed) == i;
         stress_meet(&encounter.pair, 0);
         cr_assert(seen || encounter.must_wake, "round %u", (unsigned)i);
@@ -175,6 +187,19 @@ Test(doorbell, sleeper_sees_the_entry_or_the_ringer_sees_it_armed)
     }
     cr_assert_eq(pthread_join(ringer, NULL), 0);
     printf("doorbell: both saw the other in %u of %u rounds\n", both, rounds);
+}
+
+Test(doorbell, sleeper_sees_the_entry_or_the_ringer_sees_it_armed)
+{
+    meet(false, 1000000);
+}
+
+Test(doorbell, barrier_of_the_sleeper_stands_for_the_fence_of_the_ringer)
+{
+    if (!rlt_barrier_register()) {
+        cr_skip_test("membarrier(2) is not to be had here");
+    }
+    meet(true, 300000);
 }
 
 /* ---- Interests that change ---------------------------------------------------------------- */
