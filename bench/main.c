@@ -13,6 +13,7 @@
 #include "lines.h"
 #include "machine.h"
 #include "nats_release.h"
+#include "peer.h"
 #include "progress.h"
 #include "record.h"
 #include "report.h"
@@ -32,6 +33,7 @@ static const char usage[] =
     "  --compare BUILD   an older build of roulette takes part, as \"roulette, before\": a\n"
     "                    build folder with src/libroulette.so\n"
     "  --newer FILE      a newer nats-server: without it, the rows with one are skipped\n"
+    "  --event-threads N options.event_threads of roulette; 0, its default\n"
     "  --output FILE     where the JSON lines go; bench.jsonl\n"
     "  --help            this text\n";
 
@@ -53,6 +55,7 @@ enum {
     OPTION_PEER,
     OPTION_COMPARE,
     OPTION_NEWER,
+    OPTION_EVENT_THREADS,
     OPTION_OUTPUT,
 };
 
@@ -94,6 +97,9 @@ static bool take_value(struct options *options, int option, const char *value)
         return true;
     case OPTION_NEWER:
         return nats_release_choose_newer(value);
+    case OPTION_EVENT_THREADS:
+        peer_roulette_event_threads = (uint32_t)strtoul(value, &end, 10);
+        return *end == '\0';
     case OPTION_OUTPUT:
         options->output = value;
         return true;
@@ -114,6 +120,7 @@ static void read_options(int argc, char **argv, struct options *options)
         {"peer", required_argument, NULL, OPTION_PEER},
         {"compare", required_argument, NULL, OPTION_COMPARE},
         {"newer", required_argument, NULL, OPTION_NEWER},
+        {"event-threads", required_argument, NULL, OPTION_EVENT_THREADS},
         {"output", required_argument, NULL, OPTION_OUTPUT},
         {NULL, 0, NULL, 0},
     };

@@ -72,6 +72,10 @@ struct peer {
     void (*close)(void *client);
 };
 
+/** options.event_threads of this library's clients; 0, its default, unless set before the first
+ *  open(). */
+extern uint32_t peer_roulette_event_threads;
+
 /** This library, with topic handles. */
 extern const struct peer peer_roulette;
 /** An older build of this library, with topic handles; see library.h. */

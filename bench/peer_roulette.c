@@ -33,6 +33,8 @@ static void check(const struct client *client, int result, const char *what)
     }
 }
 
+uint32_t peer_roulette_event_threads;
+
 static void open_roulette(struct client *client, uint32_t spin_us)
 {
     const struct library *library = client->library;
@@ -47,6 +49,7 @@ static void open_roulette(struct client *client, uint32_t spin_us)
     library->options_init_sized(&settings, sizeof(settings));
     settings.servers = servers;
     settings.spin_us = spin_us;
+    settings.event_threads = peer_roulette_event_threads;
     check(client, library->open(&settings, &client->client), "open");
     check(client, library->flush(client->client, PEER_TIMEOUT_MS, NULL, 0), "connect");
 }
