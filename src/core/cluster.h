@@ -163,6 +163,17 @@ static inline bool rlt_cluster_ring(struct rlt_cluster *cluster, uint32_t intere
 }
 
 /**
+ * The caller gave back what the event thread waits for, or left something to it that it does not
+ * know of: the caller must wake the thread, and this says for which cluster.
+ *
+ * Threads: any thread.
+ */
+static inline void rlt_cluster_call(struct rlt_cluster *cluster)
+{
+    (void)rlt_doorbell_take(&cluster->doorbell);
+}
+
+/**
  * Put a command into the queue.
  *
  * Threads: any thread. Returns: true if the caller must wake the event thread.

@@ -52,7 +52,7 @@ static void wake(struct rlt_shard *shard)
  * has given back, or does not know of what the caller has left to it. */
 static void call(struct rlt_shard *shard)
 {
-    (void)rlt_doorbell_take(&shard->cluster->doorbell);
+    rlt_cluster_call(shard->cluster);
     wake(shard);
 }
 
