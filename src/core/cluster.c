@@ -489,7 +489,7 @@ void rlt_cluster_on_event(struct rlt_cluster *cluster, const struct rlt_io_event
 
 bool rlt_cluster_has_work(struct rlt_cluster *cluster)
 {
-    if (!rlt_stack_is_empty(&cluster->commands)) {
+    if (!rlt_stack_is_empty(&cluster->commands) || rlt_direct_send_is_back(cluster)) {
         return true;
     }
     for (uint32_t i = 0; i < cluster->config->pool_size; i++) {

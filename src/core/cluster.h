@@ -164,12 +164,15 @@ static inline bool rlt_cluster_ring(struct rlt_cluster *cluster, uint32_t intere
 
 /**
  * The caller gave back what the event thread waits for, or left something to it that it does not
- * know of: the caller must wake the thread, and this says for which cluster.
+ * know of: the caller must wake the thread, and this says for which cluster. If that one is just
+ * falling asleep, it finds what is back, by the argument of doorbell.h: its store is the doorbell,
+ * ours the loan.
  *
  * Threads: any thread.
  */
 static inline void rlt_cluster_call(struct rlt_cluster *cluster)
 {
+    atomic_thread_fence(memory_order_seq_cst);
     (void)rlt_doorbell_take(&cluster->doorbell);
 }
 

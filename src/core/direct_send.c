@@ -56,6 +56,16 @@ void rlt_direct_send_recall(struct rlt_cluster *cluster, uint64_t now_ns)
     }
 }
 
+bool rlt_direct_send_is_back(const struct rlt_cluster *cluster)
+{
+    for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
+        if (cluster->active[i]->sender.lent && rlt_loan_is_home(&cluster->loans[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* ---- Publishers --------------------------------------------------------------------------- */
 
 static void wake_producers(void *context, _Atomic(uint32_t) *word)

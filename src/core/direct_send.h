@@ -49,6 +49,13 @@ void rlt_direct_send_lend(struct rlt_cluster *cluster);
 /** Take back what was lent, and go on with it. Threads: the event thread, awake. */
 void rlt_direct_send_recall(struct rlt_cluster *cluster, uint64_t now_ns);
 
+/**
+ * Whether a borrower has given back what was recalled: then there is something to go on with. It
+ * tells the event thread by rlt_cluster_call(), which leaves no trace if the cluster is awake.
+ * Threads: the event thread, awake.
+ */
+bool rlt_direct_send_is_back(const struct rlt_cluster *cluster);
+
 /** Something was put into a wire queue and the event thread sleeps. Threads: any thread. */
 enum rlt_direct_result rlt_direct_send(struct rlt_cluster *cluster, uint32_t position,
                                        uint64_t now_ns);

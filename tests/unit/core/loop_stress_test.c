@@ -277,3 +277,47 @@ StressTest(thread_sees_the_cluster_or_the_ringer_sees_the_thread)
     printf("loop: the thread saw it %u times, the ringer %u, both %u\n", counts[1][0], counts[0][1],
            counts[1][1]);
 }
+
+static void *give_back(void *argument)
+{
+    struct encounter *encounter = argument;
+    struct rlt_random random = {.state = 3};
+    while (stress_round(&encounter->pair, 1, &random)) {
+        rlt_loan_bring_home(&encounter->cluster->loans[0]);
+        rlt_cluster_call(encounter->cluster);
+        stress_meet(&encounter->pair, 1);
+    }
+    return NULL;
+}
+
+StressTest(cluster_sees_what_is_given_back_or_is_called)
+{
+    static struct encounter encounter;
+    struct rlt_random random = {.state = 4};
+    unsigned seen = 0;
+    unsigned rounds = 0;
+    stress_pair_init(&encounter.pair, 1000000);
+    struct rlt_cluster *cluster = encounter.cluster = sites[0].cluster;
+    settle();
+    rlt_cluster_awake(cluster, rlt_clock_ns());
+    atomic_store_explicit(&cluster->loans[0].state, RLT_LOAN_RECALLED, memory_order_relaxed);
+    cluster->active[0]->sender.lent = true;
+    pthread_t borrower = stress_start(give_back, &encounter);
+    while (stress_round(&encounter.pair, 0, &random)) {
+        rlt_cluster_arm(cluster);
+        atomic_thread_fence(memory_order_seq_cst);
+        bool sleeps = !rlt_cluster_has_work(cluster);
+        stress_meet(&encounter.pair, 0);
+        cr_assert(!sleeps || !rlt_doorbell_is_untouched(&cluster->doorbell));
+        rlt_cluster_awake(cluster, rlt_clock_ns());
+        cr_assert_not(cluster->active[0]->sender.lent);
+        atomic_store_explicit(&cluster->loans[0].state, RLT_LOAN_RECALLED, memory_order_relaxed);
+        cluster->active[0]->sender.lent = true;
+        seen += sleeps ? 0 : 1;
+        rounds++;
+    }
+    cr_assert_eq(pthread_join(borrower, NULL), 0);
+    cluster->active[0]->sender.lent = false;
+    atomic_store_explicit(&cluster->loans[0].state, RLT_LOAN_HOME, memory_order_relaxed);
+    printf("loop: it saw what was given back in %u of %u rounds\n", seen, rounds);
+}

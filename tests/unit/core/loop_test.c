@@ -549,6 +549,19 @@ LoopTest(loan_given_back_to_an_awake_cluster_is_taken_up)
     assert_gone_on();
 }
 
+/* The wake-up comes when the cluster sleeps again, and does not say for which it is. */
+LoopTest(loan_given_back_while_its_cluster_falls_asleep_is_taken_up)
+{
+    recall_from_publisher();
+    rlt_loop_run(&loop, now_ns);
+    give_back();
+    go();
+    assert_gone_on();
+    awake(true);
+    cr_assert_eq(awake_clusters(), 0);
+    go();
+}
+
 /* ---- The end ------------------------------------------------------------------------------ */
 
 LoopTest(stopped_cluster_leaves_the_others)
