@@ -9,6 +9,15 @@
 
 #include "support/test.h"
 
+void sim_wake_thread(struct sim *sim, bool must)
+{
+    if (must && sim_below(sim, 4) == 0) {
+        sim->signals_due++;
+    } else {
+        sim->signalled = sim->signalled || must;
+    }
+}
+
 size_t sim_part(struct sim *sim, enum sim_style style, size_t len)
 {
     switch (style) {

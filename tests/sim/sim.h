@@ -67,6 +67,10 @@ struct sim {
     uint32_t alike;       /* per 1000: a server's message is as long as its last one */
     bool tls;
     bool tls_first;
+    bool sleeping; /* the event thread */
+    /* The descriptor on which it sleeps is signalled; it will be that often. */
+    bool signalled;
+    uint32_t signals_due;
 };
 
 static inline uint64_t sim_below(struct sim *sim, uint64_t bound)
@@ -84,6 +88,10 @@ static inline void sim_trace(struct sim *sim, uint64_t what)
 {
     sim->trace = (sim->trace ^ what) * UINT64_C(0x100000001b3);
 }
+
+/** What rlt_cluster_ring() and its like say: some thread must wake the event thread. It may lose
+ * its CPU before it does. */
+void sim_wake_thread(struct sim *sim, bool must);
 
 /** How much of `len` (> 0) an operation moves: at least 1. */
 size_t sim_part(struct sim *sim, enum sim_style style, size_t len);

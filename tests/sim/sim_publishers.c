@@ -49,41 +49,22 @@ static struct rlt_wire_queue *queue_of(struct sim_publishers *self, uint32_t slo
     return &self->cluster->connections[slot].queue;
 }
 
-static void follow(struct sim_publishers *self, enum rlt_direct_result result)
+static void ring(struct sim_publishers *self)
 {
-    struct rlt_doorbell *doorbell = &self->cluster->doorbell;
-    self->wake_due |= result == RLT_DIRECT_WAKE;
-    self->woke |= result == RLT_DIRECT_RING && rlt_doorbell_ring(doorbell, RLT_WAKE_LANES);
+    sim_wake_thread(self->sim, rlt_cluster_ring(self->cluster, RLT_WAKE_LANES));
 }
 
-/* What a publisher does behind a message, up to where its send has returned; the rest may come
- * much later. */
-static void ring(struct sim_publishers *self, uint32_t position)
+/* What is left to do behind a direct send. */
+static void follow(struct sim_publishers *self, uint32_t position, enum rlt_direct_result result)
 {
-    enum rlt_direct_result result = RLT_DIRECT_RING;
-    if (!rlt_doorbell_is_armed(&self->cluster->doorbell, RLT_WAKE_LANES)) {
-        return;
-    }
-    if (sim_below(self->sim, 2) == 0 && !self->borrowers[position].borrowed) {
-        self->cluster->active[position]->sender.sent_ns = 0; /* as if long ago */
-    }
-    if (!rlt_direct_send_begin(self->cluster, position, self->sim->now_ns, &result)) {
-        follow(self, result);
-        return;
-    }
-    struct rlt_transport *transport = &self->transport->transport;
-    const struct rlt_connection *connection = self->cluster->active[position];
-    struct sim_borrower *borrower = &self->borrowers[position];
-    SIM_CHECK(self->sim, !borrower->borrowed, "two have borrowed");
-    borrower->borrowed = true;
-    borrower->taken = transport->ops->send_now(
-        transport, connection->slot, connection->sender.spans, connection->sender.span_count);
-    if (sim_below(self->sim, 2) == 0) {
-        sim_publishers_give_back(self, position);
+    self->borrowers[position].calls_due += result == RLT_DIRECT_WAKE ? 1 : 0;
+    if (result == RLT_DIRECT_RING) {
+        ring(self);
     }
 }
 
-void sim_publishers_give_back(struct sim_publishers *self, uint32_t position)
+/* If somebody has borrowed the position's sending side, it gives it back. */
+static void give_back(struct sim_publishers *self, uint32_t position)
 {
     struct sim_borrower *borrower = &self->borrowers[position];
     if (borrower->borrowed) {
@@ -91,11 +72,68 @@ void sim_publishers_give_back(struct sim_publishers *self, uint32_t position)
         const struct rlt_sender *sender = &self->cluster->active[position]->sender;
         bool recalled = rlt_loan_is_recalled(&self->cluster->loans[position]);
         borrower->borrowed = false;
-        follow(self, rlt_direct_send_end(self->cluster, position, borrower->taken));
+        follow(self, position, rlt_direct_send_end(self->cluster, position, borrower->taken));
         sights[SIM_SIGHT_DIRECT]++;
         sights[SIM_SIGHT_DIRECT_RECALLED] += recalled ? 1 : 0;
         sights[SIM_SIGHT_DIRECT_CUT] += sender->span_count != 0 ? 1 : 0;
         sights[SIM_SIGHT_DIRECT_CLOSE] += self->cluster->active[position]->close_due ? 1 : 0;
+    }
+}
+
+static void call(struct sim_publishers *self, uint32_t position)
+{
+    struct sim_borrower *borrower = &self->borrowers[position];
+    for (; borrower->calls_due != 0; borrower->calls_due--) {
+        rlt_cluster_call(self->cluster);
+        sim_wake_thread(self->sim, true);
+    }
+}
+
+/* Who sends by itself goes on. */
+static void go_on(struct sim_publishers *self, uint32_t position)
+{
+    call(self, position);
+    give_back(self, position);
+    if (sim_below(self->sim, 2) == 0) {
+        call(self, position);
+    }
+}
+
+bool sim_publishers_are_at(const struct sim_publishers *self, uint32_t position)
+{
+    return self->borrowers[position].borrowed || self->borrowers[position].calls_due != 0;
+}
+
+/* What a publisher does behind a message, up to where its send has returned; the rest may come
+ * much later. */
+static void send_or_ring(struct sim_publishers *self, uint32_t position)
+{
+    enum rlt_direct_result result;
+    if (!rlt_doorbell_is_armed(&self->cluster->doorbell, RLT_WAKE_LANES)) {
+        return;
+    }
+    if (sim_below(self->sim, 4) == 0) {
+        ring(self); /* as one that publishes without a pause */
+        return;
+    }
+    if (sim_below(self->sim, 2) == 0 && !self->borrowers[position].borrowed) {
+        self->cluster->active[position]->sender.sent_ns = 0; /* as if long ago */
+    }
+    if (!rlt_direct_send_begin(self->cluster, position, self->sim->now_ns, &result)) {
+        follow(self, position, result);
+        return;
+    }
+    struct rlt_transport *transport = &self->transport->transport;
+    const struct rlt_connection *connection = self->cluster->active[position];
+    struct sim_borrower *borrower = &self->borrowers[position];
+    SIM_CHECK(self->sim, !borrower->borrowed, "two have borrowed");
+    self->transport->slots[0].server.network->sights[SIM_SIGHT_DIRECT_BUSY] +=
+        self->sim->sleeping ? 0 : 1;
+    borrower->borrowed = true;
+    borrower->taken = transport->ops->send_now(
+        transport, connection->slot, connection->sender.spans, connection->sender.span_count);
+    if (sim_below(self->sim, 2) == 0) {
+        go_on(self, position);
     }
 }
 
@@ -115,7 +153,7 @@ static void commit(struct sim_publishers *self, struct sim_publisher *publisher)
         rlt_lane_commit(&queue->lanes[publisher->lanes[publisher->claimed_slot]],
                         publisher->claimed_len);
     }
-    ring(self, publisher->claimed_slot);
+    send_or_ring(self, publisher->claimed_slot);
 }
 
 /* Claim room and write the frame. */
@@ -202,8 +240,7 @@ static void publish(struct sim_publishers *self, struct sim_publisher *publisher
 
 void sim_publishers_step(struct sim_publishers *self)
 {
-    sim_publishers_give_back(self,
-                             (uint32_t)sim_below(self->sim, self->cluster->config->pool_size));
+    go_on(self, (uint32_t)sim_below(self->sim, self->cluster->config->pool_size));
     struct sim_publisher *publisher = &self->publishers[sim_below(self->sim, self->count)];
     if (publisher->asleep != NULL) {
         return;
@@ -223,7 +260,8 @@ void sim_publishers_settle(struct sim_publishers *self)
         }
     }
     for (uint32_t i = 0; i < self->cluster->config->pool_size; i++) {
-        sim_publishers_give_back(self, i);
+        give_back(self, i);
+        call(self, i);
     }
 }
 
@@ -308,7 +346,7 @@ void sim_publishers_flush(struct sim_publishers *self, bool leave)
     struct rlt_fence *fence = rlt_fence_create(1, RLT_COMMAND_FENCE);
     struct sim_flush *flush = &self->flushes[self->flush_count];
     *flush = (struct sim_flush){.fence = fence, .committed = self->committed};
-    self->woke |= rlt_cluster_submit(self->cluster, &fence->parts[0].command);
+    sim_wake_thread(self->sim, rlt_cluster_submit(self->cluster, &fence->parts[0].command));
     if (leave) {
         rlt_fence_release(fence);
     } else {

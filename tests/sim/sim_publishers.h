@@ -51,6 +51,7 @@ struct sim_flush {
 struct sim_borrower {
     bool borrowed;
     size_t taken;
+    uint32_t calls_due; /* it gave back, and has still to call the event thread */
 };
 
 struct sim_publishers {
@@ -59,8 +60,6 @@ struct sim_publishers {
     struct sim_transport *transport;
     uint32_t count;
     uint32_t large; /* per 1000 messages */
-    bool woke;      /* the event thread was woken, if it slept */
-    bool wake_due;  /* it was woken, and if it did not sleep its next sleep will end at once */
     struct sim_borrower borrowers[SIM_POOL_MAX];
     bool lied; /* some server sent a PONG that proves nothing */
     struct sim_publisher publishers[SIM_PUBLISHERS_MAX];
@@ -88,11 +87,11 @@ void sim_publishers_step(struct sim_publishers *self);
 /** Commit what is claimed, give back what is borrowed. */
 void sim_publishers_settle(struct sim_publishers *self);
 
-/** If somebody has borrowed the position's sending side, it gives it back. */
-void sim_publishers_give_back(struct sim_publishers *self, uint32_t position);
-
 /** Somebody flushes; with `leave` it does not wait for the result. */
 void sim_publishers_flush(struct sim_publishers *self, bool leave);
+
+/** Whether somebody is about to do something about the messages of a position. */
+bool sim_publishers_are_at(const struct sim_publishers *self, uint32_t position);
 
 /** The event thread is about to carry out what was submitted. */
 void sim_publishers_before_run(struct sim_publishers *self);

@@ -67,11 +67,13 @@ enum sim_sight {
     SIM_SIGHT_DIRECT_RECALLED, /* meanwhile the event thread awoke */
     SIM_SIGHT_DIRECT_CUT,      /* the kernel did not take all */
     SIM_SIGHT_DIRECT_CLOSE,    /* meanwhile the connection was given up */
+    SIM_SIGHT_DIRECT_BUSY,     /* the event thread works, for other clusters */
     SIM_SIGHT_RECEIVE,         /* by a subscriber */
-    SIM_SIGHT_RECEIVE_LEFT,    /* ... which left something to the event thread */
-    SIM_SIGHT_RECEIVE_AWAKE,   /* ... which could not, because the event thread was awake */
-    SIM_SIGHT_UNATTENDED,      /* a watched connection told the event thread */
-    SIM_SIGHT_WATCHED_OVER,    /* ... that it is over */
+    SIM_SIGHT_RECEIVE_BUSY,
+    SIM_SIGHT_RECEIVE_LEFT,  /* ... which left something to the event thread */
+    SIM_SIGHT_RECEIVE_AWAKE, /* ... which could not, because the event thread was awake */
+    SIM_SIGHT_UNATTENDED,    /* a watched connection told the event thread */
+    SIM_SIGHT_WATCHED_OVER,  /* ... that it is over */
     SIM_SIGHTS,
 };
 

@@ -52,7 +52,7 @@ void sim_subscribers_begin(struct sim_subscribers *self, struct sim *sim,
     self->sim = sim;
     self->cluster = cluster;
     self->transport = transport;
-    self->woke = false;
+    self->call_due = false;
     self->messages = 0;
     self->deliveries = 0;
     self->unknown = 0;
@@ -70,7 +70,7 @@ void sim_subscribers_begin(struct sim_subscribers *self, struct sim *sim,
 
 static void ask(struct sim_subscribers *self, struct sim_handle *handle, enum rlt_ask what)
 {
-    self->woke |= rlt_cluster_ask(self->cluster, handle->member, what);
+    sim_wake_thread(self->sim, rlt_cluster_ask(self->cluster, handle->member, what));
 }
 
 static struct sim_handle *handle_of(struct rlt_member *member)
@@ -289,7 +289,7 @@ static void take(struct sim_subscribers *self, struct sim_subscriber *subscriber
     if (position != start) {
         rlt_delivery_ring_advance(&mailbox->ring, position);
         if (rlt_mailbox_must_retry(mailbox)) {
-            self->woke |= rlt_cluster_submit(self->cluster, &mailbox->retry);
+            sim_wake_thread(self->sim, rlt_cluster_submit(self->cluster, &mailbox->retry));
         }
     }
 }
@@ -342,13 +342,24 @@ static void receive_directly(struct sim_subscribers *self, struct sim_subscriber
     sim_trace(self->sim, 0xa00 + receipt);
     uint64_t received = rlt_counter_get(&metrics->direct_receives) - before;
     sights[SIM_SIGHT_RECEIVE] += received;
+    sights[SIM_SIGHT_RECEIVE_BUSY] += self->sim->sleeping ? 0 : received;
     sights[SIM_SIGHT_RECEIVE_LEFT] += receipt == RLT_RECEIPT_WAKE ? 1 : 0;
     sights[SIM_SIGHT_RECEIVE_AWAKE] += receipt == RLT_RECEIPT_LEFT && received == 0 ? 1 : 0;
-    self->woke |= receipt == RLT_RECEIPT_WAKE;
+    self->call_due = receipt == RLT_RECEIPT_WAKE;
     if (receipt != RLT_RECEIPT_DONE) {
         leave(self, subscriber);
     }
     sleep_if_nothing(subscriber);
+}
+
+/* Whoever has left something to the event thread does nothing else before. */
+static void call(struct sim_subscribers *self)
+{
+    if (self->call_due) {
+        self->call_due = false;
+        rlt_cluster_call(self->cluster);
+        sim_wake_thread(self->sim, true);
+    }
 }
 
 /* Receive, and sleep if there is nothing. */
@@ -373,6 +384,7 @@ void sim_subscribers_step(struct sim_subscribers *self)
     struct sim *sim = self->sim;
     struct sim_subscriber *subscriber = &self->subscribers[sim_below(sim, self->count)];
     uint32_t topic = (uint32_t)sim_below(sim, SIM_TOPICS);
+    call(self);
     switch (sim_below(sim, 8)) {
     case 0:
         if (subscriber->handles[topic] == NULL) {
@@ -396,6 +408,7 @@ void sim_subscribers_step(struct sim_subscribers *self)
 void sim_subscribers_drain(struct sim_subscribers *self)
 {
     for (uint32_t i = 0; i < self->count; i++) {
+        call(self);
         receive(self, &self->subscribers[i], UINT64_MAX);
         release_some(self, &self->subscribers[i], UINT64_MAX);
     }

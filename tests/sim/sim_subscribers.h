@@ -75,7 +75,7 @@ struct sim_subscribers {
     struct rlt_cluster *cluster;
     struct sim_transport *transport;
     uint32_t count;
-    bool woke;
+    bool call_due; /* one has left something to the event thread, and has still to call it */
     struct sim_subscriber subscribers[SIM_SUBSCRIBERS_MAX];
     /* Of all: what the metrics must say. */
     uint64_t messages;

@@ -295,7 +295,7 @@ static void feed_server(struct sim_slot *slot, size_t len)
     slot->dead = slot->dead || slot->up_left == 0;
 }
 
-static void step_slot(struct sim *sim, struct sim_slot *slot)
+static void step_slot(struct sim *sim, struct sim_slot *slot, bool act)
 {
     if (!slot->open || slot->dead || slot->closing) {
         return;
@@ -317,15 +317,15 @@ static void step_slot(struct sim *sim, struct sim_slot *slot)
     if (slot->up_len != 0 && sim_chance(sim, sim->pace)) {
         feed_server(slot, sim_part(sim, sim->receive_style, slot->up_len));
     }
-    if (sim_below(sim, 4) == 0) {
+    if (act && sim_below(sim, 4) == 0) {
         sim_server_act(&slot->server);
     }
 }
 
-void sim_transport_step(struct sim_transport *transport)
+void sim_transport_step(struct sim_transport *transport, bool act)
 {
     for (uint32_t i = 0; i < transport->slot_count; i++) {
-        step_slot(transport->sim, &transport->slots[i]);
+        step_slot(transport->sim, &transport->slots[i], act);
     }
 }
 

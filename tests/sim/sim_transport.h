@@ -73,8 +73,8 @@ void sim_transport_destroy(struct sim_transport *transport);
 /** Begin anew with another seed. */
 void sim_transport_reset(struct sim_transport *transport, struct sim *sim, uint32_t slot_count);
 
-/** Servers read, answer and act; connections break. */
-void sim_transport_step(struct sim_transport *transport);
+/** Servers read, answer and (`act`) do something of their own accord; connections break. */
+void sim_transport_step(struct sim_transport *transport, bool act);
 
 /** Whether a watched slot can be read. */
 bool sim_transport_is_readable(const struct sim_transport *transport);
