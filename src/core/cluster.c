@@ -535,7 +535,9 @@ uint64_t rlt_cluster_deadline(const struct rlt_cluster *cluster)
         deadline = rlt_min_u64(deadline, rlt_handover_deadline(&cluster->handovers[i]));
     }
     for (uint32_t i = 0; i < rlt_cluster_slot_count(cluster->config); i++) {
-        deadline = rlt_min_u64(deadline, rlt_session_deadline(&cluster->connections[i].session));
+        const struct rlt_connection *connection = &cluster->connections[i];
+        deadline = rlt_min_u64(deadline, rlt_session_deadline(&connection->session));
+        deadline = rlt_min_u64(deadline, rlt_hold_deadline(&connection->hold));
     }
     return deadline;
 }

@@ -131,6 +131,7 @@ static void on_closed(struct rlt_connection *connection, uint64_t now_ns)
         rlt_sender_on_lost(&connection->sender, wake_producers, connection);
     rlt_cluster_finish_fences(cluster, failed, ROULETTE_EDISCONNECTED);
     rlt_receiver_reset(&connection->receiver);
+    rlt_hold_end(&connection->hold);
 
     if (connection->retiring && !connection->session.stopping) {
         connection->retiring = false;
@@ -228,7 +229,45 @@ bool rlt_connection_wants_lanes(const struct rlt_connection *connection)
 {
     return connection->session.state == RLT_SESSION_READY && connection->pending.first == NULL &&
            !rlt_sender_is_busy(&connection->sender) && !connection->sender.stalled &&
-           !connection->sender.lanes_off;
+           !connection->sender.lanes_off && !connection->hold.active;
+}
+
+/* Whether what was published may be held back: nobody waits for it, and nothing moves. */
+static bool may_hold(const struct rlt_connection *connection)
+{
+    const struct rlt_ping_marks *pings = &connection->sender.pings;
+    return connection->session.state == RLT_SESSION_READY && pings->waiting == NULL &&
+           pings->armed == NULL &&
+           connection->cluster->handovers[connection->position].phase == RLT_HANDOVER_NONE;
+}
+
+/* A batch was made: perhaps hold what comes behind it. */
+static void note_batch(struct rlt_connection *connection, uint64_t now_ns)
+{
+    const struct rlt_sender *sender = &connection->sender;
+    uint64_t messages = 0;
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < sender->span_count; i++) {
+        const struct rlt_sender_part *part = &sender->parts[i];
+        if (part->lane >= 0) {
+            messages += part->end.count - part->start.count;
+            bytes += part->end.position - part->start.position;
+        }
+    }
+    if (messages != 0 && may_hold(connection)) {
+        rlt_hold_on_send(&connection->hold, messages, (size_t)bytes, now_ns);
+    }
+}
+
+static void look_at_hold(struct rlt_connection *connection, uint64_t now_ns)
+{
+    if (!may_hold(connection)) {
+        rlt_hold_end(&connection->hold);
+    } else {
+        struct rlt_wire_queue *queue = connection->wire;
+        rlt_hold_look(&connection->hold, rlt_wire_queue_ahead(queue), queue->lane_capacity / 4,
+                      now_ns);
+    }
 }
 
 static void send_batch(struct rlt_connection *connection, uint64_t now_ns)
@@ -236,8 +275,9 @@ static void send_batch(struct rlt_connection *connection, uint64_t now_ns)
     struct rlt_cluster *cluster = connection->cluster;
     struct rlt_sender *sender = &connection->sender;
     bool ready = connection->session.state == RLT_SESSION_READY;
-    bool with_lanes = ready && write_subscriptions(connection);
+    bool with_lanes = ready && write_subscriptions(connection) && !connection->hold.active;
     uint32_t count = rlt_sender_gather(sender, with_lanes);
+    note_batch(connection, now_ns);
     size_t total = 0;
     for (uint32_t i = 0; i < count; i++) {
         total += sender->spans[i].len;
@@ -297,6 +337,9 @@ void rlt_connection_run(struct rlt_connection *connection, uint64_t now_ns)
     if (!is_open(connection)) {
         return;
     }
+    if (connection->hold.active) {
+        look_at_hold(connection, now_ns);
+    }
     if (!rlt_sender_is_busy(&connection->sender)) {
         send_batch(connection, now_ns);
     }
@@ -313,7 +356,8 @@ bool rlt_connection_has_work(struct rlt_connection *connection)
     bool can_tell = ready && connection->pending.first != NULL && !connection->sender.lanes_off &&
                     !rlt_sub_marks_is_full(&connection->sender.subs);
     return !(connection->receiving || connection->watched) || (can_send && can_tell) ||
-           (can_send && rlt_sender_has_work(&connection->sender, ready));
+           (can_send &&
+            rlt_sender_has_work(&connection->sender, ready && !connection->hold.active));
 }
 
 static void on_sent(struct rlt_connection *connection, size_t count, uint64_t now_ns)

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/hold.h"
 #include "core/receiver.h"
 #include "core/sender.h"
 #include "core/session.h"
@@ -29,6 +30,7 @@ struct rlt_connection {
     struct rlt_session session;
     struct rlt_sender sender;
     struct rlt_receiver receiver;
+    struct rlt_hold hold;                  /* on what is published */
     struct rlt_subscription_queue pending; /* server and table differ about these */
     struct rlt_info info;
     bool receiving;       /* a receive is in progress */

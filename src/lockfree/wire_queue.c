@@ -91,6 +91,20 @@ uint64_t rlt_wire_queue_taken(const struct rlt_wire_queue *queue)
     return total;
 }
 
+size_t rlt_wire_queue_ahead(struct rlt_wire_queue *queue)
+{
+    if (!rlt_shared_lane_is_empty(&queue->shared)) {
+        return SIZE_MAX;
+    }
+    size_t total = 0;
+    uint32_t used = rlt_wire_queue_used(queue);
+    for (uint32_t i = 0; i < used; i++) {
+        struct rlt_lane *lane = &queue->lanes[i];
+        total += (size_t)(rlt_lane_tail(lane).position - lane->cursor.position);
+    }
+    return total;
+}
+
 void rlt_wire_queue_look(struct rlt_wire_queue *queue, struct rlt_wire_view *view)
 {
     view->lanes = rlt_wire_queue_used(queue);

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/hold.h"
+
+/* A smaller send than this says nothing: its publisher may wait for an answer. */
+#define COUNT_MIN 16
+/* A shorter hold is not worth the look. */
+#define NS_MIN  (25 * RLT_NS_PER_US)
+#define TICK_NS (50 * RLT_NS_PER_US)
+/* Sends without a hold, after one that was for nothing. */
+#define MISSES 100
+
+/* A moment at which the event thread looks at all that it holds; not too soon. */
+static uint64_t next_tick(uint64_t now_ns)
+{
+    return ((now_ns + NS_MIN) / TICK_NS + 1) * TICK_NS;
+}
+
+void rlt_hold_on_send(struct rlt_hold *hold, uint64_t count, size_t bytes, uint64_t now_ns)
+{
+    uint64_t elapsed_ns = now_ns - hold->sent_ns;
+    bool steady = hold->sent_ns != 0 && elapsed_ns < 2 * RLT_HOLD_MAX_NS;
+    hold->sent_ns = now_ns;
+    if (!steady || count < COUNT_MIN || bytes >= RLT_HOLD_BYTES) {
+        return;
+    }
+    if (hold->misses != 0) {
+        hold->misses--;
+        return;
+    }
+    /* So long, at the rate of the last send, until enough is there. */
+    uint64_t enough_ns = RLT_HOLD_BYTES * elapsed_ns / bytes;
+    if (enough_ns < NS_MIN) {
+        return;
+    }
+    hold->active = true;
+    hold->until_ns = now_ns + RLT_HOLD_MAX_NS;
+    hold->tick_ns = next_tick(now_ns);
+    hold->seen = 0;
+}
+
+void rlt_hold_look(struct rlt_hold *hold, size_t bytes, size_t limit, uint64_t now_ns)
+{
+    if (!hold->active || now_ns < hold->tick_ns) {
+        return;
+    }
+    bool grows = bytes > hold->seen;
+    if (bytes >= rlt_min_size(limit, RLT_HOLD_BYTES) || now_ns >= hold->until_ns || !grows) {
+        hold->active = false;
+        hold->misses = bytes != 0 && !grows ? MISSES : 0;
+        return;
+    }
+    hold->seen = bytes;
+    hold->tick_ns = next_tick(now_ns);
+}

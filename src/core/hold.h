@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * Holding published messages back for company. A connection that gets many messages, but shares its
+ * event thread and the CPUs with others, would be sent a few at a time, and each send has a price
+ * that does not depend on its size: two system calls, and a wake-up of the server. So after a send
+ * of many messages the next one waits until HOLD_BYTES are there, or HOLD_MAX_NS have passed since.
+ *
+ * Only as long as messages keep coming: the event thread looks every HOLD_TICK_NS, the same moments
+ * for all connections, and what did not grow since the last look is sent at once. A publisher that
+ * waits for an answer loses a tick or two by that; such a connection is not held again for some
+ * sends. What somebody waits for (a flush) and a subscription are never held.
+ *
+ *     idle --- many messages sent ---> held --- enough, too long, no more come, ended ---> idle
+ *
+ * Owner: the event thread.
+ */
+#ifndef RLT_CORE_HOLD_H
+#define RLT_CORE_HOLD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/defs.h"
+
+/** What is worth a send. */
+#define RLT_HOLD_BYTES ((size_t)64 * 1024)
+/** The longest that a message waits for company: half of what other clients take for all. */
+#define RLT_HOLD_MAX_NS (500 * RLT_NS_PER_US)
+
+struct rlt_hold {
+    bool active;
+    uint64_t until_ns; /* while active: sent then, whatever there is */
+    uint64_t tick_ns;  /* while active: the next look */
+    size_t seen;       /* bytes at the last look */
+    uint64_t sent_ns;  /* when messages were sent the last time; 0: not yet */
+    uint32_t misses;   /* sends to go without a hold, because one was for nothing */
+};
+
+/** Messages are being sent: `count` of them in `bytes`. Afterwards the next ones may be held. */
+void rlt_hold_on_send(struct rlt_hold *hold, uint64_t count, size_t bytes, uint64_t now_ns);
+
+/** Look whether what is held has become enough. `bytes` wait; `limit`: not more than these. */
+void rlt_hold_look(struct rlt_hold *hold, size_t bytes, size_t limit, uint64_t now_ns);
+
+/** Hold nothing back: what waits is urgent, or not to be sent. */
+static inline void rlt_hold_end(struct rlt_hold *hold)
+{
+    hold->active = false;
+}
+
+/** When to look; RLT_NEVER: not held. */
+static inline uint64_t rlt_hold_deadline(const struct rlt_hold *hold)
+{
+    return hold->active ? hold->tick_ns : RLT_NEVER;
+}
+
+#endif
