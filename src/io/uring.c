@@ -93,9 +93,12 @@ static bool uring_watch(struct rlt_transport *transport, uint32_t slot_index, bo
     return true;
 }
 
-/* Poll what is watched, for each port. */
+/* Poll what is watched, for each port; not while the core has still to be told of the last time. */
 static void arm_watches(struct rlt_uring *uring)
 {
+    if (uring->early.count != 0) {
+        return;
+    }
     for (uint32_t i = 0; i < uring->backend.port_count; i++) {
         if (uring->watches[i].armed || uring->watches[i].count == 0) {
             continue;
@@ -201,9 +204,6 @@ static void repeat(struct rlt_uring *uring, uint32_t index, enum rlt_uring_op op
 static void on_watch(struct rlt_uring *uring, uint32_t port_index, int result)
 {
     uring->watches[port_index].armed = false;
-    if (uring->early.count != 0) {
-        return; /* told once more by the next wait() */
-    }
     const struct rlt_port *port = &uring->backend.ports[port_index];
     for (uint32_t i = port->first_slot; i < port->first_slot + port->slot_count; i++) {
         if (uring->slots[i].watched) {
@@ -273,12 +273,14 @@ static uint32_t uring_wait(struct rlt_backend *backend, uint64_t deadline_ns,
                            struct rlt_io_event *events, uint32_t max)
 {
     struct rlt_uring *uring = rlt_container_of(backend, struct rlt_uring, backend);
+    /* First what had no room the last time, however much the kernel has by now: it is behind all
+     * events that came with it or before. */
+    uint32_t count = rlt_event_queue_take(&uring->early, events, max);
     if (!uring->wake_armed) {
         arm_wake(uring);
     }
     arm_watches(uring);
-    submit(uring, uring->early.count != 0 ? 0 : deadline_ns);
-    uint32_t count = 0;
+    submit(uring, count != 0 ? 0 : deadline_ns);
     unsigned head;
     unsigned seen = 0;
     struct io_uring_cqe *completion;
