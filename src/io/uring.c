@@ -22,6 +22,10 @@
 #define ENTRIES_PER_SLOT 8
 #define ENTRIES_MIN      16
 #define ENTRIES_MAX      256
+/* What can be complete at once of a slot: a connect or a receive and a send, and a cancel for each;
+ * of a port its watch; and the wake-up. Without room the kernel has to find memory for each, and
+ * old ones submit nothing before we have taken some (EBUSY, io_uring_enter(2)). */
+#define COMPLETIONS_PER_SLOT 4
 
 /* ---- Submission --------------------------------------------------------------------------- */
 
@@ -443,7 +447,8 @@ int rlt_uring_create(const struct rlt_backend_options *options, struct rlt_backe
     uring->wake_fd = rlt_park_descriptor_create();
     int result = uring->wake_fd < 0 ? uring->wake_fd : allocate(uring, options);
     if (result == 0) {
-        result = rlt_uring_setup(&uring->ring, entries);
+        unsigned completions = uring->slot_count * COMPLETIONS_PER_SLOT + options->port_count + 1;
+        result = rlt_uring_setup(&uring->ring, entries, completions);
     }
     if (result < 0) {
         rlt_uring_release(uring);

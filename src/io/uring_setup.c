@@ -7,7 +7,7 @@
 #include "roulette.h"
 
 /* The best ring that this kernel and its limits allow. */
-static int create(struct io_uring *ring, unsigned entries)
+static int create(struct io_uring *ring, unsigned entries, unsigned completions)
 {
     static const unsigned flags[] = {
         IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
@@ -16,7 +16,11 @@ static int create(struct io_uring *ring, unsigned entries)
     };
     int result = -EINVAL;
     for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]) && result == -EINVAL; i++) {
-        result = io_uring_queue_init(entries, ring, flags[i]);
+        struct io_uring_params params = {
+            .flags = flags[i] | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
+            .cq_entries = completions > 2 * entries ? completions : 2 * entries,
+        };
+        result = io_uring_queue_init_params(entries, ring, &params);
     }
     if (result == 0) {
         (void)io_uring_ring_dontfork(ring);
@@ -28,9 +32,9 @@ static int create(struct io_uring *ring, unsigned entries)
     return result;
 }
 
-int rlt_uring_setup(struct io_uring *ring, unsigned entries)
+int rlt_uring_setup(struct io_uring *ring, unsigned entries, unsigned completions)
 {
-    int result = create(ring, entries);
+    int result = create(ring, entries, completions);
     if (result == -EPERM || result == -ENOSYS || result == -EINVAL) {
         return ROULETTE_ENOTSUP;
     }

@@ -8,12 +8,13 @@
 #include <liburing.h>
 
 /**
- * Make a ring of `entries` (a power of two) that a child process does not inherit.
+ * Make a ring of `entries` (a power of two), with room for `completions`, that a child process does
+ * not inherit.
  *
  * Ownership: io_uring_queue_exit() ends it.
  * Returns:   0; ROULETTE_ENOTSUP (the kernel or a sandbox forbids io_uring); ROULETTE_ESYSTEM
  *            (descriptors or locked memory are used up).
  */
-int rlt_uring_setup(struct io_uring *ring, unsigned entries);
+int rlt_uring_setup(struct io_uring *ring, unsigned entries, unsigned completions);
 
 #endif

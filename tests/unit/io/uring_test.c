@@ -12,6 +12,7 @@
 #include "base/assert.h"
 #include "base/defs.h"
 #include "io/clock.h"
+#include "io/uring_slots.h"
 #include "roulette.h"
 #include "support/net.h"
 #include "support/test.h"
@@ -213,4 +214,15 @@ UringTest(watched_slots_of_all_ports_are_told)
         struct rlt_transport *transport = transport_of(i);
         (void)transport->ops->watch(transport, 0, false);
     }
+}
+
+/* ---- Many --------------------------------------------------------------------------------- */
+
+Test(uring, completions_of_all_slots_have_room)
+{
+    struct rlt_backend *large = make(64, 32);
+    const struct rlt_uring *uring = rlt_container_of(large, struct rlt_uring, backend);
+    /* A connect or a receive and a send, a cancel for each, the ports' watches and the wake-up. */
+    cr_assert_geq(uring->ring.cq.ring_entries, 64 * 32 * 4 + 64 + 1);
+    end(large);
 }
