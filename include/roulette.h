@@ -282,8 +282,9 @@ struct roulette_options {
 
     /**
      * Event threads, 1 to 1024, but not more than there are clusters; 0: one for each cluster, up
-     * to half of the CPUs that the process may use. A thread serves several clusters if there are
-     * fewer; cluster i is served by thread i % event_threads. 0
+     * to half of the CPUs that the process may use. A machine with few CPUs that mostly receives
+     * from many clusters does better with as many as it has CPUs. A thread serves several clusters
+     * if there are fewer; cluster i is served by thread i % event_threads. 0
      */
     uint32_t event_threads;
 };

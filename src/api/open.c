@@ -39,8 +39,7 @@ static int explain_start(int result, size_t index)
  * cluster, up to half of the CPUs: the other half is for the threads that publish and receive. */
 static size_t count_threads(const roulette_client *client, uint32_t wanted)
 {
-    size_t count = wanted != 0 ? wanted : rlt_cpu_count() / 2;
-    count = count != 0 ? count : 1;
+    size_t count = wanted != 0 ? wanted : (rlt_cpu_count() + 1) / 2;
     return rlt_min_size(count, client->cluster_count);
 }
 

@@ -6,8 +6,8 @@
 /* A shorter hold is not worth the look. */
 #define NS_MIN  (25 * RLT_NS_PER_US)
 #define TICK_NS (50 * RLT_NS_PER_US)
-/* Sends without a hold, after one that was for nothing. */
-#define MISSES 100
+/* Sends without a hold, after several that were for nothing. */
+#define PENALTY_MAX 127
 
 /* A moment at which the event thread looks at all that it holds; not too soon. */
 static uint64_t next_tick(uint64_t now_ns)
@@ -23,8 +23,8 @@ void rlt_hold_on_send(struct rlt_hold *hold, uint64_t count, size_t bytes, uint6
     if (!steady || count < COUNT_MIN || bytes >= RLT_HOLD_BYTES) {
         return;
     }
-    if (hold->misses != 0) {
-        hold->misses--;
+    if (hold->skip != 0) {
+        hold->skip--;
         return;
     }
     /* So long, at the rate of the last send, until enough is there. */
@@ -45,8 +45,10 @@ void rlt_hold_look(struct rlt_hold *hold, size_t bytes, size_t limit, uint64_t n
     }
     bool grows = bytes > hold->seen;
     if (bytes >= rlt_min_size(limit, RLT_HOLD_BYTES) || now_ns >= hold->until_ns || !grows) {
+        bool for_nothing = bytes != 0 && !grows;
         hold->active = false;
-        hold->misses = bytes != 0 && !grows ? MISSES : 0;
+        hold->penalty = for_nothing ? rlt_min_u32(hold->penalty * 2 + 1, PENALTY_MAX) : 0;
+        hold->skip = hold->penalty;
         return;
     }
     hold->seen = bytes;

@@ -7,8 +7,9 @@
  *
  * Only as long as messages keep coming: the event thread looks every HOLD_TICK_NS, the same moments
  * for all connections, and what did not grow since the last look is sent at once. A publisher that
- * waits for an answer loses a tick or two by that; such a connection is not held again for some
- * sends. What somebody waits for (a flush) and a subscription are never held.
+ * waits for an answer loses a tick or two by that: such a connection is not held again for one
+ * send, then for three, and so on up to 127. (A publisher that lost its CPU for a moment looks the
+ * same once, not in a row.) What somebody waits for (a flush) and a subscription are never held.
  *
  *     idle --- many messages sent ---> held --- enough, too long, no more come, ended ---> idle
  *
@@ -34,7 +35,8 @@ struct rlt_hold {
     uint64_t tick_ns;  /* while active: the next look */
     size_t seen;       /* bytes at the last look */
     uint64_t sent_ns;  /* when messages were sent the last time; 0: not yet */
-    uint32_t misses;   /* sends to go without a hold, because one was for nothing */
+    uint32_t skip;     /* sends to go without a hold, because one was for nothing */
+    uint32_t penalty;  /* what `skip` was then: grows with each in a row */
 };
 
 /** Messages are being sent: `count` of them in `bytes`. Afterwards the next ones may be held. */
