@@ -113,7 +113,7 @@ static struct inheritance make_all(const struct roulette_options *options)
     return all;
 }
 
-Test(process, forked_client_refuses_everything_and_is_freed)
+static void fork_client(uint32_t event_threads)
 {
     static bool before[DESCRIPTORS_MAX];
     static bool during[DESCRIPTORS_MAX];
@@ -121,6 +121,7 @@ Test(process, forked_client_refuses_everything_and_is_freed)
     fleet_start(&fleet, 2);
     struct roulette_options options = fleet_options(&fleet);
     options.pool_size = 2;
+    options.event_threads = event_threads;
     (void)find_descriptors(before);
     struct inheritance all = make_all(&options);
     (void)find_descriptors(during);
@@ -146,6 +147,16 @@ Test(process, forked_client_refuses_everything_and_is_freed)
     roulette_subscriber_close(all.subscriber);
     fleet_close(all.client);
     fleet_stop(&fleet);
+}
+
+Test(process, forked_client_refuses_everything_and_is_freed)
+{
+    fork_client(2);
+}
+
+Test(process, forked_client_of_one_event_thread_refuses_everything_and_is_freed)
+{
+    fork_client(1);
 }
 
 /* The child may be a client, too, and its parent's is freed at any time. */

@@ -184,6 +184,7 @@ TlsTest(tls, works_for_each_connection_of_a_pool_and_beside_a_clear_cluster)
     struct roulette_options options = tls_options(
         "tls://localhost:%u,127.0.0.1:%u", nats_server_port(server), nats_server_port(clear));
     options.pool_size = 4;
+    options.event_threads = 1;
     roulette_client *client = open_client(&options);
     require_works(client, 50);
     cr_assert_eq(fleet_stats(client, 0).connected, 4);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "support/condition.h"
+#include "support/env.h"
 
 void fleet_start(struct fleet *fleet, size_t count)
 {
@@ -34,6 +35,7 @@ struct roulette_options fleet_options(const struct fleet *fleet)
     options.reconnect_interval_ms = 10;
     options.max_backoff_ms = 100;
     options.max_retry = 1000;
+    options.event_threads = (uint32_t)env_number("RLT_EVENT_THREADS", 0);
     return options;
 }
 

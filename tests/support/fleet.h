@@ -23,7 +23,7 @@ struct fleet {
 void fleet_start(struct fleet *fleet, size_t count);
 void fleet_stop(struct fleet *fleet);
 
-/** The default options for this fleet. */
+/** The default options for this fleet; with as many event threads as RLT_EVENT_THREADS says. */
 struct roulette_options fleet_options(const struct fleet *fleet);
 
 /** Open a client and wait until it is connected to all servers. */
