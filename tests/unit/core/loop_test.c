@@ -233,7 +233,7 @@ static void make_site(uint32_t index)
     rlt_loop_add(&loop, site->cluster);
 }
 
-static void open_all(void)
+static void open_with(bool (*its_barrier)(void))
 {
     now_ns = 1000 * RLT_NS_PER_S;
     address = (struct rlt_address){.host = "test", .port = 4222, .label = "test:4222"};
@@ -256,6 +256,7 @@ static void open_all(void)
         .bring_home = bring_home,
         .on_stopped = on_stopped,
         .context = &loop,
+        .barrier = its_barrier,
     };
     for (uint32_t i = 0; i < CLUSTERS; i++) {
         make_site(i);
@@ -267,6 +268,11 @@ static void open_all(void)
     }
     now_ns += LONG_AGO;
     homes = 0;
+}
+
+static void open_all(void)
+{
+    open_with(NULL);
 }
 
 static void stop(uint32_t index)
@@ -389,6 +395,79 @@ LoopTest(what_a_cluster_receives_comes_home_before_it_wakes)
     (void)deliver();
     cr_assert_eq(homes, 2);
     go();
+}
+
+LoopTest(clusters_fall_asleep_together)
+{
+    cr_assert(ring(0));
+    awake(true);
+    sites[1].says = "PING\r\n";
+    (void)deliver();
+    cr_assert_not(rlt_loop_may_sleep(&loop), "cluster 1 has something to say");
+    cr_assert_eq(awake_clusters(), 3);
+    awake(false);
+    go();
+    cr_assert_eq(awake_clusters(), 0);
+}
+
+/* ---- The barrier -------------------------------------------------------------------------- */
+
+static unsigned barriers; /* how often the thread asked for it */
+static bool is_forbidden;
+
+static bool barrier(void)
+{
+    barriers++;
+    return !is_forbidden;
+}
+
+static bool ringers_fence(void)
+{
+    bool fence = atomic_load(&loop.doorbell.asymmetric) == 0;
+    for (uint32_t i = 0; i < CLUSTERS; i++) {
+        cr_assert_eq(atomic_load(&sites[i].cluster->doorbell.asymmetric) == 0, fence);
+    }
+    return fence;
+}
+
+static void open_with_barrier(void)
+{
+    is_forbidden = false;
+    open_with(barrier);
+    barriers = 0;
+}
+
+#define BarrierTest(name) Test(loop, name, .init = open_with_barrier, .fini = close_all)
+
+BarrierTest(one_barrier_is_for_all_clusters)
+{
+    cr_assert_not(ringers_fence());
+    awake(false);
+    cr_assert(rlt_loop_may_sleep(&loop));
+    cr_assert_eq(barriers, 1);
+}
+
+BarrierTest(barrier_is_not_for_a_thread_that_has_work)
+{
+    awake(false);
+    sites[1].says = "PING\r\n";
+    (void)deliver();
+    cr_assert_not(rlt_loop_may_sleep(&loop));
+    cr_assert_eq(barriers, 0);
+    go();
+    cr_assert_gt(barriers, 0);
+}
+
+BarrierTest(barrier_that_fails_lets_ringers_fence_before_the_thread_sleeps)
+{
+    is_forbidden = true;
+    cr_assert(ring(1));
+    awake(true);
+    cr_assert_not(rlt_loop_may_sleep(&loop));
+    cr_assert(ringers_fence());
+    awake(false);
+    cr_assert(rlt_loop_may_sleep(&loop));
+    cr_assert_eq(barriers, 1);
 }
 
 /* ---- Ringing ------------------------------------------------------------------------------ */
