@@ -13,8 +13,8 @@
  *
  * A borrower that finds it TAKEN may leave its work to the one who has it: that one gives it back,
  * then looks for work once more, with a seq_cst fence between, while the other has put its work
- * there, then, behind such a fence, found it TAKEN. One of the two sees the other (the Dekker
- * pattern of doorbell.h).
+ * there, then, behind the fence of rlt_loan_borrow(), found it TAKEN. One of the two sees the other
+ * (the Dekker pattern of doorbell.h).
  *
  * Threads:  one owner, any number of borrowers.
  * Progress: wait-free but for recall(), which is lock-free. A preempted borrower delays what is
@@ -63,13 +63,15 @@ static inline bool rlt_loan_recall(struct rlt_loan *loan)
 }
 
 /**
- * Threads: any thread.
+ * Threads: any thread, behind putting its work where others look for it.
  * Returns: RLT_LOAN_LENT if the caller has it now, or why not: RLT_LOAN_HOME, or (somebody else
  *          has it) RLT_LOAN_TAKEN or RLT_LOAN_RECALLED.
  */
 static inline enum rlt_loan_state rlt_loan_borrow(struct rlt_loan *loan)
 {
     uint32_t state = RLT_LOAN_LENT;
+    /* Orders the caller's work before the look: see above. A doorbell's ringers need not fence. */
+    atomic_thread_fence(memory_order_seq_cst);
     (void)atomic_compare_exchange_strong_explicit(&loan->state, &state, RLT_LOAN_TAKEN,
                                                   memory_order_acquire, memory_order_relaxed);
     return (enum rlt_loan_state)state;

@@ -75,7 +75,6 @@ static void *borrow(void *argument)
     struct race *race = argument;
     for (uint64_t i = 0; i < race->rounds; i++) {
         atomic_fetch_add_explicit(&race->put, 1, memory_order_release);
-        atomic_thread_fence(memory_order_seq_cst);
         for (;;) {
             enum rlt_loan_state state = rlt_loan_borrow(&race->loan);
             if (state != RLT_LOAN_LENT) {
