@@ -173,7 +173,6 @@ static void close_encoder(void *state)
 
 struct wire {
     struct rlt_wire_queue queue;
-    struct rlt_doorbell doorbell;
     struct rlt_lane *lane;
     uint32_t frame_len;
     /* The consumer's: messages that it is to take, and that it took so far. */
@@ -188,7 +187,7 @@ static void *open_wire(uint32_t frame_len)
         stop("no memory");
     }
     memset(wire, 0, sizeof(*wire));
-    rlt_wire_queue_init(&wire->queue, LANE_BYTES, &wire->doorbell);
+    rlt_wire_queue_init(&wire->queue, LANE_BYTES);
     int index = rlt_wire_queue_acquire(&wire->queue);
     if (index < 0) {
         stop("no lane");

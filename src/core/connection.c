@@ -52,7 +52,7 @@ int rlt_connection_init(struct rlt_connection *connection, struct rlt_cluster *c
     connection->wire = &cluster->connections[connection->position].queue;
     connection->pending.table = &cluster->subscriptions;
     init_session(connection, seed);
-    rlt_wire_queue_init(&connection->queue, cluster->config->lane_capacity, &cluster->doorbell);
+    rlt_wire_queue_init(&connection->queue, cluster->config->lane_capacity);
     rlt_receiver_init(&connection->receiver, &cluster->slabs, slot);
     int result = rlt_sender_init(&connection->sender, connection->wire, &cluster->metrics);
     connection->sender.owner = slot == connection->position;

@@ -5,12 +5,10 @@
 
 #include "roulette.h"
 
-void rlt_wire_queue_init(struct rlt_wire_queue *queue, size_t lane_capacity,
-                         struct rlt_doorbell *doorbell)
+void rlt_wire_queue_init(struct rlt_wire_queue *queue, size_t lane_capacity)
 {
     memset(queue, 0, sizeof(*queue));
     queue->lane_capacity = lane_capacity;
-    queue->doorbell = doorbell;
     for (int i = 0; i < RLT_WIRE_LANES; i++) {
         rlt_lane_init(&queue->lanes[i]);
     }

@@ -18,7 +18,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "lockfree/doorbell.h"
 #include "lockfree/lane.h"
 #include "lockfree/shared_lane.h"
 
@@ -43,7 +42,6 @@ struct rlt_wire_queue {
     /* Read by publishers at each call, written by the event thread when a connection changes. */
     alignas(RLT_CACHE_LINE) _Atomic(uint32_t) state; /* relaxed: a late view is harmless */
     _Atomic(uint32_t) payload_max;                   /* relaxed: as above; checked again */
-    struct rlt_doorbell *doorbell;                   /* the event thread's; immutable */
     size_t lane_capacity;                            /* immutable */
 
     /* 0 free, 1 taken. Acquire when taken, release when given back: the next thread continues
@@ -58,8 +56,7 @@ struct rlt_wire_queue {
 };
 
 /** Make a queue whose lanes have `lane_capacity` bytes (a power of two) each. */
-void rlt_wire_queue_init(struct rlt_wire_queue *queue, size_t lane_capacity,
-                         struct rlt_doorbell *doorbell);
+void rlt_wire_queue_init(struct rlt_wire_queue *queue, size_t lane_capacity);
 
 /** Free all lanes. Threads: after all producers and the event thread have stopped. */
 void rlt_wire_queue_fini(struct rlt_wire_queue *queue);

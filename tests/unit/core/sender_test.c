@@ -34,7 +34,6 @@ struct stream {
 };
 
 struct wire {
-    struct rlt_doorbell doorbell;
     struct rlt_wire_queue queue;
     struct rlt_metrics metrics;
     struct rlt_sender sender;
@@ -50,7 +49,7 @@ static struct wire wire;
 static void open_wire(void)
 {
     memset(&wire, 0, sizeof(wire));
-    rlt_wire_queue_init(&wire.queue, LANE_CAPACITY, &wire.doorbell);
+    rlt_wire_queue_init(&wire.queue, LANE_CAPACITY);
     cr_assert_eq(rlt_sender_init(&wire.sender, &wire.queue, &wire.metrics), 0);
     wire.stream.bytes = malloc(TAKEN_MAX);
     wire.stream.messages = malloc(MESSAGES_MAX * sizeof(uint32_t));
@@ -887,7 +886,7 @@ static size_t taken_from_lone_lane(size_t capacity, uint32_t payload_max)
 {
     struct rlt_wire_queue *queue = &wire.queue;
     rlt_wire_queue_fini(queue);
-    rlt_wire_queue_init(queue, capacity, &wire.doorbell);
+    rlt_wire_queue_init(queue, capacity);
     rlt_sender_set_payload_max(&wire.sender, payload_max);
     cr_assert_eq(rlt_wire_queue_acquire(queue), 0);
     while (try_publish(0, 30000)) {
