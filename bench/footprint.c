@@ -1,25 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * footprint: the memory of a million subscriptions, and what a client takes that has nothing to
- * do; this library beside the official C client. bench/run builds and starts it.
+ * footprint: the memory of a million subscriptions, how long it takes to make them, and what a
+ * client takes that has nothing to do; this library beside the official C client. bench/run builds
+ * and starts it.
  *
- * Each client is a process of its own, connected to null servers. Memory is told twice: the
- * resident set, and what malloc() has given out, which counts memory that was never touched.
+ * Each client is a process of its own, connected to null servers; for the time to a nats-server.
+ * Memory is told twice: the resident set, and what malloc() has given out, which counts memory that
+ * was never touched.
  */
 #include "footprint.h"
 
 #include <getopt.h>
 #include <math.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
 
+#include "footprint_bulk.h"
+#include "footprint_child.h"
 #include "lines.h"
 #include "process.h"
 #include "server.h"
@@ -30,6 +30,8 @@ static const char usage[] =
     "\n"
     "  --quick             200000 subscriptions, and idle for 3 s instead of 10 s\n"
     "  --subscriptions N   1 to 9999999; 1000000\n"
+    "  --rounds N          of subscribing in bulk, 1 to 64; 5, quick 1\n"
+    "  --only WHAT         memory, bulk or idle\n"
     "  --output FILE       where JSON lines are added; footprint.jsonl\n"
     "  --help              this text\n";
 
@@ -40,11 +42,52 @@ static const char usage[] =
 struct options {
     double idle_seconds;
     uint32_t subscriptions;
+    uint32_t rounds;
+    const char *only; /* NULL: all */
     const char *output;
 };
 
 static const struct footprint_client *const clients[] = {&footprint_roulette, &footprint_libnats};
 #define CLIENT_COUNT (sizeof(clients) / sizeof(clients[0]))
+
+static bool is_wanted(const struct options *options, const char *what)
+{
+    return options->only == NULL || strcmp(options->only, what) == 0;
+}
+
+/* A number from 1 to `max`. False if it is none. */
+static bool take_number(const char *text, unsigned long max, uint32_t *number)
+{
+    char *end;
+    unsigned long value = strtoul(text, &end, 10);
+    *number = (uint32_t)value;
+    return *end == '\0' && value >= 1 && value <= max;
+}
+
+/* One option. False if it is not good. */
+static bool take_option(struct options *options, int option, const char *value)
+{
+    switch (option) {
+    case 'q':
+        options->idle_seconds = 3;
+        options->subscriptions = 200000;
+        options->rounds = 1;
+        return true;
+    case 's':
+        return take_number(value, SUBSCRIPTIONS_MAX, &options->subscriptions);
+    case 'r':
+        return take_number(value, SAMPLE_ROUNDS_MAX, &options->rounds);
+    case 'w':
+        options->only = value;
+        return strcmp(value, "memory") == 0 || strcmp(value, "bulk") == 0 ||
+               strcmp(value, "idle") == 0;
+    case 'o':
+        options->output = value;
+        return true;
+    default:
+        return false;
+    }
+}
 
 static void read_options(int argc, char **argv, struct options *options)
 {
@@ -52,31 +95,22 @@ static void read_options(int argc, char **argv, struct options *options)
         {"help", no_argument, NULL, 'h'},
         {"quick", no_argument, NULL, 'q'},
         {"subscriptions", required_argument, NULL, 's'},
+        {"rounds", required_argument, NULL, 'r'},
+        {"only", required_argument, NULL, 'w'},
         {"output", required_argument, NULL, 'o'},
         {NULL, 0, NULL, 0},
     };
-    *options = (struct options){10, 1000000, "footprint.jsonl"};
+    *options = (struct options){10, 1000000, 5, NULL, "footprint.jsonl"};
     int option;
     while ((option = getopt_long(argc, argv, "", names, NULL)) != -1) {
-        char *end = "";
-        unsigned long subscriptions = options->subscriptions;
         if (option == 'h') {
             fputs(usage, stdout);
             exit(0);
-        } else if (option == 'q') {
-            options->idle_seconds = 3;
-            subscriptions = 200000;
-        } else if (option == 's') {
-            subscriptions = strtoul(optarg, &end, 10);
-        } else if (option == 'o') {
-            options->output = optarg;
         }
-        if (option == '?' || *end != '\0' || subscriptions < 1 ||
-            subscriptions > SUBSCRIPTIONS_MAX) {
+        if (!take_option(options, option, optarg)) {
             fputs(usage, stderr);
             exit(2);
         }
-        options->subscriptions = (uint32_t)subscriptions;
     }
     if (optind != argc) {
         fputs(usage, stderr);
@@ -86,50 +120,43 @@ static void read_options(int argc, char **argv, struct options *options)
 
 /* ---- Processes ---------------------------------------------------------------------------- */
 
-/* A client's process: it measures, writes what it found into a pipe, and ends. */
-struct child {
-    pid_t pid;
-    int result;
-};
-
+/* A client's process: it measures, tells what it found, and ends. */
 typedef void measure_fn(const struct footprint_client *client, const uint16_t *ports,
                         const struct options *options, void *result, size_t size);
+
+struct task {
+    measure_fn *measure;
+    const struct footprint_client *client;
+    const uint16_t *ports;
+    const struct options *options;
+    size_t size;
+};
+
+static void run_task(int line, const void *context)
+{
+    const struct task *task = context;
+    char result[256] = {0};
+    if (task->size > sizeof(result)) {
+        stop("a result that is too large");
+    }
+    task->measure(task->client, task->ports, task->options, result, task->size);
+    if (!child_tell(line, result, task->size)) {
+        stop("nobody listens to the client");
+    }
+}
 
 static struct child start(measure_fn *measure, const struct footprint_client *client,
                           const uint16_t *ports, const struct options *options, size_t size)
 {
-    int ends[2];
-    pid_t parent = getpid();
-    struct child child;
-    (void)fflush(stdout); /* or the child has what is not written yet too */
-    if (pipe(ends) != 0 || (child.pid = fork()) < 0) {
-        stop("no process for the client: %m");
-    }
-    if (child.pid == 0) {
-        char result[256] = {0};
-        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-        if (getppid() != parent || size > sizeof(result)) {
-            _exit(1);
-        }
-        measure(client, ports, options, result, size);
-        _exit(write(ends[1], result, size) == (ssize_t)size ? 0 : 1);
-    }
-    (void)close(ends[1]);
-    child.result = ends[0];
-    return child;
+    struct task task = {measure, client, ports, options, size};
+    return child_start(run_task, &task);
 }
 
 /* Wait for the end of it. False if it failed; why was printed. */
 static bool finish(struct child child, void *result, size_t size)
 {
-    int status = 0;
-    bool good = read(child.result, result, size) == (ssize_t)size;
-    (void)waitpid(child.pid, &status, 0);
-    (void)close(child.result);
-    if (WIFSIGNALED(status)) {
-        fprintf(stderr, "bench: the client was ended by signal %d\n", WTERMSIG(status));
-    }
-    return good && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    bool good = child_hear(child.line, result, size);
+    return child_finish(child) && good;
 }
 
 static struct bench_server *start_server(void)
@@ -156,12 +183,17 @@ struct subscriptions_cost {
     double unsubscribe_seconds; /* likewise */
 };
 
+void footprint_topic(uint32_t index, char topic[FOOTPRINT_TOPIC_LEN + 1])
+{
+    (void)snprintf(topic, FOOTPRINT_TOPIC_LEN + 1, "user.%07u", index % (SUBSCRIPTIONS_MAX + 1));
+}
+
 static void subscribe_all(const struct footprint_client *client, void *handle, uint32_t from,
                           uint32_t count)
 {
     char topic[FOOTPRINT_TOPIC_LEN + 1];
     for (uint32_t i = from; i < count; i++) {
-        (void)snprintf(topic, sizeof(topic), "user.%07u", i % (SUBSCRIPTIONS_MAX + 1));
+        footprint_topic(i, topic);
         client->subscribe(handle, i, topic);
     }
 }
@@ -343,7 +375,16 @@ int main(int argc, char **argv)
     read_options(argc, argv, &options);
     machine_describe(&machine);
     struct lines *lines = lines_open(options.output, LINES_APPEND, &machine);
-    int failures = run_subscriptions(&options, lines) + run_idle(&options, lines);
+    int failures = 0;
+    if (is_wanted(&options, "memory")) {
+        failures += run_subscriptions(&options, lines);
+    }
+    if (is_wanted(&options, "bulk")) {
+        failures += bulk_run(clients, CLIENT_COUNT, options.subscriptions, options.rounds, lines);
+    }
+    if (is_wanted(&options, "idle")) {
+        failures += run_idle(&options, lines);
+    }
     lines_close(lines);
     return failures == 0 ? 0 : 1;
 }

@@ -19,6 +19,9 @@
 /** Every this many ms both libraries ask whether an idle server is alive: ours by default. */
 #define FOOTPRINT_PING_MS 5000
 
+/** After how many ms both libraries try to connect again to a server that they have lost. */
+#define FOOTPRINT_RECONNECT_MS 10
+
 /** How many bytes the topics of subscriptions have. */
 #define FOOTPRINT_TOPIC_LEN 12
 
@@ -32,10 +35,15 @@ struct footprint_client {
     void (*unsubscribe)(void *client, uint32_t index);
     /** Wait until the servers have processed all of the above. */
     void (*confirm)(void *client);
+    /** The first server was restarted: wait until it has processed all subscriptions again. */
+    void (*confirm_again)(void *client);
     /** Let go of what ended subscriptions have left. */
     void (*collect)(void *client);
     void (*close)(void *client);
 };
+
+/** The topic of subscription `index`. */
+void footprint_topic(uint32_t index, char topic[FOOTPRINT_TOPIC_LEN + 1]);
 
 extern const struct footprint_client footprint_roulette;
 extern const struct footprint_client footprint_libnats;

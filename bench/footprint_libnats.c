@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "footprint.h"
 #include "stop.h"
@@ -30,6 +31,9 @@ static natsConnection *connect_to(uint16_t port)
     check(natsOptions_SetURL(options, url), "url");
     /* Its default is 2 minutes: it would find a dead server so much later. */
     check(natsOptions_SetPingInterval(options, FOOTPRINT_PING_MS), "ping interval");
+    check(natsOptions_SetReconnectWait(options, FOOTPRINT_RECONNECT_MS), "reconnect wait");
+    check(natsOptions_SetReconnectJitter(options, 1, 1), "reconnect jitter");
+    check(natsOptions_SetMaxReconnect(options, -1), "reconnects");
     check(natsConnection_Connect(&connection, options), "connect");
     natsOptions_Destroy(options);
     return connection;
@@ -73,6 +77,22 @@ static void confirm(void *data)
     }
 }
 
+/* While it is not connected a flush fails at once. */
+static void confirm_again(void *data)
+{
+    const struct timespec pause = {.tv_nsec = 1000000};
+    struct client *client = data;
+    natsStatus status;
+    for (int i = 0; i < FOOTPRINT_TIMEOUT_MS; i++) {
+        status = natsConnection_FlushTimeout(client->connections[0], FOOTPRINT_TIMEOUT_MS);
+        if (status == NATS_OK) {
+            return;
+        }
+        (void)nanosleep(&pause, NULL);
+    }
+    check(status, "flush");
+}
+
 static void collect(void *data)
 {
     (void)data; /* Nothing is left. */
@@ -94,6 +114,7 @@ const struct footprint_client footprint_libnats = {
     .subscribe = subscribe,
     .unsubscribe = unsubscribe,
     .confirm = confirm,
+    .confirm_again = confirm_again,
     .collect = collect,
     .close = close_client,
 };

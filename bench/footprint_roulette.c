@@ -30,6 +30,17 @@ static void confirm(void *data)
     check(roulette_flush(client->client, FOOTPRINT_TIMEOUT_MS, NULL, 0), "flush");
 }
 
+/* A flush that the loss of the connection overtakes fails. */
+static void confirm_again(void *data)
+{
+    struct client *client = data;
+    int result;
+    do {
+        result = roulette_flush(client->client, FOOTPRINT_TIMEOUT_MS, NULL, 0);
+    } while (result == ROULETTE_EDISCONNECTED);
+    check(result, "flush");
+}
+
 static void *open_client(const uint16_t *ports, size_t clusters, uint32_t subscriptions)
 {
     char servers[FOOTPRINT_CLUSTERS_MAX * 32];
@@ -42,6 +53,10 @@ static void *open_client(const uint16_t *ports, size_t clusters, uint32_t subscr
     roulette_options_init(&options);
     options.servers = servers;
     options.ping_interval_ms = FOOTPRINT_PING_MS;
+    options.subscription_restart = ROULETTE_RESTART_PERMANENT;
+    options.reconnect_interval_ms = FOOTPRINT_RECONNECT_MS;
+    options.max_backoff_ms = FOOTPRINT_RECONNECT_MS;
+    options.max_retry = UINT32_MAX;
     struct client *client = calloc(1, sizeof(*client));
     if (client == NULL) {
         stop("no memory");
@@ -99,6 +114,7 @@ const struct footprint_client footprint_roulette = {
     .subscribe = subscribe,
     .unsubscribe = unsubscribe,
     .confirm = confirm,
+    .confirm_again = confirm_again,
     .collect = collect,
     .close = close_client,
 };
