@@ -353,11 +353,12 @@ bool rlt_connection_has_work(struct rlt_connection *connection)
     }
     bool ready = connection->session.state == RLT_SESSION_READY;
     bool can_send = !rlt_sender_is_busy(&connection->sender);
-    bool can_tell = ready && connection->pending.first != NULL && !connection->sender.lanes_off &&
-                    !rlt_sub_marks_is_full(&connection->sender.subs);
+    bool all_told = connection->pending.first == NULL || connection->sender.lanes_off;
+    bool can_tell = ready && !all_told && !rlt_sub_marks_is_full(&connection->sender.subs);
+    /* Messages and fences wait for what is not told, or this thread would never sleep. */
     return !(connection->receiving || connection->watched) || (can_send && can_tell) ||
-           (can_send &&
-            rlt_sender_has_work(&connection->sender, ready && !connection->hold.active));
+           (can_send && rlt_sender_has_work(&connection->sender,
+                                            ready && all_told && !connection->hold.active));
 }
 
 static void on_sent(struct rlt_connection *connection, size_t count, uint64_t now_ns)

@@ -60,3 +60,36 @@ ConnectionTest(message_that_is_too_large_is_no_greeting)
     cr_assert_eq(rlt_counter_get(&world.cluster->metrics.dropped_oversized), 0);
     world_assert_told("");
 }
+
+/* ---- Not spinning ------------------------------------------------------------------------- */
+
+/* So that no SUB may be written until a PONG comes. */
+static void fill_sub_marks(void)
+{
+    struct rlt_sender *sender = &world.cluster->connections[0].sender;
+    struct rlt_topic_key key = {"f", 1, 0};
+    uint64_t sid = 1000;
+    do {
+        while (rlt_sender_write_sub(sender, &key, sid)) {
+            sid++;
+        }
+        world.slots[0].sent_len = 0;
+        world_go();
+    } while (!rlt_sub_marks_is_full(&sender->subs));
+    world.slots[0].sent_len = 0;
+}
+
+/* world_go() fails if the event thread has work and does nothing. */
+ConnectionTest(flush_behind_a_subscription_that_waits_for_a_pong_sleeps)
+{
+    world_accept(0);
+    fill_sub_marks();
+    (void)world_subscribe("q", "q", NULL, 0);
+    struct rlt_fence *fence = rlt_fence_create(1, RLT_COMMAND_FENCE);
+    cr_assert_not_null(fence);
+    world_submit(&fence->parts[0].command);
+    world_publish("p", "1");
+    world_assert_sent(0, "");
+    cr_assert_eq(atomic_load(&fence->done), 0);
+    rlt_fence_release(fence);
+}
