@@ -584,8 +584,10 @@ int roulette_subscriber_fd(const roulette_subscriber *subscriber);
  *
  * A server that refuses it ends it, with ROULETTE_KIND_ENDED and ROULETTE_EPERMISSION,
  * ROULETTE_ETOPIC or ROULETTE_ESERVER (too many subscriptions). It is always known which one is
- * refused, also where the server does not say: servers answer in order, and between two
- * subscriptions they are asked for an answer. One case is not an answer: a server whose limit is
+ * refused, also where the server does not say: then it is asked about each one that it may have
+ * meant. If its limit changes at that moment, or subscriptions are left that it has not confirmed,
+ * what is in doubt is made again: a gap that ROULETTE_KIND_LOST (ROULETTE_ESERVER) and _RESTORED
+ * tell, and that ends a temporary subscription. One case is not an answer: a server whose limit is
  * lowered says so to those above it and closes their connections. A subscription that it has not
  * confirmed at that moment may end, where others wait for the next connection.
  *

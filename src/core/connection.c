@@ -130,6 +130,7 @@ static void on_closed(struct rlt_connection *connection, uint64_t now_ns)
     struct rlt_fence_link *failed =
         rlt_sender_on_lost(&connection->sender, wake_producers, connection);
     rlt_cluster_finish_fences(cluster, failed, ROULETTE_EDISCONNECTED);
+    rlt_inquiry_end(connection);
     rlt_receiver_reset(&connection->receiver);
     rlt_hold_end(&connection->hold);
 
@@ -178,6 +179,12 @@ static void on_closed(struct rlt_connection *connection, uint64_t now_ns)
 
 /* ---- Doing what is wanted ----------------------------------------------------------------- */
 
+bool rlt_connection_may_subscribe(const struct rlt_connection *connection)
+{
+    return !rlt_inquiry_is_under_way(&connection->inquiry) &&
+           !rlt_sub_marks_is_full(&connection->sender.subs);
+}
+
 bool rlt_connection_write_unsub(struct rlt_connection *connection, uint64_t sid)
 {
     uint8_t *out = rlt_sender_control_claim(&connection->sender, RLT_UNSUB_LEN_MAX);
@@ -185,6 +192,7 @@ bool rlt_connection_write_unsub(struct rlt_connection *connection, uint64_t sid)
         return false;
     }
     rlt_sender_control_commit(&connection->sender, rlt_encode_unsub(out, sid));
+    rlt_sub_marks_close(&connection->sender.subs);
     return true;
 }
 
@@ -206,6 +214,9 @@ static bool write_subscriptions(struct rlt_connection *connection)
     if (connection->sender.lanes_off) {
         return true; /* they wait for the connection that takes over */
     }
+    if (rlt_inquiry_is_under_way(&connection->inquiry)) {
+        return connection->pending.first == NULL;
+    }
     while ((subscription = connection->pending.first) != NULL) {
         bool wanted = rlt_subscription_is_wanted(subscription);
         if (wanted != subscription->on_server && !write_change(connection, subscription)) {
@@ -214,6 +225,7 @@ static bool write_subscriptions(struct rlt_connection *connection)
         rlt_subscription_queue_remove(&connection->pending, subscription);
         if (!wanted && subscription->on_server) {
             subscription->on_server = false;
+            subscription->again = true;
             rlt_counter_add(&cluster->metrics.subscriptions, (uint64_t)-1);
             rlt_cluster_forget(cluster, subscription);
         } else if (wanted && !subscription->on_server) {
@@ -275,6 +287,9 @@ static void send_batch(struct rlt_connection *connection, uint64_t now_ns)
     struct rlt_cluster *cluster = connection->cluster;
     struct rlt_sender *sender = &connection->sender;
     bool ready = connection->session.state == RLT_SESSION_READY;
+    if (ready) {
+        rlt_inquiry_run(connection);
+    }
     bool with_lanes = ready && write_subscriptions(connection) && !connection->hold.active;
     uint32_t count = rlt_sender_gather(sender, with_lanes);
     note_batch(connection, now_ns);
@@ -354,7 +369,8 @@ bool rlt_connection_has_work(struct rlt_connection *connection)
     bool ready = connection->session.state == RLT_SESSION_READY;
     bool can_send = !rlt_sender_is_busy(&connection->sender);
     bool all_told = connection->pending.first == NULL || connection->sender.lanes_off;
-    bool can_tell = ready && !all_told && !rlt_sub_marks_is_full(&connection->sender.subs);
+    bool can_tell = ready && ((!all_told && rlt_connection_may_subscribe(connection)) ||
+                              rlt_inquiry_has_work(connection));
     /* Messages and fences wait for what is not told, or this thread would never sleep. */
     return !(connection->receiving || connection->watched) || (can_send && can_tell) ||
            (can_send && rlt_sender_has_work(&connection->sender,
@@ -369,7 +385,7 @@ static void on_sent(struct rlt_connection *connection, size_t count, uint64_t no
     if (left == 0) {
         sender->sent_ns = now_ns;
         rlt_session_on_sent(&connection->session);
-        rlt_cluster_finish_fences(cluster, rlt_sender_take_early_pong(sender), 0);
+        rlt_inquiry_pass(connection, rlt_sender_take_early_pong(sender));
     } else if (connection->session.state != RLT_SESSION_CLOSING) {
         rlt_counter_add_shared(&cluster->metrics.sends, 1);
         rlt_session_on_send(&connection->session, now_ns);

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "core/hold.h"
+#include "core/inquiry.h"
 #include "core/receiver.h"
 #include "core/sender.h"
 #include "core/session.h"
@@ -32,6 +33,7 @@ struct rlt_connection {
     struct rlt_receiver receiver;
     struct rlt_hold hold;                  /* on what is published */
     struct rlt_subscription_queue pending; /* server and table differ about these */
+    struct rlt_inquiry inquiry;
     struct rlt_info info;
     bool receiving;       /* a receive is in progress */
     bool watched;         /* or none, but it is watched (direct_receive.h) */
@@ -68,6 +70,9 @@ void rlt_connection_on_event(struct rlt_connection *connection, const struct rlt
 
 /** The connection cannot go on; `error` says why. The first reason is kept. */
 void rlt_connection_fail(struct rlt_connection *connection, int error);
+
+/** Whether a SUB may be written, if there is room. */
+bool rlt_connection_may_subscribe(const struct rlt_connection *connection);
 
 /** Write an UNSUB. Returns: false if there is no room: send first. */
 bool rlt_connection_write_unsub(struct rlt_connection *connection, uint64_t sid);

@@ -159,6 +159,9 @@ static bool write_all(struct rlt_cluster *cluster, uint32_t position)
 {
     struct rlt_handover *handover = of(cluster, position);
     struct rlt_subscriptions *table = &cluster->subscriptions;
+    if (rlt_inquiry_is_under_way(&handover->second->inquiry)) {
+        return false;
+    }
     for (; handover->cursor < table->index_count; handover->cursor++) {
         struct rlt_subscription *subscription = rlt_subscriptions_at(table, handover->cursor);
         if (subscription == NULL || subscription->connection != position ||
@@ -211,7 +214,8 @@ static bool run_settling(struct rlt_cluster *cluster, uint32_t position, uint64_
     }
     handover->deadline_ns = RLT_NEVER;
     /* What the old one is to leave it leaves before: who joins later would find it subscribed. */
-    if (cluster->active[position]->pending.first != NULL) {
+    const struct rlt_connection *active = cluster->active[position];
+    if (active->pending.first != NULL || rlt_inquiry_is_under_way(&active->inquiry)) {
         return false;
     }
     handover->cursor = 0;
@@ -503,8 +507,7 @@ bool rlt_handover_has_work(const struct rlt_cluster *cluster, uint32_t position)
         return handover->started && handover->deadline_ns == RLT_NEVER &&
                handover->second->session.state == RLT_SESSION_READY;
     case RLT_HANDOVER_SUBSCRIBING:
-        return can_write(handover->second) &&
-               !rlt_sub_marks_is_full(&handover->second->sender.subs);
+        return can_write(handover->second) && rlt_connection_may_subscribe(handover->second);
     case RLT_HANDOVER_DRAINING:
         return handover->fence == NULL && can_write(cluster->active[position]);
     default:

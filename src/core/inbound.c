@@ -56,7 +56,9 @@ static void on_pong(struct rlt_connection *connection, uint64_t now_ns)
     }
     /* Whoever waited for this PONG finds the messages before it. */
     rlt_cluster_show_delivered(connection->cluster);
-    rlt_cluster_finish_fences(connection->cluster, rlt_sender_on_pong(&connection->sender), 0);
+    struct rlt_fence_link *passed = rlt_sender_on_pong(&connection->sender);
+    rlt_inquiry_on_pong(connection);
+    rlt_inquiry_pass(connection, passed);
 }
 
 static void on_ping(struct rlt_connection *connection)

@@ -7,7 +7,7 @@
  *
  * Armed fences wait until all that was accepted before them is sent; that is their sender's to
  * know. A server answers in order, so the n-th PONG is for the n-th PING. There are PINGs without a
- * mark too: they stand between two SUBs (core/sub_marks.h).
+ * mark too: they stand between SUBs (core/sub_marks.h).
  *
  * Owner: the event thread.
  */

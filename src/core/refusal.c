@@ -17,6 +17,8 @@ static bool end_refused(struct rlt_connection *connection, struct rlt_subscripti
     if (subscription->connection != connection->position || !told) {
         return false;
     }
+    rlt_sub_marks_settle(&connection->sender.subs, rlt_ping_marks_pongs(&connection->sender.pings),
+                         subscription->sid);
     if (connection == active) {
         subscription->on_server = false;
         rlt_counter_add(&cluster->metrics.subscriptions, (uint64_t)-1);
@@ -63,7 +65,7 @@ static void end_named(struct rlt_connection *connection, const struct rlt_server
  * The server may hold it all the same: one that lowers a limit says so of its own accord, before it
  * closes the connection. So it is told. Not having room for that is no harm.
  */
-static void end_sid(struct rlt_connection *connection, uint64_t sid, int error)
+void rlt_refusal_end(struct rlt_connection *connection, uint64_t sid, int error)
 {
     struct rlt_subscription *subscription =
         rlt_subscriptions_find(&connection->cluster->subscriptions, sid);
@@ -75,11 +77,11 @@ static void end_sid(struct rlt_connection *connection, uint64_t sid, int error)
 static void end_subscription(struct rlt_connection *connection, const struct rlt_server_error *what)
 {
     if (what->sid != 0) {
-        end_sid(connection, what->sid, what->error);
+        rlt_refusal_end(connection, what->sid, what->error);
     } else if (what->topic != NULL) {
         end_named(connection, what);
     } else {
-        end_sid(connection, rlt_sender_refused_sub(&connection->sender), what->error);
+        rlt_inquiry_on_refusal(connection, what->error);
     }
 }
 

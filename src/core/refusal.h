@@ -10,6 +10,9 @@
 
 #include "core/connection.h"
 
+/** The server refuses the subscription of a sid: it is over. It is unsubscribed nevertheless. */
+void rlt_refusal_end(struct rlt_connection *connection, uint64_t sid, int error);
+
 /** An -ERR arrived: it is counted and logged, and what it ends is ended. */
 void rlt_refusal_on_error(struct rlt_connection *connection, const struct rlt_frame *frame);
 

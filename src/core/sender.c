@@ -25,7 +25,8 @@ int rlt_sender_init(struct rlt_sender *sender, struct rlt_wire_queue *queue,
     rlt_ping_marks_init(&sender->pings);
     sender->control[0] = rlt_memory_alloc_aligned(RLT_CACHE_LINE, RLT_CONTROL_BYTES);
     sender->control[1] = rlt_memory_alloc_aligned(RLT_CACHE_LINE, RLT_CONTROL_BYTES);
-    if (sender->control[0] == NULL || sender->control[1] == NULL) {
+    if (sender->control[0] == NULL || sender->control[1] == NULL ||
+        rlt_sub_marks_init(&sender->subs) < 0) {
         rlt_sender_fini(sender);
         return ROULETTE_ENOMEM;
     }
@@ -45,6 +46,7 @@ void rlt_sender_fini(struct rlt_sender *sender)
     rlt_memory_free(sender->control[1]);
     sender->control[0] = NULL;
     sender->control[1] = NULL;
+    rlt_sub_marks_fini(&sender->subs);
 }
 
 /* ---- The lanes ---------------------------------------------------------------------------- */
@@ -102,7 +104,7 @@ bool rlt_sender_write_sub(struct rlt_sender *sender, const struct rlt_topic_key 
     if (out == NULL) {
         return false;
     }
-    if (rlt_sub_marks_await(&sender->subs, sender->pings.written + 1)) {
+    if (rlt_sub_marks_need_ping(&sender->subs, sender->pings.written + 1)) {
         memcpy(out, ping_line, PING_LEN);
         out += PING_LEN;
         rlt_ping_marks_skip(&sender->pings);
@@ -111,11 +113,6 @@ bool rlt_sender_write_sub(struct rlt_sender *sender, const struct rlt_topic_key 
     out = rlt_encode_sub(out, key->topic, key->len, NULL, 0, sid);
     rlt_sender_control_commit(sender, out);
     return true;
-}
-
-uint64_t rlt_sender_refused_sub(const struct rlt_sender *sender)
-{
-    return rlt_sub_marks_refused(&sender->subs, rlt_ping_marks_pongs(&sender->pings));
 }
 
 void rlt_sender_wipe_control(struct rlt_sender *sender)
@@ -481,9 +478,7 @@ static struct rlt_fence_link *confirm(struct rlt_sender *sender, const struct rl
 
 struct rlt_fence_link *rlt_sender_on_pong(struct rlt_sender *sender)
 {
-    const struct rlt_ping_mark *mark = rlt_ping_marks_pop(&sender->pings);
-    rlt_sub_marks_confirm(&sender->subs, rlt_ping_marks_pongs(&sender->pings));
-    return confirm(sender, mark);
+    return confirm(sender, rlt_ping_marks_pop(&sender->pings));
 }
 
 struct rlt_fence_link *rlt_sender_take_early_pong(struct rlt_sender *sender)
@@ -568,7 +563,6 @@ struct rlt_fence_link *rlt_sender_on_lost(struct rlt_sender *sender, rlt_sender_
     sender->unmarked = 0;
     sender->ping_due = false;
     sender->stalled = false;
-    rlt_sub_marks_clear(&sender->subs);
     return rlt_ping_marks_fail(&sender->pings, in_doubt != 0);
 }
 

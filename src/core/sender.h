@@ -121,15 +121,12 @@ uint8_t *rlt_sender_control_claim(struct rlt_sender *sender, size_t len);
 void rlt_sender_control_commit(struct rlt_sender *sender, const uint8_t *end);
 
 /**
- * Write a SUB; `key` is the topic, or "topic group". If the last SUB has no PING behind it, that
- * comes first: an -ERR is about one SUB then.
+ * Write a SUB; `key` is the topic, or "topic group". If many were written since the last PING, or
+ * one and then an UNSUB, a PING comes first: see core/sub_marks.h.
  *
  * Returns: false if there is no room: send first, or wait for a PONG (`sender->subs` is full).
  */
 bool rlt_sender_write_sub(struct rlt_sender *sender, const struct rlt_topic_key *key, uint64_t sid);
-
-/** An -ERR about a SUB that it does not name arrived. Returns: its sid; 0: of none that is open. */
-uint64_t rlt_sender_refused_sub(const struct rlt_sender *sender);
 
 /** Overwrite the control lines written so far once they are sent: they hold credentials. */
 void rlt_sender_wipe_control(struct rlt_sender *sender);

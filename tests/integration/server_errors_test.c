@@ -343,11 +343,12 @@ ErrorTest(server_error, confirmed_subscription_is_not_ended_by_a_line_that_names
     cr_assert(fake_server_stop(server));
 }
 
-/* Three SUBs at once: between them are PINGs, and the second is refused. */
+/* Three SUBs at once, and one is refused: asked about each, the server tells. */
 ErrorTest(server_error, refused_one_of_several_is_known)
 {
     const struct fake_script scripts[] = {
-        FAKE_SCRIPT(HANDSHAKE,
+        FAKE_SCRIPT(HANDSHAKE, FAKE_EXPECT("SUB a 1\r\nSUB b 2\r\nSUB c 3\r\nPING\r\n"),
+                    FAKE_SEND("-ERR 'Invalid Subject'\r\nPONG\r\n"),
                     FAKE_EXPECT("SUB a 1\r\nPING\r\nSUB b 2\r\nPING\r\nSUB c 3\r\nPING\r\n"),
                     FAKE_SEND("PONG\r\n-ERR 'Invalid Subject'\r\nPONG\r\nPONG\r\n"),
                     FAKE_EXPECT("UNSUB 2\r\n")),

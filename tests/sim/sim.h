@@ -27,6 +27,7 @@ struct sim_faults {
     uint32_t silent;       /* per step: the server stops reading and answering */
     uint32_t error;        /* per step: an -ERR */
     uint32_t refuse;       /* of a SUB: an -ERR that does not name it */
+    uint32_t limit;        /* of a connection: it may have few subscriptions; per step: more */
     uint32_t garbage;      /* per step: bytes that are not protocol */
     uint32_t bad_greeting; /* of a connection: it does not begin with INFO */
     uint32_t info;         /* per step: another INFO */

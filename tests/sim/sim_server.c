@@ -117,7 +117,10 @@ void sim_server_begin(struct sim_server *server)
     server->lied = false;
     server->published = 0;
     server->pongs = 0;
-    server->pings = 0;
+    server->has_refused = false;
+    server->limit = sim_chance(server->sim, server->sim->faults.limit)
+                        ? (uint32_t)sim_below(server->sim, 8)
+                        : SIM_SUBS_MAX;
     server->max_payload_most = 0;
     server->sub_count = 0;
     memset(server->denied, 0, sizeof(server->denied));
@@ -302,42 +305,55 @@ static void deny(struct sim_server *server, uint32_t topic)
 }
 
 /* The client ends the subscription of this SUB, though the line does not name it. */
-static void refuse(struct sim_server *server, uint64_t sid)
+static void refuse(struct sim_server *server, uint64_t sid, const char *text)
 {
-    static const char *const texts[] = {"maximum subscriptions exceeded", "Invalid Subject",
-                                        "Permissions Violation for Subscription to \"\\\"\""};
-    say(server, "-ERR '%s'\r\n", texts[sim_below(server->sim, 3)]);
-    /* The first PING is the handshake's, and the client does not count it. */
-    record(server,
-           (struct sim_record){.kind = SIM_RECORD_REFUSAL, .sid = sid, .ping = server->pings});
+    say(server, "-ERR '%s'\r\n", text);
+    record(server, (struct sim_record){.kind = SIM_RECORD_REFUSAL, .sid = sid});
+    server->has_refused = true;
 }
 
 /* PONGs that nobody asked for are taken for others, so then no line can be told from another. In
  * a handover the two servers would have to agree. */
 static bool may_refuse(const struct sim_server *server)
 {
-    return !server->lied && server->sim->faults.lame == 0 &&
+    return server->sim->faults.pong == 0 && server->sim->faults.lame == 0 && !server->lied &&
            server->record_count < SIM_RECORDS_MAX / 2;
 }
 
-static void on_sub(struct sim_server *server, uint32_t topic, uint64_t sid, bool exclusive)
+static void let_in(struct sim_server *server, const struct sim_sub *sub)
 {
-    SIM_CHECK(server->sim, topic < SIM_TOPICS);
-    SIM_CHECK(server->sim, find_sub(server, sid) == NULL, "SUB with a sid in use");
     for (uint32_t i = 0; i < server->sub_count; i++) {
-        SIM_CHECK(server->sim,
-                  server->subs[i].topic != topic || exclusive || server->subs[i].exclusive,
-                  "a second SUB for t.%u", topic);
+        bool same = server->subs[i].topic == sub->topic;
+        SIM_CHECK(server->sim, !same || sub->exclusive || server->subs[i].exclusive,
+                  "a second SUB for t.%u", sub->topic);
     }
     SIM_CHECK(server->sim, server->sub_count < SIM_SUBS_MAX);
+    server->subs[server->sub_count++] = *sub;
+    if (sim_network_has_refused(server->network, sub->sid)) {
+        server->network->refused[sub->sid % SIM_REFUSED_MAX] = 0;
+    }
+}
+
+/* In this order nats-server 2.9 to 2.15 look at a SUB: permission, limit, sid, subject. */
+static void on_sub(struct sim_server *server, uint32_t topic, uint64_t sid, bool exclusive)
+{
+    static const char *const texts[] = {"Invalid Subject",
+                                        "Permissions Violation for Subscription to \"\\\"\""};
+    struct sim *sim = server->sim;
+    SIM_CHECK(sim, topic < SIM_TOPICS);
+    const struct sim_sub *known = find_sub(server, sid);
+    SIM_CHECK(sim, known == NULL || (known->topic == topic && known->exclusive == exclusive));
+    SIM_CHECK(sim, known == NULL || server->has_refused, "SUB with a sid in use");
     /* More often while there are two servers: they need not agree. */
-    bool denies = server->twin->live && sim_chance(server->sim, server->sim->faults.error);
+    bool denies = known == NULL && server->twin->live && sim_chance(sim, sim->faults.error);
     if ((server->denied[topic] || denies) && !exclusive) {
         deny(server, topic);
-    } else if (may_refuse(server) && sim_chance(server->sim, server->sim->faults.refuse)) {
-        refuse(server, sid);
-    } else {
-        server->subs[server->sub_count++] = (struct sim_sub){sid, topic, exclusive};
+    } else if (server->sub_count >= server->limit) {
+        refuse(server, sid, "maximum subscriptions exceeded");
+    } else if (known == NULL && may_refuse(server) && sim_chance(sim, sim->faults.refuse)) {
+        refuse(server, sid, texts[sim_below(sim, 2)]);
+    } else if (known == NULL) {
+        let_in(server, &(struct sim_sub){sid, topic, exclusive});
     }
 }
 
@@ -436,7 +452,6 @@ static size_t on_line(struct sim_server *server, const char *line, const uint8_t
     }
     if (strcmp(line, "PING") == 0) {
         say(server, "PONG\r\n");
-        server->pings++;
         return 0;
     }
     SIM_CHECK(sim, strcmp(line, "PONG") == 0, "not protocol: %.40s", line);
@@ -568,6 +583,10 @@ void sim_server_act(struct sim_server *server)
     if (server->lame && sim_chance(sim, faults->lame_close)) {
         server->ended = true;
         return;
+    }
+    if (sim_chance(sim, faults->limit) && server->limit < SIM_SUBS_MAX) {
+        server->limit += 1 + (uint32_t)sim_below(sim, 3);
+        server->network->sights[SIM_SIGHT_LIMIT_RAISED]++;
     }
     if (sim_chance(sim, faults->info)) {
         say_info(server);

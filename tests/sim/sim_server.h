@@ -15,6 +15,7 @@
 
 #define SIM_RECORDS_MAX 4096
 #define SIM_SUBS_MAX    64
+#define SIM_REFUSED_MAX 1024
 #define SIM_COPIES_MAX  ((uint32_t)1 << 17)
 #define SIM_IN_MAX      ((size_t)192 * 1024)
 #define SIM_OUT_MAX     ((size_t)1024 * 1024)
@@ -22,7 +23,7 @@
 enum sim_record_kind {
     SIM_RECORD_MESSAGE,
     SIM_RECORD_DENIAL,  /* the client ends its subscription to a topic here */
-    SIM_RECORD_REFUSAL, /* and here that of one SUB */
+    SIM_RECORD_REFUSAL, /* and, from here on, that of one SUB */
     SIM_RECORD_FATAL,   /* the client gives the connection up here */
 };
 
@@ -33,7 +34,6 @@ struct sim_record {
     uint64_t sid;
     uint32_t topic;
     uint32_t number; /* of the message */
-    uint64_t ping;   /* of the refused SUB: number of the PING behind it */
     bool early;      /* sent before the connection was proved: it is nobody's */
 };
 
@@ -74,6 +74,10 @@ enum sim_sight {
     SIM_SIGHT_RECEIVE_AWAKE, /* ... which could not, because the event thread was awake */
     SIM_SIGHT_UNATTENDED,    /* a watched connection told the event thread */
     SIM_SIGHT_WATCHED_OVER,  /* ... that it is over */
+    SIM_SIGHT_ASKED,         /* which of several SUBs was refused */
+    SIM_SIGHT_TESTED,        /* ... or whether the last ones were */
+    SIM_SIGHT_REMADE,        /* ... or all were made again */
+    SIM_SIGHT_LIMIT_RAISED,
     SIM_SIGHTS,
 };
 
@@ -86,7 +90,14 @@ struct sim_network {
     /* Of the last message of each topic: its number, and where it went. */
     uint32_t last_number[SIM_TOPICS];
     uint64_t last_way[SIM_TOPICS];
+    /* Sids that were refused, as the client has read, and not let in since; by remainder. */
+    uint64_t refused[SIM_REFUSED_MAX];
 };
+
+static inline bool sim_network_has_refused(const struct sim_network *network, uint64_t sid)
+{
+    return sid != 0 && network->refused[sid % SIM_REFUSED_MAX] == sid;
+}
 
 struct sim_server {
     struct sim *sim;
@@ -111,7 +122,8 @@ struct sim_server {
     uint32_t max_payload_most; /* ever told on this connection */
     uint64_t published;        /* PUBs processed */
     uint32_t pongs;            /* PONGs of the client */
-    uint64_t pings;            /* and its PINGs */
+    uint32_t limit;            /* subscriptions at most */
+    bool has_refused;          /* a SUB, without naming it */
 
     struct sim_sub subs[SIM_SUBS_MAX];
     uint32_t sub_count;

@@ -7,6 +7,7 @@
 
 #include "core/direct_receive.h"
 #include "core/ring.h"
+#include "roulette.h"
 
 void sim_subscribers_create(struct sim_subscribers *self)
 {
@@ -221,6 +222,17 @@ static void forget(struct sim_subscriber *subscriber, struct sim_handle *handle)
     }
 }
 
+/* Whether an end is right that only a refusal can have brought. */
+static bool may_end(const struct sim_subscribers *self, const struct sim_handle *handle, int error)
+{
+    /* For other reasons than these a permanent subscription is lost, not ended. */
+    bool by_refusal =
+        error == ROULETTE_ETOPIC ||
+        (error == ROULETTE_ESERVER && self->cluster->config->restart == ROULETTE_RESTART_PERMANENT);
+    /* One that has not been seen has joined another one when that ended. */
+    return !by_refusal || !handle->seen || handle->refused;
+}
+
 static void take_notice(struct sim_subscribers *self, struct sim_subscriber *subscriber,
                         const struct rlt_delivery *delivery)
 {
@@ -244,6 +256,8 @@ static void take_notice(struct sim_subscribers *self, struct sim_subscriber *sub
         break;
     case RLT_NOTICE_ENDED:
         SIM_CHECK(sim, delivery->notice.error < (handle->finishing ? 1 : 0));
+        SIM_CHECK(sim, may_end(self, handle, delivery->notice.error), "%s ends and was let in",
+                  handle->text);
         handle->last_notice = 'E';
         /* If it is leaving, REMOVED follows. */
         if (!handle->leaving) {
@@ -496,23 +510,6 @@ static struct sim_denial denial_of(struct sim_subscribers *self, uint32_t slot, 
     return (struct sim_denial){told ? subscription->sid : 0, !told_other};
 }
 
-/* Which live subscription a refusal ends; sid 0: none. There is no other server that knows it. */
-static struct sim_denial refusal_of(struct sim_subscribers *self, uint32_t slot,
-                                    const struct sim_record *record)
-{
-    const struct rlt_sub_marks *marks = &self->cluster->connections[slot].sender.subs;
-    const struct rlt_sub_mark *last = NULL;
-    for (uint32_t i = 0; i < marks->count; i++) {
-        const struct rlt_sub_mark *mark = &marks->marks[(marks->first + i) % RLT_SUB_MARKS_MAX];
-        last = mark->sid == record->sid ? mark : last;
-    }
-    SIM_CHECK(self->sim, last != NULL && last->ping >= record->ping, "a refused SUB is forgotten");
-    struct rlt_subscription *subscription =
-        rlt_subscriptions_find(&self->cluster->subscriptions, record->sid);
-    bool live = subscription != NULL && subscription->on_server && last->ping == record->ping;
-    return (struct sim_denial){live ? record->sid : 0, true};
-}
-
 /* Whether a subscriber may expect the message of a record that is lost with its connection. */
 static bool is_missed(struct sim_subscribers *self, const struct sim_copy *copy,
                       const struct rlt_subscription *subscription)
@@ -567,6 +564,45 @@ static void note_losses(struct sim_subscribers *self, uint32_t slot)
     }
 }
 
+/* What is asked on a connection because a refusal named no SUB. */
+static void note_inquiry(struct sim_subscribers *self, const struct rlt_inquiry *inquiry)
+{
+    uint64_t *sights = self->network->sights;
+    bool goes_on = inquiry->last_ping != 0;
+    sights[SIM_SIGHT_ASKED] += goes_on && inquiry->phase == RLT_INQUIRY_ASKING ? 1 : 0;
+    sights[SIM_SIGHT_TESTED] += goes_on && inquiry->phase == RLT_INQUIRY_TESTING ? 1 : 0;
+    sights[SIM_SIGHT_REMADE] += goes_on && inquiry->phase == RLT_INQUIRY_REMAKING ? 1 : 0;
+}
+
+/* What may end because of a refusal. */
+static void note_refused(struct sim_subscribers *self, struct sim_handle *handle)
+{
+    struct rlt_subscription *subscription =
+        rlt_subscriptions_of(&self->cluster->subscriptions, handle->member);
+    if (subscription != NULL) {
+        handle->seen = true;
+        handle->refused = sim_network_has_refused(self->network, subscription->sid);
+    }
+}
+
+static void note_all_refused(struct sim_subscribers *self)
+{
+    for (uint32_t i = 0; i < self->transport->slot_count; i++) {
+        note_inquiry(self, &self->cluster->connections[i].inquiry);
+    }
+    for (uint32_t i = 0; i < self->count; i++) {
+        struct sim_subscriber *subscriber = &self->subscribers[i];
+        for (uint32_t topic = 0; topic < SIM_TOPICS; topic++) {
+            if (subscriber->handles[topic] != NULL) {
+                note_refused(self, subscriber->handles[topic]);
+            }
+        }
+        for (struct sim_handle *handle = subscriber->leaving; handle; handle = handle->next) {
+            note_refused(self, handle);
+        }
+    }
+}
+
 static bool is_reading(const struct rlt_connection *connection)
 {
     enum rlt_session_state state = connection->session.state;
@@ -597,10 +633,11 @@ void sim_subscribers_on_received(struct sim_subscribers *self, uint32_t index)
         if (record->end > slot->received || record->kind == SIM_RECORD_FATAL) {
             return;
         }
-        if (record->kind != SIM_RECORD_MESSAGE) {
-            struct sim_denial denial = record->kind == SIM_RECORD_DENIAL
-                                           ? denial_of(self, index, record->topic)
-                                           : refusal_of(self, index, record);
+        if (record->kind == SIM_RECORD_REFUSAL) {
+            self->network->refused[record->sid % SIM_REFUSED_MAX] = record->sid;
+            note_all_refused(self); /* it may end at once */
+        } else if (record->kind == SIM_RECORD_DENIAL) {
+            struct sim_denial denial = denial_of(self, index, record->topic);
             if (denial.sid != 0 && denial_count < 16) {
                 denials[denial_count++] = denial;
             }
@@ -629,6 +666,7 @@ static void note_oversized(struct sim_subscribers *self, uint32_t slot)
 
 void sim_subscribers_check(struct sim_subscribers *self)
 {
+    note_all_refused(self);
     const struct rlt_metrics *metrics = &self->cluster->metrics;
     for (uint32_t i = 0; i < self->transport->slot_count; i++) {
         if (self->cluster->connections[i].left_over) {

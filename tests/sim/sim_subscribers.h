@@ -27,6 +27,8 @@ struct sim_handle {
     bool finishing; /* and FINISH */
     bool must_lose; /* a message was lost with its connection */
     bool was_lost;  /* and that was told */
+    bool seen;      /* the member has joined a subscription */
+    bool refused;   /* the server has refused what it is a member of, and not let it in since */
     char last_notice;
     char text[8];
     struct sim_handle *next; /* that is leaving */

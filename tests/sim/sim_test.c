@@ -81,6 +81,10 @@ static const char *const sights[SIM_SIGHTS] = {
     [SIM_SIGHT_RECEIVE_AWAKE] = "direct receives while the event thread was awake",
     [SIM_SIGHT_UNATTENDED] = "watched connections that nobody attended",
     [SIM_SIGHT_WATCHED_OVER] = "watched connections that ended",
+    [SIM_SIGHT_ASKED] = "questions which SUB was refused",
+    [SIM_SIGHT_TESTED] = "questions whether the last ones were",
+    [SIM_SIGHT_REMADE] = "questions by making all again",
+    [SIM_SIGHT_LIMIT_RAISED] = "limits that were raised",
 };
 /* ---- Which seed it was, however the process ends ------------------------------------------ */
 

@@ -102,6 +102,9 @@ static void random_faults(struct sim *sim)
     if (sim_below(sim, 8) != 0) {
         sim->faults.pong = 0;
     }
+    if (sim->faults.pong == 0 && sim->faults.lame == 0) {
+        sim->faults.limit = random_rate(sim, 300);
+    }
 }
 
 static void random_config(struct sim_world *world)
@@ -145,6 +148,7 @@ static void begin_site(struct sim_site *site, uint32_t index, uint64_t seed)
     site->network.next_number = 1;
     site->network.last_len = 0;
     memset(site->network.last_way, 0, sizeof(site->network.last_way));
+    memset(site->network.refused, 0, sizeof(site->network.refused));
     site->subscribers.network = &site->network;
     sim_transport_reset(&site->transport, sim, rlt_cluster_slot_count(&world->config));
     cr_assert_eq(rlt_cluster_create(&world->config, &world->address, index,
@@ -194,6 +198,9 @@ void sim_world_begin(struct sim_world *world, uint64_t seed)
     random_config(world);
     sim->tls = world->config.tls;
     sim->tls_first = world->config.tls_first;
+    if (world->config.restart == ROULETTE_RESTART_TEMPORARY) {
+        sim->faults.limit = 0; /* what is made again ends then, in the middle of a stream */
+    }
     world->spins = 0;
     world->busyness = 1 + (uint32_t)sim_below(sim, 12);
     world->loop = (struct rlt_loop){

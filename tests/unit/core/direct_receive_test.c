@@ -156,7 +156,6 @@ WatchedTest(it_is_for_one_subscriber_alone)
     cr_assert_not(is_watched(0));
     cr_assert_not(rlt_direct_receive_is_for(world.cluster, &world.mailbox));
     wait_for_messages();
-    world_pong(0);
     come_now_and_then(0, m, 10);
     cr_assert_not(is_watched(0));
     end_other(&other);
@@ -182,14 +181,29 @@ WatchedTest(end_of_the_last_subscription_ends_it)
     world_assert_told("m-removed ");
 }
 
-WatchedTest(subscription_leaves_it_watched_once_its_ping_is_answered)
+WatchedTest(subscription_leaves_it_watched)
 {
     struct world_member *n = world_subscribe("n", "n", NULL, 0);
-    cr_assert_not(is_watched(0), "a PONG is to come");
-    wait_for_messages();
-    world_pong(0);
-    come_now_and_then(0, n, 4);
     cr_assert(is_watched(0));
+    world_sleep();
+    world_arrive_message(0, n, "1");
+    cr_assert_eq(subscriber(), RLT_RECEIPT_DONE);
+    world_assert_told("n:1 ");
+    world_awake();
+}
+
+WatchedTest(refusal_of_a_subscription_is_for_the_event_thread)
+{
+    (void)world_subscribe("n", "n", NULL, 0);
+    (void)world_subscribe("o", "o", NULL, 0);
+    world_sleep();
+    world_arrive(0, "-ERR 'Invalid Subject'\r\n");
+    cr_assert_eq(subscriber(), RLT_RECEIPT_WAKE);
+    world_awake();
+    world_pong(0);
+    world_assert_sent(0, "SUB n 2|SUB o 3|PING|SUB m 1|PING|SUB n 2|PING|SUB o 3|PING|");
+    world_say(0, "PONG\r\nPONG\r\n-ERR 'Invalid Subject'\r\nPONG\r\n");
+    world_assert_told("o-ended ");
 }
 
 WatchedTest(ping_of_ours_is_answered_to_the_event_thread)

@@ -716,23 +716,33 @@ static void require_stream(const char *text)
                  (const char *)wire.stream.bytes);
 }
 
-WireTest(between_two_subs_stands_a_ping_and_behind_one_none)
+WireTest(subs_follow_each_other_and_no_ping_does)
 {
     cr_assert(write_sub("a", 1));
-    drain();
-    require_stream("SUB a 1\r\n");
     cr_assert(write_sub("b g", 2));
     put_control("PONG\r\n");
     cr_assert(write_sub("c", 3));
     drain();
-    require_stream("SUB a 1\r\nPING\r\nSUB b g 2\r\nPONG\r\nPING\r\nSUB c 3\r\n");
+    require_stream("SUB a 1\r\nSUB b g 2\r\nPONG\r\nSUB c 3\r\n");
     cr_assert_not(rlt_sender_has_work(&wire.sender, true));
+}
+
+WireTest(sub_behind_an_unsub_has_a_ping_before_it)
+{
+    cr_assert(write_sub("a", 1));
+    put_control("UNSUB 1\r\n");
+    rlt_sub_marks_close(&wire.sender.subs);
+    cr_assert(write_sub("b", 2));
+    cr_assert(write_sub("c", 3));
+    drain();
+    require_stream("SUB a 1\r\nUNSUB 1\r\nPING\r\nSUB b 2\r\nSUB c 3\r\n");
 }
 
 WireTest(ping_of_a_fence_is_one_between_two_subs)
 {
     struct rlt_fence_link link = {NULL, NULL};
     cr_assert(write_sub("a", 1));
+    rlt_sub_marks_close(&wire.sender.subs);
     rlt_ping_marks_add_fence(&wire.sender.pings, &link);
     drain();
     cr_assert(write_sub("b", 2));
@@ -741,45 +751,14 @@ WireTest(ping_of_a_fence_is_one_between_two_subs)
     cr_assert_eq(rlt_sender_on_pong(&wire.sender), &link);
 }
 
-/* The answers: a PONG for each PING, and an -ERR before it for the SUB that is refused. */
-WireTest(refused_sub_is_known_by_the_pongs_before_it)
+WireTest(after_many_subs_comes_a_ping)
 {
-    struct rlt_fence_link link = {NULL, NULL};
-    cr_assert_eq(rlt_sender_refused_sub(&wire.sender), 0);
-    for (uint64_t sid = 1; sid <= 3; sid++) {
+    for (uint64_t sid = 1; sid <= RLT_SUB_WINDOW_SUBS; sid++) {
         cr_assert(write_sub("a", sid));
     }
-    rlt_ping_marks_add_fence(&wire.sender.pings, &link);
-    drain();
-    wire.sender.ping_due = true;
-    drain();
-    cr_assert_eq(rlt_sender_refused_sub(&wire.sender), 1);
-    cr_assert_null(rlt_sender_on_pong(&wire.sender));
-    cr_assert_null(rlt_sender_on_pong(&wire.sender));
-    cr_assert_eq(rlt_sender_refused_sub(&wire.sender), 3);
-    cr_assert_eq(rlt_sender_on_pong(&wire.sender), &link);
-    cr_assert_eq(rlt_sender_refused_sub(&wire.sender), 0);
-    cr_assert_null(rlt_sender_on_pong(&wire.sender));
-    cr_assert(write_sub("a", 4));
-    cr_assert_eq(rlt_sender_refused_sub(&wire.sender), 4);
-    (void)lose();
-    cr_assert_eq(rlt_sender_refused_sub(&wire.sender), 0);
-}
-
-WireTest(pong_that_overtakes_its_send_confirms_the_sub)
-{
-    cr_assert(write_sub("a", 1));
-    cr_assert(write_sub("b", 2));
-    wire.sender.ping_due = true;
-    (void)gather();
-    (void)rlt_sender_on_pong(&wire.sender);
-    cr_assert_eq(rlt_sender_refused_sub(&wire.sender), 2);
-    (void)rlt_sender_on_pong(&wire.sender);
-    cr_assert_eq(rlt_sender_refused_sub(&wire.sender), 0);
-    take_all();
-    (void)rlt_sender_take_early_pong(&wire.sender);
-    cr_assert(write_sub("c", 3));
-    cr_assert_eq(rlt_sender_refused_sub(&wire.sender), 3);
+    cr_assert_eq(wire.sender.pings.written, 0);
+    cr_assert(write_sub("a", RLT_SUB_WINDOW_SUBS + 1));
+    cr_assert_eq(wire.sender.pings.written, 1);
 }
 
 WireTest(subs_without_pong_are_bound_and_go_on_with_one)
@@ -794,9 +773,8 @@ WireTest(subs_without_pong_are_bound_and_go_on_with_one)
     cr_assert_eq(sid, RLT_SUB_MARKS_MAX);
     cr_assert_not(write_sub("a", sid + 1));
     (void)rlt_sender_on_pong(&wire.sender);
+    cr_assert_not(rlt_sub_marks_confirm(&wire.sender.subs, 1));
     cr_assert(write_sub("a", sid + 1));
-    cr_assert_not(write_sub("a", sid + 2));
-    cr_assert_eq(rlt_sender_refused_sub(&wire.sender), 2);
 }
 
 /* ---- Fences ------------------------------------------------------------------------------- */
