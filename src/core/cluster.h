@@ -118,7 +118,8 @@ void rlt_cluster_destroy(struct rlt_cluster *cluster);
 
 void rlt_cluster_start(struct rlt_cluster *cluster, uint64_t now_ns);
 
-/** Do everything that can be done now, without waiting. */
+/** Do everything that can be done now, without waiting. Since the last run the events of all that
+ *  the transport had were told: who is late judges nobody's silence by the clock. */
 void rlt_cluster_run(struct rlt_cluster *cluster, uint64_t now_ns);
 
 /** An operation of the transport ended. */

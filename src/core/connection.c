@@ -325,10 +325,10 @@ static bool is_open(const struct rlt_connection *connection)
            state == RLT_SESSION_READY;
 }
 
-void rlt_connection_run(struct rlt_connection *connection, uint64_t now_ns)
+static void serve_timers(struct rlt_connection *connection, uint64_t now_ns)
 {
     struct rlt_cluster *cluster = connection->cluster;
-    switch (rlt_session_on_timer(&connection->session, now_ns)) {
+    switch (rlt_session_on_timer(&connection->session, now_ns, connection->seen_ns)) {
     case RLT_SESSION_OPEN:
         cluster->transport->ops->open(cluster->transport, connection->slot, cluster->address->host,
                                       cluster->address->port);
@@ -349,16 +349,24 @@ void rlt_connection_run(struct rlt_connection *connection, uint64_t now_ns)
     default:
         break;
     }
-    if (!is_open(connection)) {
-        return;
+}
+
+void rlt_connection_run(struct rlt_connection *connection, uint64_t now_ns)
+{
+    serve_timers(connection, now_ns);
+    if (is_open(connection)) {
+        if (connection->hold.active) {
+            look_at_hold(connection, now_ns);
+        }
+        if (!rlt_sender_is_busy(&connection->sender)) {
+            send_batch(connection, now_ns);
+        }
+        receive_more(connection);
     }
-    if (connection->hold.active) {
-        look_at_hold(connection, now_ns);
+    /* Before the next run the transport tells what is there now, if it was asked to receive it. */
+    if (connection->receiving || !is_open(connection)) {
+        connection->seen_ns = now_ns;
     }
-    if (!rlt_sender_is_busy(&connection->sender)) {
-        send_batch(connection, now_ns);
-    }
-    receive_more(connection);
 }
 
 bool rlt_connection_has_work(struct rlt_connection *connection)

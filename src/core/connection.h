@@ -40,6 +40,7 @@ struct rlt_connection {
     bool left_over;       /* a subscriber has received what the event thread has to go on with */
     uint32_t sparse;      /* receives in a row that were small and had a pause before */
     uint64_t received_ns; /* when the event thread last received something */
+    uint64_t seen_ns;     /* what the transport had for it by then was told */
     bool stopped;
     bool close_due; /* the transport is to be closed, once what is lent is back (direct_send.h) */
     bool retiring;  /* another one has taken over: closing, to be used again */

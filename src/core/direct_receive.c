@@ -33,6 +33,7 @@ static bool should_watch(const struct rlt_connection *connection)
            cluster->last_mailbox != NULL && cluster->config->spin_ns == 0 &&
            cluster->transport->ops->watch != NULL &&
            connection->session.state == RLT_SESSION_READY &&
+           connection->session.unanswered_ns == RLT_NEVER &&
            cluster->active[connection->position] == connection &&
            cluster->handovers[connection->position].phase == RLT_HANDOVER_NONE &&
            rlt_ping_marks_are_quiet(&connection->sender.pings) &&

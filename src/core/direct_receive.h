@@ -13,7 +13,8 @@
  *  - All that the cluster delivers is for one subscriber, which waits in roulette_receive() when it
  *    has nothing. So nobody's messages depend on when another one's thread gets its CPU.
  *  - Messages came now and then: SPARSE_MIN receives in a row were small and had a pause before.
- *  - The connection is ready, and nothing is to come but messages: no PONG, no handover.
+ *  - The connection is ready, and nothing is to come but messages: no PONG, no sign of life that a
+ *    PING asked for, no handover.
  *  - Not with TLS, and not with options.spin_us, which is for what this is for too.
  *
  * Who may touch what the cluster receives (receivers, subscriptions, slabs, mailboxes, and their

@@ -90,7 +90,9 @@ static bool run_connecting(struct rlt_cluster *cluster, uint32_t position, uint6
         handover->deadline_ns = RLT_NEVER;
     }
     const struct rlt_overlap *overlap = &handover->overlap;
-    if (handover->started && (is_due(handover, now_ns) || (overlap->ended && overlap->owed == 0))) {
+    uint64_t seen_ns = cluster->active[position]->seen_ns;
+    if (handover->started &&
+        (is_due(handover, seen_ns) || (overlap->ended && overlap->owed == 0))) {
         rlt_overlap_close(&handover->overlap); /* of a second connection that was lost */
         handover->deadline_ns = RLT_NEVER;
     }
@@ -273,9 +275,10 @@ static bool run_draining(struct rlt_cluster *cluster, uint32_t position, uint64_
     return true;
 }
 
-static bool run_lingering(struct rlt_handover *handover, uint64_t now_ns)
+/* Copies that have come by then are dropped, also if this thread is late. */
+static bool run_lingering(struct rlt_handover *handover, uint64_t seen_ns)
 {
-    if (is_due(handover, now_ns) || handover->overlap.owed == 0) {
+    if (is_due(handover, seen_ns) || handover->overlap.owed == 0) {
         end(handover);
         return true;
     }
@@ -314,7 +317,7 @@ void rlt_handover_run(struct rlt_cluster *cluster, uint32_t position, uint64_t n
             more = run_draining(cluster, position, now_ns);
             break;
         case RLT_HANDOVER_LINGERING:
-            more = run_lingering(handover, now_ns);
+            more = run_lingering(handover, cluster->active[position]->seen_ns);
             break;
         }
     }

@@ -82,9 +82,10 @@ static void schedule_ping(struct rlt_session *session, uint64_t now_ns)
     session->ping_ns = now_ns + interval + rlt_random_below(&session->random, jitter + 1);
 }
 
-static enum rlt_session_action on_ready_timer(struct rlt_session *session, uint64_t now_ns)
+static enum rlt_session_action on_ready_timer(struct rlt_session *session, uint64_t now_ns,
+                                              uint64_t seen_ns)
 {
-    if (now_ns >= give_up_ns(session)) {
+    if (seen_ns >= give_up_ns(session)) {
         return rlt_session_on_failure(session, ROULETTE_ESTALE);
     }
     if (now_ns < session->ping_ns) {
@@ -100,12 +101,14 @@ static enum rlt_session_action on_ready_timer(struct rlt_session *session, uint6
     return RLT_SESSION_PING;
 }
 
-enum rlt_session_action rlt_session_on_timer(struct rlt_session *session, uint64_t now_ns)
+enum rlt_session_action rlt_session_on_timer(struct rlt_session *session, uint64_t now_ns,
+                                             uint64_t seen_ns)
 {
     if (session->state == RLT_SESSION_READY) {
-        return on_ready_timer(session, now_ns);
+        return on_ready_timer(session, now_ns, seen_ns);
     }
-    if (now_ns < session->deadline_ns) {
+    bool waits_for_peer = session->state != RLT_SESSION_WAITING;
+    if ((waits_for_peer ? seen_ns : now_ns) < session->deadline_ns) {
         return RLT_SESSION_NOTHING;
     }
     switch (session->state) {

@@ -31,6 +31,8 @@
  *    rand(1 .. min(base_backoff * 2^n, max_backoff)) ms. A connection that was up for less than
  *    a ping interval counts as one more failure, so that a server that accepts and drops is not
  *    stormed. The first attempt of all is made at once.
+ *  - No peer is given up for what was not looked for: a thread that comes late to a deadline first
+ *    sees what has happened until then.
  *  - Nothing else has a timer; a READY session wakes its thread once per ping interval.
  */
 #ifndef RLT_CORE_SESSION_H
@@ -112,8 +114,14 @@ enum rlt_session_action rlt_session_stop(struct rlt_session *session);
 /** When rlt_session_on_timer() is to be called at the latest. */
 uint64_t rlt_session_deadline(const struct rlt_session *session);
 
-/** Returns: NOTHING, OPEN, PING or CLOSE. */
-enum rlt_session_action rlt_session_on_timer(struct rlt_session *session, uint64_t now_ns);
+/**
+ * Time has passed. What had happened by `seen_ns` was told by the calls below: a peer's silence is
+ * judged by that, not by `now_ns`, since a thread that is late has not heard it yet.
+ *
+ * Returns: NOTHING, OPEN, PING or CLOSE.
+ */
+enum rlt_session_action rlt_session_on_timer(struct rlt_session *session, uint64_t now_ns,
+                                             uint64_t seen_ns);
 
 /** The transport is connected. Returns: NOTHING or SECURE. */
 enum rlt_session_action rlt_session_on_opened(struct rlt_session *session);

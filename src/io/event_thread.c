@@ -13,7 +13,10 @@
 #include "io/uring.h"
 #include "roulette.h"
 
-#define EVENTS_MAX 64
+/* The most that can have happened to a slot and to a shard since the last wait: all of it is told
+ * at once, the core counts on that (rlt_cluster_run()). */
+#define SLOT_EVENTS_MAX  6
+#define SHARD_EVENTS_MAX (2 * RLT_POOL_MAX * SLOT_EVENTS_MAX)
 
 /* ---- Waiting ------------------------------------------------------------------------------ */
 
@@ -58,7 +61,7 @@ static uint32_t pick_events(const struct rlt_port *port, const struct rlt_io_eve
                             uint32_t count, struct rlt_io_event *picked)
 {
     uint32_t picked_count = 0;
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < count && picked_count < SHARD_EVENTS_MAX; i++) {
         if (events[i].slot - port->first_slot < port->slot_count) {
             picked[picked_count] = events[i];
             picked[picked_count++].slot -= port->first_slot;
@@ -72,12 +75,12 @@ static void serve_shard(struct rlt_event_thread *thread, uint32_t index,
                         const struct rlt_io_event *all, uint32_t all_count, uint64_t now_ns)
 {
     struct rlt_shard *shard = thread->shards[index];
-    struct rlt_io_event inner[EVENTS_MAX];
-    struct rlt_io_event outer[EVENTS_MAX];
+    struct rlt_io_event inner[SHARD_EVENTS_MAX];
+    struct rlt_io_event outer[SHARD_EVENTS_MAX];
     const struct rlt_io_event *events = inner;
     uint32_t count = pick_events(shard->port, all, all_count, inner);
     if (shard->layer != NULL) {
-        count = rlt_tls_layer_filter(shard->layer, inner, count, outer, EVENTS_MAX);
+        count = rlt_tls_layer_filter(shard->layer, inner, count, outer, SHARD_EVENTS_MAX);
         events = outer;
     }
     for (uint32_t i = 0; i < count; i++) {
@@ -98,7 +101,7 @@ static void serve(struct rlt_event_thread *thread)
 {
     struct rlt_loop *loop = &thread->loop;
     struct rlt_backend *backend = thread->backend;
-    struct rlt_io_event events[EVENTS_MAX];
+    struct rlt_io_event *events = thread->events;
     uint64_t event_ns = rlt_clock_ns(); /* of the last one */
     rlt_loop_start(loop, event_ns);
     for (;;) {
@@ -107,8 +110,8 @@ static void serve(struct rlt_event_thread *thread)
             return;
         }
         uint64_t wakeups = backend->wakeups;
-        uint32_t count =
-            backend->ops->wait(backend, waiting_deadline(thread, event_ns), events, EVENTS_MAX);
+        uint32_t count = backend->ops->wait(backend, waiting_deadline(thread, event_ns), events,
+                                            thread->event_max);
         uint64_t now_ns = rlt_clock_ns();
         rlt_loop_awake(loop, backend->wakeups != wakeups, now_ns);
         event_ns = count != 0 ? now_ns : event_ns;
@@ -134,7 +137,13 @@ static void on_stopped(void *context, uint32_t index)
 /* Make the backend and what stands on it. What was made is freed by the fini functions. */
 static int set_up(struct rlt_event_thread *thread)
 {
-    int result = rlt_uring_create(&thread->options, &thread->backend);
+    const struct rlt_backend_options *options = &thread->options;
+    thread->event_max = options->port_count * options->slots_per_port * SLOT_EVENTS_MAX;
+    thread->events = rlt_memory_alloc(thread->event_max, sizeof(*thread->events));
+    if (thread->events == NULL) {
+        return ROULETTE_ENOMEM;
+    }
+    int result = rlt_uring_create(options, &thread->backend);
     if (result < 0) {
         return result;
     }
@@ -234,6 +243,7 @@ void rlt_event_thread_fini(struct rlt_event_thread *thread)
         thread->backend->ops->destroy(thread->backend);
         thread->backend = NULL;
     }
+    rlt_memory_free(thread->events);
     rlt_memory_free((void *)thread->shards);
     rlt_memory_free(thread->loop.entries);
 }

@@ -21,7 +21,9 @@ struct rlt_event_thread {
     struct rlt_shard **shards; /* in the order of the loop's entries */
     uint32_t shard_count;
     uint32_t index;
-    uint64_t spin_ns; /* looks for more to do, before it sleeps */
+    uint64_t spin_ns;            /* looks for more to do, before it sleeps */
+    struct rlt_io_event *events; /* what wait() told */
+    uint32_t event_max;
     pthread_t thread;
     bool joined;
 

@@ -61,6 +61,58 @@ ConnectionTest(message_that_is_too_large_is_no_greeting)
     world_assert_told("");
 }
 
+/* ---- A thread that is late ---------------------------------------------------------------- */
+
+/* The event thread gets no CPU for a while, and then looks at its timers first. */
+static void be_late(uint64_t ns)
+{
+    world.now_ns += ns;
+    world_go();
+}
+
+static uint64_t lost_by_ping(void)
+{
+    return rlt_counter_get(&world.cluster->metrics.lost_by_ping);
+}
+
+/* All that a silent server is given, and more. */
+#define SILENCE_NS (3 * 3600 * RLT_NS_PER_S)
+
+ConnectionTest(pong_that_nobody_has_read_yet_counts)
+{
+    world_accept(0);
+    world_pass(4000 * RLT_NS_PER_S);
+    world_assert_sent(0, "SUB p 1|PING|");
+    world_arrive(0, "PONG\r\n");
+    be_late(SILENCE_NS);
+    cr_assert_eq(lost_by_ping(), 0);
+    cr_assert(world.slots[0].open);
+}
+
+ConnectionTest(silent_server_is_left_all_the_same)
+{
+    world_accept(0);
+    world_pass(4000 * RLT_NS_PER_S);
+    be_late(SILENCE_NS);
+    cr_assert_eq(lost_by_ping(), 1);
+}
+
+ConnectionTest(proof_that_nobody_has_read_yet_counts)
+{
+    world_say(0, WORLD_INFO);
+    world_arrive(0, "PONG\r\n");
+    be_late(10 * RLT_NS_PER_S);
+    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.connected), 1);
+    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.connect_failures), 0);
+}
+
+ConnectionTest(server_that_does_not_greet_is_left_all_the_same)
+{
+    be_late(10 * RLT_NS_PER_S);
+    cr_assert_eq(world.slots[0].sent_len, 0);
+    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.connect_failures), 1);
+}
+
 /* ---- Not spinning ------------------------------------------------------------------------- */
 
 /* So that no SUB may be written until a PONG comes. */

@@ -208,6 +208,20 @@ HandoverTest(lingers_no_longer_for_a_copy_that_does_not_come)
     world_assert_told("p:1 p:1 ");
 }
 
+HandoverTest(copy_that_nobody_has_read_yet_is_no_late_one)
+{
+    move_to(RLT_HANDOVER_SETTLING);
+    world_message(0, plain, "1");
+    world_pass(SETTLE_NS);
+    world_pong(0);
+    assert_phase(RLT_HANDOVER_LINGERING);
+    world_arrive_message(1, plain, "1");
+    world.now_ns += 10 * LINGER_NS;
+    world_go();
+    assert_phase(RLT_HANDOVER_NONE);
+    world_assert_told("p:1 ");
+}
+
 HandoverTest(messages_that_cannot_be_remembered_are_counted)
 {
     char body[16];

@@ -12,6 +12,12 @@
 
 #define SEEDS 200
 
+/* By a thread that is never late. */
+static enum rlt_session_action on_timer(struct rlt_session *session, uint64_t now_ns)
+{
+    return rlt_session_on_timer(session, now_ns, now_ns);
+}
+
 static const struct rlt_config config = {
     .connection_timeout_ns = 5 * RLT_NS_PER_S,
     .ping_interval_ns = 5 * RLT_NS_PER_S,
@@ -30,7 +36,7 @@ static const struct rlt_config config = {
 static void open_at(struct rlt_session *session, uint64_t now_ns)
 {
     cr_assert_eq(session->state, RLT_SESSION_WAITING);
-    cr_assert_eq(rlt_session_on_timer(session, now_ns), RLT_SESSION_OPEN);
+    cr_assert_eq(on_timer(session, now_ns), RLT_SESSION_OPEN);
     cr_assert_eq(session->state, RLT_SESSION_OPENING);
 }
 
@@ -70,7 +76,7 @@ static struct rlt_session in_state(enum rlt_session_state state)
         rlt_session_start(&session, START);
     }
     if (state >= RLT_SESSION_OPENING) {
-        (void)rlt_session_on_timer(&session, START);
+        (void)on_timer(&session, START);
     }
     if (state >= RLT_SESSION_GREETING) {
         rlt_session_on_opened(&session);
@@ -156,7 +162,7 @@ Test(session, first_attempt_is_made_at_once)
 {
     struct rlt_session session = started(1);
     cr_assert_eq(rlt_session_deadline(&session), START);
-    cr_assert_eq(rlt_session_on_timer(&session, START), RLT_SESSION_OPEN);
+    cr_assert_eq(on_timer(&session, START), RLT_SESSION_OPEN);
 }
 
 Test(session, idle_has_no_timer)
@@ -164,7 +170,7 @@ Test(session, idle_has_no_timer)
     struct rlt_session session;
     rlt_session_init(&session, &config, 1);
     cr_assert_eq(rlt_session_deadline(&session), RLT_NEVER);
-    cr_assert_eq(rlt_session_on_timer(&session, START), RLT_SESSION_NOTHING);
+    cr_assert_eq(on_timer(&session, START), RLT_SESSION_NOTHING);
 }
 
 Test(session, opening_greeting_and_verifying_share_one_deadline)
@@ -173,8 +179,8 @@ Test(session, opening_greeting_and_verifying_share_one_deadline)
         struct rlt_session session = in_state((enum rlt_session_state)state);
         uint64_t deadline_ns = START + config.connection_timeout_ns;
         cr_assert_eq(rlt_session_deadline(&session), deadline_ns);
-        cr_assert_eq(rlt_session_on_timer(&session, deadline_ns - 1), RLT_SESSION_NOTHING);
-        cr_assert_eq(rlt_session_on_timer(&session, deadline_ns), RLT_SESSION_CLOSE);
+        cr_assert_eq(on_timer(&session, deadline_ns - 1), RLT_SESSION_NOTHING);
+        cr_assert_eq(on_timer(&session, deadline_ns), RLT_SESSION_CLOSE);
         cr_assert_eq(session.last_error, ROULETTE_ETIMEDOUT);
         cr_assert_eq(rlt_session_on_closed(&session, deadline_ns), RLT_SESSION_MISSED);
     }
@@ -259,9 +265,9 @@ Test(session, live_connection_wakes_once_per_ping_interval)
     for (int i = 0; i < 1000; i++) {
         uint64_t deadline_ns = rlt_session_deadline(&session);
         cr_assert_geq(deadline_ns, now_ns + config.ping_interval_ns);
-        cr_assert_eq(rlt_session_on_timer(&session, deadline_ns - 1), RLT_SESSION_NOTHING);
-        cr_assert_eq(rlt_session_on_timer(&session, deadline_ns), RLT_SESSION_PING);
-        cr_assert_eq(rlt_session_on_timer(&session, deadline_ns), RLT_SESSION_NOTHING);
+        cr_assert_eq(on_timer(&session, deadline_ns - 1), RLT_SESSION_NOTHING);
+        cr_assert_eq(on_timer(&session, deadline_ns), RLT_SESSION_PING);
+        cr_assert_eq(on_timer(&session, deadline_ns), RLT_SESSION_NOTHING);
         rlt_session_on_bytes(&session);
         (void)rlt_session_on_pong(&session, deadline_ns);
         now_ns = deadline_ns;
@@ -272,23 +278,22 @@ Test(session, bytes_forgive_all_unanswered_pings)
 {
     struct rlt_session session = ready(3);
     uint64_t first_ns = rlt_session_deadline(&session);
-    cr_assert_eq(rlt_session_on_timer(&session, first_ns), RLT_SESSION_PING);
+    cr_assert_eq(on_timer(&session, first_ns), RLT_SESSION_PING);
     uint64_t second_ns = rlt_session_deadline(&session);
-    cr_assert_eq(rlt_session_on_timer(&session, second_ns), RLT_SESSION_PING);
+    cr_assert_eq(on_timer(&session, second_ns), RLT_SESSION_PING);
     rlt_session_on_bytes(&session);
     /* The first one would end it here. */
     uint64_t gone_ns = first_ns + config.ping_interval_ns + RLT_NS_PER_S;
-    cr_assert_eq(rlt_session_on_timer(&session, gone_ns), RLT_SESSION_NOTHING);
+    cr_assert_eq(on_timer(&session, gone_ns), RLT_SESSION_NOTHING);
     /* Now the third is the first unanswered one. */
     uint64_t third_ns = rlt_session_deadline(&session);
-    cr_assert_eq(rlt_session_on_timer(&session, third_ns), RLT_SESSION_PING);
+    cr_assert_eq(on_timer(&session, third_ns), RLT_SESSION_PING);
     uint64_t end_ns = third_ns + config.ping_interval_ns + RLT_NS_PER_S;
     while (rlt_session_deadline(&session) < end_ns) {
-        cr_assert_eq(rlt_session_on_timer(&session, rlt_session_deadline(&session)),
-                     RLT_SESSION_PING);
+        cr_assert_eq(on_timer(&session, rlt_session_deadline(&session)), RLT_SESSION_PING);
     }
     cr_assert_eq(rlt_session_deadline(&session), end_ns);
-    cr_assert_eq(rlt_session_on_timer(&session, end_ns), RLT_SESSION_CLOSE);
+    cr_assert_eq(on_timer(&session, end_ns), RLT_SESSION_CLOSE);
 }
 
 /* Serve timers up to and with `until_ns`, while bytes arrive all the time. Returns what ended it.
@@ -298,7 +303,7 @@ static enum rlt_session_action talk_until(struct rlt_session *session, uint64_t 
 {
     while (rlt_session_deadline(session) <= until_ns) {
         uint64_t now_ns = rlt_session_deadline(session);
-        enum rlt_session_action action = rlt_session_on_timer(session, now_ns);
+        enum rlt_session_action action = on_timer(session, now_ns);
         if (action != RLT_SESSION_PING) {
             return action;
         }
@@ -388,7 +393,7 @@ Test(session, silent_peer_is_given_up_in_time_for_any_failure_limit)
             enum rlt_session_action action;
             do {
                 now_ns = rlt_session_deadline(&session);
-                action = rlt_session_on_timer(&session, now_ns);
+                action = on_timer(&session, now_ns);
                 first_ping_ns = pings == 0 ? now_ns : first_ping_ns;
                 pings += action == RLT_SESSION_PING ? 1 : 0;
             } while (action == RLT_SESSION_PING);
@@ -408,8 +413,8 @@ Test(session, silent_peer_is_given_up_in_time_for_any_failure_limit)
 Test(session, late_timer_gives_up_instead_of_pinging)
 {
     struct rlt_session session = ready(3);
-    cr_assert_eq(rlt_session_on_timer(&session, rlt_session_deadline(&session)), RLT_SESSION_PING);
-    cr_assert_eq(rlt_session_on_timer(&session, START + 3600 * RLT_NS_PER_S), RLT_SESSION_CLOSE);
+    cr_assert_eq(on_timer(&session, rlt_session_deadline(&session)), RLT_SESSION_PING);
+    cr_assert_eq(on_timer(&session, START + 3600 * RLT_NS_PER_S), RLT_SESSION_CLOSE);
 }
 
 /* ---- Waiting ------------------------------------------------------------------------------ */
@@ -478,8 +483,8 @@ Test(session, waiting_ends_exactly_at_its_deadline)
     struct rlt_session session = started(1);
     (void)wait_after_missed_attempt(&session);
     uint64_t deadline_ns = rlt_session_deadline(&session);
-    cr_assert_eq(rlt_session_on_timer(&session, deadline_ns - 1), RLT_SESSION_NOTHING);
-    cr_assert_eq(rlt_session_on_timer(&session, deadline_ns), RLT_SESSION_OPEN);
+    cr_assert_eq(on_timer(&session, deadline_ns - 1), RLT_SESSION_NOTHING);
+    cr_assert_eq(on_timer(&session, deadline_ns), RLT_SESSION_OPEN);
     cr_assert_eq(rlt_session_deadline(&session), deadline_ns + config.connection_timeout_ns);
 }
 
@@ -492,7 +497,7 @@ Test(session, first_reason_of_a_failure_is_kept)
     cr_assert_eq(rlt_session_on_failure(&session, ROULETTE_EDISCONNECTED), RLT_SESSION_NOTHING);
     cr_assert_eq(session.last_error, ROULETTE_EPROTOCOL);
     cr_assert_eq(rlt_session_deadline(&session), RLT_NEVER);
-    cr_assert_eq(rlt_session_on_timer(&session, RLT_NEVER - 1), RLT_SESSION_NOTHING);
+    cr_assert_eq(on_timer(&session, RLT_NEVER - 1), RLT_SESSION_NOTHING);
 }
 
 Test(session, loss_is_told_from_a_failed_attempt_in_every_state)
@@ -512,7 +517,7 @@ Test(session, stop_is_at_once_when_nothing_is_open)
         struct rlt_session session = in_state((enum rlt_session_state)state);
         cr_assert_eq(rlt_session_stop(&session), RLT_SESSION_STOPPED);
         cr_assert_eq(session.state, RLT_SESSION_IDLE);
-        cr_assert_eq(rlt_session_on_timer(&session, RLT_NEVER - 1), RLT_SESSION_NOTHING);
+        cr_assert_eq(on_timer(&session, RLT_NEVER - 1), RLT_SESSION_NOTHING);
     }
 }
 
