@@ -5,9 +5,10 @@
  * between 1.33 and 2.67 for each record.
  *
  * Open addressing with linear probing, sorted by distance ("Robin Hood": P. Celis, 1986). An entry
- * is the index and how far it is from where its hash wants it. So a search looks at the topic of
- * no record but those that want the same place, ends at the first entry that is nearer to its own,
- * and a removal moves the entries behind it up and leaves no mark.
+ * is the index, some bits of the hash, and how far it is from where its hash wants it. So a search
+ * looks at the topic of an eighth of the records that want the same place and of no others, ends at
+ * the first entry that is nearer to its own, and a removal moves the entries behind it up and
+ * leaves no mark.
  *
  * Owner: one thread.
  */
