@@ -61,8 +61,9 @@ static uint32_t pick_events(const struct rlt_port *port, const struct rlt_io_eve
                             uint32_t count, struct rlt_io_event *picked)
 {
     uint32_t picked_count = 0;
-    for (uint32_t i = 0; i < count && picked_count < SHARD_EVENTS_MAX; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         if (events[i].slot - port->first_slot < port->slot_count) {
+            RLT_ASSERT(picked_count < SHARD_EVENTS_MAX);
             picked[picked_count] = events[i];
             picked[picked_count++].slot -= port->first_slot;
         }
