@@ -291,7 +291,11 @@ static void send_batch(struct rlt_connection *connection, uint64_t now_ns)
         rlt_inquiry_run(connection);
     }
     bool with_lanes = ready && write_subscriptions(connection) && !connection->hold.active;
+    bool pings = sender->ping_due;
     uint32_t count = rlt_sender_gather(sender, with_lanes);
+    if (pings && !sender->ping_due) {
+        rlt_session_on_pinged(&connection->session, now_ns);
+    }
     note_batch(connection, now_ns);
     size_t total = 0;
     for (uint32_t i = 0; i < count; i++) {

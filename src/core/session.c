@@ -91,14 +91,18 @@ static enum rlt_session_action on_ready_timer(struct rlt_session *session, uint6
     if (now_ns < session->ping_ns) {
         return RLT_SESSION_NOTHING;
     }
+    schedule_ping(session, now_ns);
+    return RLT_SESSION_PING;
+}
+
+void rlt_session_on_pinged(struct rlt_session *session, uint64_t now_ns)
+{
     if (session->unanswered_ns == RLT_NEVER) {
         session->unanswered_ns = now_ns;
     }
     if (session->unponged_ns == RLT_NEVER) {
         session->unponged_ns = now_ns;
     }
-    schedule_ping(session, now_ns);
-    return RLT_SESSION_PING;
 }
 
 enum rlt_session_action rlt_session_on_timer(struct rlt_session *session, uint64_t now_ns,

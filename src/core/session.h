@@ -135,6 +135,10 @@ enum rlt_session_action rlt_session_on_info(struct rlt_session *session);
 /** A PONG arrived. Returns: BECOME for the first one of a connection, NOTHING later. */
 enum rlt_session_action rlt_session_on_pong(struct rlt_session *session, uint64_t now_ns);
 
+/** What RLT_SESSION_PING asked for is sent: from now on the peer's silence counts. It could not be
+ *  sent while a publisher had the connection's sending side, or a send was stuck. */
+void rlt_session_on_pinged(struct rlt_session *session, uint64_t now_ns);
+
 /** Bytes arrived: the peer lives. */
 static inline void rlt_session_on_bytes(struct rlt_session *session)
 {

@@ -33,9 +33,11 @@
 #include <sanitizer/common_interface_defs.h>
 #define SEEDS 200
 #define MOVES 40
+#define LATE  20
 #else
 #define SEEDS 8000
 #define MOVES 2000
+#define LATE  500
 #endif
 
 /* What the worlds must have seen, so that a test that sees nothing does not pass. */
@@ -223,6 +225,76 @@ Test(sim, servers_that_shut_down_cost_nothing, .init = open_worlds, .fini = clos
     }
     uint64_t connects = world.totals[offsetof(struct rlt_metrics, connects) / sizeof(rlt_counter)];
     printf("sim: %" PRIu64 " connects in %" PRIu64 " worlds\n", connects, count);
+}
+
+/* The site's servers have all that was sent. `*unread`: set if a PONG of theirs was not read. */
+static bool is_answered(const struct sim_site *site, bool *unread)
+{
+    for (uint32_t i = 0; i < world.config.pool_size; i++) {
+        const struct rlt_connection *connection = site->cluster->active[i];
+        const struct sim_slot *slot = &site->transport.slots[connection->slot];
+        const struct rlt_ping_marks *pings = &connection->sender.pings;
+        if (connection->session.state != RLT_SESSION_READY || slot->send.in_progress ||
+            slot->up_len != 0) {
+            return false;
+        }
+        *unread = *unread || (slot->server.out_len != 0 && pings->written != pings->answered);
+    }
+    return true;
+}
+
+/* The event thread loses its CPU for long if all servers have answered, and a PONG lies unread.
+ * Returns: whether it did. */
+static bool come_late(void)
+{
+    bool answered = true;
+    bool unread = false;
+    for (uint32_t i = 0; i < world.site_count; i++) {
+        sim_transport_step(&world.sites[i].transport, true); /* the servers go on alone */
+        answered = is_answered(&world.sites[i], &unread) && answered;
+    }
+    if (!answered) {
+        return false;
+    }
+    uint64_t ns = unread ? 3 * RLT_NS_PER_S : RLT_NS_PER_S / 4;
+    world.sim.now_ns += ns + sim_below(&world.sim, ns);
+    return unread;
+}
+
+/* Nothing goes wrong, but the event thread gets no CPU for longer than servers may be silent. */
+static uint64_t run_late(uint64_t seed)
+{
+    uint64_t late = 0;
+    begin(seed);
+    world.sim.faults = (struct sim_faults){0};
+    world.sim.pace = 1000;
+    world.sim.lag = 0;
+    world.sim.send_style = world.sim.receive_style = SIM_WHOLE;
+    for (int i = 0; i < 400; i++) {
+        sim_world_round(&world, sim_world_act);
+        late += come_late() ? 1 : 0;
+    }
+    for (uint32_t i = 0; i < world.site_count; i++) {
+        const struct rlt_metrics *metrics = &world.sites[i].cluster->metrics;
+        SIM_CHECK(&world.sim, rlt_counter_get(&metrics->lost_by_ping) == 0);
+        SIM_CHECK(&world.sim, rlt_counter_get(&metrics->disconnects) == 0);
+    }
+    sim_world_heal(&world);
+    sim_world_stop(&world);
+    sim_world_end(&world);
+    return late;
+}
+
+Test(sim, thread_that_is_late_leaves_no_server, .init = open_worlds, .fini = close_worlds)
+{
+    uint64_t first = env_number("RLT_SEED", 1);
+    uint64_t count = env_number("RLT_SEEDS", getenv("RLT_SEED") != NULL ? 1 : LATE);
+    uint64_t late = 0;
+    for (uint64_t seed = first; seed < first + count; seed++) {
+        late += run_late(seed);
+    }
+    printf("sim: late %" PRIu64 " times in %" PRIu64 " worlds\n", late, count);
+    cr_assert(count < LATE || late > LATE);
 }
 
 Test(sim, same_seed_gives_the_same_trace, .init = open_worlds, .fini = close_worlds)

@@ -12,10 +12,14 @@
 
 #define SEEDS 200
 
-/* By a thread that is never late. */
+/* By a thread that is never late, and sends what it is to send. */
 static enum rlt_session_action on_timer(struct rlt_session *session, uint64_t now_ns)
 {
-    return rlt_session_on_timer(session, now_ns, now_ns);
+    enum rlt_session_action action = rlt_session_on_timer(session, now_ns, now_ns);
+    if (action == RLT_SESSION_PING) {
+        rlt_session_on_pinged(session, now_ns);
+    }
+    return action;
 }
 
 static const struct rlt_config config = {
@@ -294,6 +298,31 @@ Test(session, bytes_forgive_all_unanswered_pings)
     }
     cr_assert_eq(rlt_session_deadline(&session), end_ns);
     cr_assert_eq(on_timer(&session, end_ns), RLT_SESSION_CLOSE);
+}
+
+/* Nothing was heard by then, but it was not asked for either. */
+Test(session, silence_counts_from_the_ping_that_was_sent)
+{
+    struct rlt_session session = ready(3);
+    uint64_t due_ns = rlt_session_deadline(&session);
+    cr_assert_eq(rlt_session_on_timer(&session, due_ns, due_ns), RLT_SESSION_PING);
+    uint64_t sent_ns = due_ns + 100 * RLT_NS_PER_S;
+    cr_assert_eq(rlt_session_on_timer(&session, sent_ns, sent_ns), RLT_SESSION_PING);
+    rlt_session_on_pinged(&session, sent_ns);
+    uint64_t end_ns = sent_ns + config.ping_interval_ns + RLT_NS_PER_S;
+    cr_assert_neq(rlt_session_on_timer(&session, end_ns - 1, end_ns - 1), RLT_SESSION_CLOSE);
+    cr_assert_eq(rlt_session_on_timer(&session, end_ns, end_ns), RLT_SESSION_CLOSE);
+}
+
+Test(session, silence_that_was_not_listened_to_is_none)
+{
+    struct rlt_session session = ready(3);
+    uint64_t due_ns = rlt_session_deadline(&session);
+    cr_assert_eq(on_timer(&session, due_ns), RLT_SESSION_PING);
+    uint64_t end_ns = due_ns + config.ping_interval_ns + RLT_NS_PER_S;
+    uint64_t late_ns = end_ns + 100 * RLT_NS_PER_S;
+    cr_assert_eq(rlt_session_on_timer(&session, late_ns, end_ns - 1), RLT_SESSION_PING);
+    cr_assert_eq(rlt_session_on_timer(&session, late_ns, end_ns), RLT_SESSION_CLOSE);
 }
 
 /* Serve timers up to and with `until_ns`, while bytes arrive all the time. Returns what ended it.
