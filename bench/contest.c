@@ -166,7 +166,8 @@ static bool is_same(const struct workload *left, const struct workload *right)
            left->payload_len == right->payload_len && left->threads == right->threads &&
            left->clusters == right->clusters && left->topics == right->topics &&
            left->subscriptions == right->subscriptions && left->subscribers == right->subscribers &&
-           left->pace == right->pace && left->one_cpu == right->one_cpu;
+           left->pace == right->pace && left->one_cpu == right->one_cpu &&
+           left->tls == right->tls && left->record_len == right->record_len;
 }
 
 const struct entry *contest_find(const struct contest *contest, const struct workload *workload,

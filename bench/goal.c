@@ -68,6 +68,16 @@ struct rule {
     }
 #define ONE_CPU             .one_cpu = true
 #define OVER(cluster_count) .clusters = (cluster_count)
+#define TLS_PUBLISH(len)                                                                          \
+    {                                                                                             \
+        .kind = WORKLOAD_PUBLISH, .payload_len = (len), .threads = 1, .clusters = 1, .topics = 1, \
+        .tls = true                                                                               \
+    }
+#define TLS_DELIVER(len)                                                                 \
+    {                                                                                    \
+        .kind = WORKLOAD_DELIVER, .payload_len = (len), .topics = 1, .subscriptions = 1, \
+        .tls = true                                                                      \
+    }
 
 static const struct rule rules[] = {
     {&peer_roulette, PUBLISH(16, 1), METRIC_RATE, AT_LEAST, 1.8, OF_LIBNATS},
@@ -117,6 +127,9 @@ static const struct rule rules[] = {
     {&peer_roulette, DELIVER(1024), METRIC_CPU, AT_MOST, 1.8, OF_RAW},
     {&peer_roulette, DELIVER(16384), METRIC_RATE, AT_LEAST, 4, OF_LIBNATS},
     {&peer_roulette, DELIVER(16384), METRIC_CPU, AT_MOST, 1.8, OF_RAW},
+    {&peer_roulette, TLS_PUBLISH(128), METRIC_CPU, AT_MOST, 0.6, OF_LIBNATS},
+    {&peer_roulette, TLS_PUBLISH(1024), METRIC_CPU, AT_MOST, 0.75, OF_LIBNATS},
+    {&peer_roulette, TLS_DELIVER(128), METRIC_CPU, AT_MOST, 0.12, OF_LIBNATS},
     {&peer_roulette, FAN_OUT, METRIC_COPIES, AT_MOST, 1, ABSOLUTE},
     {&peer_roulette, LATENCY(SERVER_NULL, 0, ), METRIC_P50, AT_MOST, 0.9, OF_LIBNATS},
     {&peer_roulette, LATENCY(SERVER_NULL, 0, ), METRIC_P99, AT_MOST, 0.9, OF_LIBNATS},
@@ -144,6 +157,7 @@ static bool is_of(const struct rule *rule, const struct workload *workload)
     const struct workload *wanted = &rule->workload;
     return wanted->kind == workload->kind && wanted->server == workload->server &&
            wanted->pace == workload->pace && wanted->one_cpu == workload->one_cpu &&
+           wanted->tls == workload->tls && wanted->record_len == workload->record_len &&
            fits(wanted->payload_len, workload->payload_len) &&
            fits(wanted->threads, workload->threads) && fits(wanted->clusters, workload->clusters) &&
            fits(wanted->topics, workload->topics) &&

@@ -22,7 +22,7 @@
 static const char usage[] =
     "usage: bench [options]\n"
     "\n"
-    "  --quick           a part of the workloads in 3 short rounds: 2 minutes, not 20\n"
+    "  --quick           a part of the workloads in 3 short rounds: 2 minutes, not 21\n"
     "  --rounds N        rounds of each workload, 1 to 64; 3 times of a paced one\n"
     "  --seconds S       how long one run of one peer is to last; 0.6, quick 0.2\n"
     "  --only GROUP      publish, deliver, through, fan-out or latency, or of all these the\n"

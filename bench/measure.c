@@ -145,6 +145,7 @@ void measure(const struct peer *peer, const struct workload *workload, const uin
     struct peer_options options = {
         .ports = ports,
         .clusters = workload->clusters,
+        .tls = workload->tls,
         .topics = workload->topics,
         .held = workload->subscriptions > workload->topics
                     ? workload->subscriptions - workload->topics

@@ -10,14 +10,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "null_tls.h"
+
 #define CONNECTION_CHUNK ((size_t)256 * 1024)
 
 /** Owned by main(), used again for each connection. The bytes in `in` from `start` to `end` are
  *  received and not used yet. */
 struct connection {
     int fd;
-    bool over; /* the peer is gone: every call does nothing from here on */
-    uint64_t received_bytes;
+    SSL *ssl;                /* NULL: in clear */
+    size_t record_len;       /* with TLS: what is sent at once */
+    bool over;               /* the peer is gone: every call does nothing from here on */
+    uint64_t received_bytes; /* not those of TLS itself, nor sent ones */
     uint64_t sent_bytes;
     size_t start;
     size_t end;
@@ -27,6 +31,9 @@ struct connection {
 /** Take over a socket. Ownership: connection_close() closes it. */
 void connection_open(struct connection *connection, int fd);
 void connection_close(struct connection *connection);
+
+/** Be the server of a TLS handshake: all that is sent and received from here on is in it. */
+void connection_secure(struct connection *connection, const struct null_tls *tls);
 
 void connection_send(struct connection *connection, const void *bytes, size_t len);
 

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * bench_null_server discard
- * bench_null_server blast <payload bytes> <messages> <subscriptions> <topics>
- * bench_null_server echo
+ * bench_null_server <TLS> discard
+ * bench_null_server <TLS> blast <payload bytes> <messages> <subscriptions> <topics>
+ * bench_null_server <TLS> echo
+ *
+ * <TLS> is "-" for none, or the bytes of the records that it sends, each by a write of its own; 0:
+ * 16 KiB. It begins behind INFO, with a certificate made at the start.
  *
  * A server that costs as little as a peer of a client can. It listens on a free port of
  * 127.0.0.1, prints "port <port>", and serves one connection after the other: INFO, a PONG for
@@ -30,6 +33,10 @@
 static const char info_line[] =
     "INFO {\"server_id\":\"NULL\",\"server_name\":\"null\",\"version\":\"2.9.10\",\"proto\":1,"
     "\"headers\":true,\"max_payload\":1048576,\"host\":\"127.0.0.1\",\"port\":4222}\r\n";
+static const char info_tls_line[] =
+    "INFO {\"server_id\":\"NULL\",\"server_name\":\"null\",\"version\":\"2.9.10\",\"proto\":1,"
+    "\"headers\":true,\"max_payload\":1048576,\"host\":\"127.0.0.1\",\"port\":4222,"
+    "\"tls_required\":true}\r\n";
 
 enum mode { MODE_DISCARD, MODE_BLAST, MODE_ECHO };
 
@@ -42,11 +49,21 @@ static uint64_t cpu_ns(void)
     return us * 1000;
 }
 
-static void serve(int fd, enum mode mode, const struct load *load)
+static void greet(struct connection *connection, const struct null_tls *tls)
+{
+    if (tls == NULL) {
+        connection_send(connection, info_line, sizeof(info_line) - 1);
+        return;
+    }
+    connection_send(connection, info_tls_line, sizeof(info_tls_line) - 1);
+    connection_secure(connection, tls);
+}
+
+static void serve(int fd, enum mode mode, const struct load *load, const struct null_tls *tls)
 {
     static struct connection connection;
     connection_open(&connection, fd);
-    connection_send(&connection, info_line, sizeof(info_line) - 1);
+    greet(&connection, tls);
     switch (mode) {
     case MODE_DISCARD:
         null_discard(&connection);
@@ -67,22 +84,22 @@ static void serve(int fd, enum mode mode, const struct load *load)
 static bool read_arguments(int argc, char **argv, enum mode *mode, struct load *load)
 {
     memset(load, 0, sizeof(*load));
-    if (argc == 2 && strcmp(argv[1], "discard") == 0) {
+    if (argc == 3 && strcmp(argv[2], "discard") == 0) {
         *mode = MODE_DISCARD;
         return true;
     }
-    if (argc == 2 && strcmp(argv[1], "echo") == 0) {
+    if (argc == 3 && strcmp(argv[2], "echo") == 0) {
         *mode = MODE_ECHO;
         return true;
     }
-    if (argc != 6 || strcmp(argv[1], "blast") != 0) {
+    if (argc != 7 || strcmp(argv[2], "blast") != 0) {
         return false;
     }
     *mode = MODE_BLAST;
-    load->payload_len = strtoul(argv[2], NULL, 10);
-    load->messages = strtoull(argv[3], NULL, 10);
-    load->subscriptions = strtoull(argv[4], NULL, 10);
-    load->topics = (uint32_t)strtoul(argv[5], NULL, 10);
+    load->payload_len = strtoul(argv[3], NULL, 10);
+    load->messages = strtoull(argv[4], NULL, 10);
+    load->subscriptions = strtoull(argv[5], NULL, 10);
+    load->topics = (uint32_t)strtoul(argv[6], NULL, 10);
     return load->topics >= 1 && load->topics <= TOPIC_MAX;
 }
 
@@ -92,9 +109,14 @@ int main(int argc, char **argv)
     struct load load;
     uint16_t port;
     if (!read_arguments(argc, argv, &mode, &load)) {
-        fprintf(stderr, "usage: bench_null_server discard | echo |\n"
+        fprintf(stderr, "usage: bench_null_server <TLS> discard | echo |\n"
                         "       blast <payload bytes> <messages> <subscriptions> <topics>\n");
         return 2;
+    }
+    struct null_tls *tls = NULL;
+    if (strcmp(argv[1], "-") != 0 && (tls = null_tls_create(strtoul(argv[1], NULL, 10))) == NULL) {
+        fprintf(stderr, "bench_null_server: no TLS\n");
+        return 1;
     }
     int listener = net_listen(&port);
     if (listener < 0) {
@@ -106,7 +128,7 @@ int main(int argc, char **argv)
     for (;;) {
         int fd = accept(listener, NULL, NULL);
         if (fd >= 0) {
-            serve(fd, mode, &load);
+            serve(fd, mode, &load, tls);
         }
     }
 }

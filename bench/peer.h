@@ -19,6 +19,7 @@
 struct peer_options {
     const uint16_t *ports; /* of 127.0.0.1; one for each cluster */
     uint32_t clusters;
+    bool tls;             /* from INFO on; the servers' certificates are not verified */
     uint32_t topics;      /* that carry messages; see topic.h */
     uint32_t held;        /* further topics that are subscribed to */
     uint32_t subscribers; /* of each topic that carries messages */
@@ -86,7 +87,7 @@ extern const struct peer peer_roulette_text;
 extern const struct peer peer_roulette_spin;
 /** The official C client. */
 extern const struct peer peer_libnats;
-/** A bare socket: the limit. */
+/** A bare socket, with TLS one under OpenSSL: the limit. */
 extern const struct peer peer_raw;
 
 /** Add to a field of the tally that this thread alone writes. */

@@ -60,6 +60,10 @@ static natsOptions *fastest_options(const struct peer_options *wanted, uint16_t 
     check(natsOptions_UseGlobalMessageDelivery(options, wanted->topics * wanted->subscribers > 1),
           "delivery");
     check(natsOptions_SetAllowReconnect(options, false), "reconnect");
+    if (wanted->tls) {
+        check(natsOptions_SetSecure(options, true), "secure");
+        check(natsOptions_SkipServerVerification(options, true), "verification");
+    }
     return options;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <openssl/ssl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,7 @@ static const char pong_line[] = "PONG\r\n";
 struct client {
     struct peer_options options;
     int fd;
+    SSL *ssl; /* NULL: in clear */
     size_t frame_len;
     uint64_t frame_count; /* ready-made ones in `out`: a cycle through all topics, or several */
     uint8_t *out;
@@ -35,11 +37,29 @@ struct client {
     struct peer_tally *tally;
 };
 
-static void send_all(int fd, const void *bytes, size_t len)
+static ssize_t send_some(struct client *client, const void *bytes, size_t len)
+{
+    size_t sent;
+    if (client->ssl == NULL) {
+        return send(client->fd, bytes, len, MSG_NOSIGNAL);
+    }
+    return SSL_write_ex(client->ssl, bytes, len, &sent) == 1 ? (ssize_t)sent : -1;
+}
+
+static ssize_t receive_part(struct client *client, void *bytes, size_t len)
+{
+    size_t got;
+    if (client->ssl == NULL) {
+        return recv(client->fd, bytes, len, 0);
+    }
+    return SSL_read_ex(client->ssl, bytes, len, &got) == 1 ? (ssize_t)got : -1;
+}
+
+static void send_all(struct client *client, const void *bytes, size_t len)
 {
     const uint8_t *next = bytes;
     while (len != 0) {
-        ssize_t sent = send(fd, next, len, MSG_NOSIGNAL);
+        ssize_t sent = send_some(client, next, len);
         if (sent < 0) {
             stop("raw: send: %m");
         }
@@ -50,11 +70,34 @@ static void send_all(int fd, const void *bytes, size_t len)
 
 static size_t receive_some(struct client *client)
 {
-    ssize_t got = recv(client->fd, client->in + client->in_len, CHUNK_BYTES, 0);
+    ssize_t got = receive_part(client, client->in + client->in_len, CHUNK_BYTES);
     if (got <= 0) {
         stop("raw: recv: %s", got == 0 ? "the server closed" : "nothing came, or an error");
     }
     return (size_t)got;
+}
+
+/* TLS as OpenSSL has it on a socket; the server waits for it behind INFO. */
+static void secure(struct client *client)
+{
+    char last = '\0';
+    while (last != '\n') {
+        if (recv(client->fd, &last, 1, 0) != 1) {
+            stop("raw: no INFO");
+        }
+    }
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    if (context == NULL) {
+        stop("no memory");
+    }
+    SSL_CTX_set_read_ahead(context, 1);
+    SSL_CTX_set_default_read_buffer_len(context, CHUNK_BYTES);
+    client->ssl = SSL_new(context);
+    SSL_CTX_free(context);
+    if (client->ssl == NULL || SSL_set_fd(client->ssl, client->fd) != 1 ||
+        SSL_connect(client->ssl) != 1) {
+        stop("raw: TLS");
+    }
 }
 
 /* PING, and wait for the PONG. Nothing else is under way to this client then but INFO. */
@@ -63,7 +106,7 @@ static void flush(void *data)
     struct client *client = data;
     const size_t pong_len = sizeof(pong_line) - 1;
     uint8_t last[sizeof(pong_line) - 1] = {0};
-    send_all(client->fd, ping_line, sizeof(ping_line) - 1);
+    send_all(client, ping_line, sizeof(ping_line) - 1);
     while (memcmp(last, pong_line, pong_len) != 0) {
         size_t got = receive_some(client);
         for (size_t i = 0; i < got; i++) {
@@ -110,7 +153,10 @@ static void *open_client(const struct peer_options *options)
     struct timeval timeout = {.tv_sec = PEER_TIMEOUT_MS / 1000};
     (void)setsockopt(client->fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
     (void)setsockopt(client->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    send_all(client->fd, connect_line, sizeof(connect_line) - 1);
+    if (options->tls) {
+        secure(client);
+    }
+    send_all(client, connect_line, sizeof(connect_line) - 1);
     flush(client);
     return client;
 }
@@ -121,7 +167,7 @@ static void publish_prompt(struct client *client)
     const struct peer_options *options = &client->options;
     memcpy(client->out + client->frame_len - options->payload_len - 2, options->payload,
            options->payload_len);
-    send_all(client->fd, client->out, client->frame_len);
+    send_all(client, client->out, client->frame_len);
 }
 
 /* Ready-made frames, about a chunk at a time. */
@@ -138,8 +184,7 @@ static void publish(void *data, uint32_t first, uint64_t count)
         uint64_t now = client->frame_count - next;
         now = now < chunk ? now : chunk;
         now = now < count ? now : count;
-        send_all(client->fd, client->out + next * client->frame_len,
-                 (size_t)now * client->frame_len);
+        send_all(client, client->out + next * client->frame_len, (size_t)now * client->frame_len);
         count -= now;
         next = (next + now) % client->frame_count;
     }
@@ -165,7 +210,7 @@ static void subscribe(void *data, struct peer_tally *tally)
         (void)fprintf(text, "SUB %s %u\r\n", topic, i + 1);
     }
     (void)fclose(text);
-    send_all(client->fd, lines, len);
+    send_all(client, lines, len);
     free(lines);
 }
 
@@ -233,6 +278,7 @@ static void await(void *data, uint64_t total)
 static void close_client(void *data)
 {
     struct client *client = data;
+    SSL_free(client->ssl);
     (void)close(client->fd);
     free(client->out);
     free(client->in);

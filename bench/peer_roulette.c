@@ -50,6 +50,8 @@ static void open_roulette(struct client *client, uint32_t spin_us)
     settings.servers = servers;
     settings.spin_us = spin_us;
     settings.event_threads = peer_roulette_event_threads;
+    settings.tls = options->tls ? 1 : 0;
+    settings.tls_verify = options->tls ? 0 : 1;
     check(client, library->open(&settings, &client->client), "open");
     check(client, library->flush(client->client, PEER_TIMEOUT_MS, NULL, 0), "connect");
 }

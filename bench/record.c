@@ -10,14 +10,15 @@
 static json_t *make_line(const char *type, const struct workload *workload, const char *peer)
 {
     char mode[32];
-    return json_pack("{s:s, s:s, s:s?, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s?}", "type", type,
-                     "work", workload_group(workload), "peer", peer, "server",
+    return json_pack("{s:s, s:s, s:s?, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s?, s:b, s:I}", "type",
+                     type, "work", workload_group(workload), "peer", peer, "server",
                      workload_server(workload), "payload_bytes", (json_int_t)workload->payload_len,
                      "threads", (json_int_t)workload->threads, "clusters",
                      (json_int_t)workload->clusters, "topics", (json_int_t)workload->topics,
                      "subscriptions", (json_int_t)workload->subscriptions, "subscribers",
                      (json_int_t)workload->subscribers, "mode",
-                     workload_mode(workload, mode, sizeof(mode)));
+                     workload_mode(workload, mode, sizeof(mode)), "tls", (int)workload->tls,
+                     "record_bytes", (json_int_t)workload->record_len);
 }
 
 static json_t *make_times(const struct entry *entry, double p50, double p99, double p999)

@@ -42,7 +42,11 @@ static uint64_t share_of(uint64_t whole, uint32_t clusters, uint32_t cluster)
 
 static void exec_null_server(const struct workload *workload, uint32_t cluster, uint64_t messages)
 {
+    static const char program[] = "bench_null_server";
     char texts[4][24];
+    char record[24];
+    (void)snprintf(record, sizeof(record), "%u", workload->record_len);
+    const char *tls = workload->tls ? record : "-";
     switch (workload->kind) {
     case WORKLOAD_DELIVER:
         (void)snprintf(texts[0], sizeof(texts[0]), "%u", workload->payload_len);
@@ -52,14 +56,14 @@ static void exec_null_server(const struct workload *workload, uint32_t cluster, 
                        share_of(workload->subscriptions, workload->clusters, cluster));
         (void)snprintf(texts[3], sizeof(texts[3]), "%" PRIu64,
                        share_of(workload->topics, workload->clusters, cluster));
-        (void)execl(BENCH_NULL_SERVER, "bench_null_server", "blast", texts[0], texts[1], texts[2],
+        (void)execl(BENCH_NULL_SERVER, program, tls, "blast", texts[0], texts[1], texts[2],
                     texts[3], (char *)NULL);
         break;
     case WORKLOAD_LATENCY:
-        (void)execl(BENCH_NULL_SERVER, "bench_null_server", "echo", (char *)NULL);
+        (void)execl(BENCH_NULL_SERVER, program, tls, "echo", (char *)NULL);
         break;
     default:
-        (void)execl(BENCH_NULL_SERVER, "bench_null_server", "discard", (char *)NULL);
+        (void)execl(BENCH_NULL_SERVER, program, tls, "discard", (char *)NULL);
     }
 }
 

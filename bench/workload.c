@@ -13,6 +13,9 @@
 #define JOINED  .joined = true
 #define ONE_CPU .one_cpu = true
 #define OVER    .over_clusters = true
+#define TLS     .tls = true
+/* nats-server from 2.10 on: records of 512 bytes. */
+#define TLS_512 .tls = true, .record_len = 512
 
 /* Over 3, 8 and 16 clusters they cannot be divided evenly: some have one topic more than others. */
 #define OVER_TOPICS 100
@@ -97,6 +100,8 @@ const struct workload workloads[] = {
     PUBLISH(1 * KIB, 8, 1, 1, JOINED),
     PUBLISH(16 * KIB, 1, 1, 1, ),
     PUBLISH(64 * KIB, 1, 1, 1, ),
+    PUBLISH(128, 1, 1, 1, TLS, QUICK),
+    PUBLISH(1 * KIB, 1, 1, 1, TLS),
     PUBLISH_NATS(SERVER_NATS, 128, ),
     PUBLISH_NATS(SERVER_NATS_NEWER, 128, ),
     DELIVER(16, 1, 1, QUICK, CALLS),
@@ -113,6 +118,10 @@ const struct workload workloads[] = {
     DELIVER(1 * KIB, 1, 1, QUICK),
     DELIVER(16 * KIB, 1, 1, ),
     DELIVER(64 * KIB, 1, 1, ),
+    DELIVER(128, 1, 1, TLS, QUICK),
+    DELIVER(128, 1, 1, TLS_512, QUICK),
+    DELIVER(1 * KIB, 1, 1, TLS),
+    DELIVER(1 * KIB, 1, 1, TLS_512),
     THROUGH(SERVER_NATS, 128, ),
     THROUGH(SERVER_NATS_NEWER, 128, ),
     FAN_OUT(1, ),
@@ -182,6 +191,10 @@ const char *workload_title(const struct workload *workload, char *text, size_t s
     }
     if (workload_mode(workload, mode, sizeof(mode)) != NULL) {
         at += (size_t)snprintf(text + at, size - at, ", %s", mode);
+    }
+    if (workload->tls) {
+        at = append(text, size, at, workload->record_len != 0 ? ", TLS, records of %u B" : ", TLS",
+                    workload->record_len);
     }
     if (workload->server != SERVER_NULL) {
         (void)snprintf(text + at, size - at, ", %s", workload_server(workload));

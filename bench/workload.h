@@ -48,6 +48,8 @@ struct workload {
     uint32_t subscribers;   /* of each topic */
     uint32_t pace;          /* WORKLOAD_LATENCY: messages/s; 0: the next upon the answer */
     bool one_cpu;           /* client and servers share one CPU: see placement.h */
+    bool tls;               /* on all connections; not of nats-server */
+    uint32_t record_len;    /* of what a server with TLS sends; 0: the most, 16 KiB */
     bool quick;             /* part of the quick run */
     bool calls;             /* system calls are counted */
     bool over_clusters;     /* of the rows that differ in their clusters only: a group of its own */
