@@ -136,7 +136,7 @@ const char *roulette_last_error(void);
 
 /* ---- Types -------------------------------------------------------------------------------- */
 
-/** A client: a ring and one shard (an event thread and its connections) for each cluster. */
+/** A client: a ring, event threads, and one shard (connections, subscriptions) for each cluster. */
 typedef struct roulette_client roulette_client;
 /** A topic validated, hashed and placed once, for publishers that use it often. */
 typedef struct roulette_topic roulette_topic;
@@ -355,7 +355,7 @@ struct roulette_stats {
     uint64_t subscriptions;      /**< SUBs the cluster holds for this client now */
     uint64_t sends;              /**< send operations */
     uint64_t receives;           /**< receive operations */
-    uint64_t wakeups;            /**< times that an event thread was woken from sleep */
+    uint64_t wakeups;            /**< times that its event thread was woken from sleep for it */
     uint64_t queued_bytes;       /**< bytes accepted and not yet handed over or given up */
     uint64_t slabs_in_use;       /**< slabs that messages or the sockets hold now */
     uint32_t connected;          /**< connections that are established now */
@@ -376,7 +376,7 @@ struct roulette_stats {
  * cluster that is away is retried for as long as the client lives.
  *
  * Ownership: roulette_close() then roulette_free() end it. Strings in `options` are copied.
- * Threads:   any thread. Allocates; starts one thread for each cluster.
+ * Threads:   any thread. Allocates; starts options.event_threads threads.
  * Returns:   0; ROULETTE_EINVAL (an option is out of range), ROULETTE_ESERVERS (list empty,
  *            malformed or with a duplicate), ROULETTE_ENOTSUP, ROULETTE_ENOMEM, ROULETTE_ESYSTEM.
  *            roulette_last_error() names the option and what it takes.
