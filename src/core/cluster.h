@@ -71,6 +71,7 @@ struct rlt_cluster {
     struct rlt_slab_pool slabs;
     struct rlt_mailbox *dirty; /* pushed into and not published */
     uint64_t round;            /* counts batches of received bytes */
+    uint64_t crowd_ns;         /* when many messages were sent at once the last time */
     /* Of the current batch; added to the metrics at its end. */
     uint64_t batch_received;
     uint64_t batch_delivered;

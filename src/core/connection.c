@@ -266,6 +266,9 @@ static void note_batch(struct rlt_connection *connection, uint64_t now_ns)
             bytes += part->end.position - part->start.position;
         }
     }
+    if (messages >= RLT_HOLD_COUNT) {
+        connection->cluster->crowd_ns = now_ns;
+    }
     if (messages != 0 && may_hold(connection)) {
         rlt_hold_on_send(&connection->hold, messages, (size_t)bytes, now_ns);
     }

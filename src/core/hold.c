@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/hold.h"
 
-/* A smaller send than this says nothing: its publisher may wait for an answer. */
-#define COUNT_MIN 16
 /* A shorter hold is not worth the look. */
 #define NS_MIN  (25 * RLT_NS_PER_US)
 #define TICK_NS (50 * RLT_NS_PER_US)
@@ -20,7 +18,7 @@ void rlt_hold_on_send(struct rlt_hold *hold, uint64_t count, size_t bytes, uint6
     uint64_t elapsed_ns = now_ns - hold->sent_ns;
     bool steady = hold->sent_ns != 0 && elapsed_ns < 2 * RLT_HOLD_MAX_NS;
     hold->sent_ns = now_ns;
-    if (!steady || count < COUNT_MIN || bytes >= RLT_HOLD_BYTES) {
+    if (!steady || count < RLT_HOLD_COUNT || bytes >= RLT_HOLD_BYTES) {
         return;
     }
     if (hold->skip != 0) {

@@ -24,6 +24,8 @@
 
 #include "base/defs.h"
 
+/** A send of fewer messages says nothing: its publisher may wait for an answer. */
+#define RLT_HOLD_COUNT 16
 /** What is worth a send. */
 #define RLT_HOLD_BYTES ((size_t)64 * 1024)
 /** The longest that a message waits for company: half of what other clients take for all. */

@@ -4,14 +4,15 @@
 #include "base/assert.h"
 #include "base/defs.h"
 
+/* So long after many messages were sent at once, publishers need no fences. */
+#define CROWD_NS RLT_NS_PER_MS
+
 /* The thread's doorbell has one thing to be rung for. */
 #define WANTED 1
 
 void rlt_loop_add(struct rlt_loop *loop, struct rlt_cluster *cluster)
 {
     cluster->thread_bell = &loop->doorbell;
-    rlt_doorbell_set_asymmetric(&loop->doorbell, loop->barrier != NULL);
-    rlt_doorbell_set_asymmetric(&cluster->doorbell, loop->barrier != NULL);
     loop->entries[loop->count++] = (struct rlt_loop_entry){.cluster = cluster};
     loop->running++;
 }
@@ -23,14 +24,65 @@ void rlt_loop_start(struct rlt_loop *loop, uint64_t now_ns)
     }
 }
 
+/* ---- Who fences --------------------------------------------------------------------------- */
+
+static void set_asymmetric(struct rlt_loop *loop, bool asymmetric)
+{
+    loop->asymmetric = asymmetric;
+    rlt_doorbell_set_asymmetric(&loop->doorbell, asymmetric);
+    for (uint32_t i = 0; i < loop->count; i++) {
+        rlt_doorbell_set_asymmetric(&loop->entries[i].cluster->doorbell, asymmetric);
+    }
+}
+
+/* While publishers send many messages, the barrier before each sleep is for many fences. */
+static bool is_crowded(const struct rlt_loop *loop)
+{
+    return loop->crowd_ns != 0 && loop->now_ns - loop->crowd_ns < CROWD_NS;
+}
+
+static void note_crowd(struct rlt_loop *loop, const struct rlt_cluster *cluster)
+{
+    if (cluster->crowd_ns > loop->crowd_ns) {
+        loop->crowd_ns = cluster->crowd_ns;
+        if (!loop->asymmetric && loop->barrier != NULL) {
+            set_asymmetric(loop, true);
+        }
+    }
+}
+
+/* Between arming and the second look. False if the second look could miss something. */
+static bool pass_barrier(struct rlt_loop *loop)
+{
+    if (!loop->asymmetric) {
+        atomic_thread_fence(memory_order_seq_cst);
+        return true;
+    }
+    if (!is_crowded(loop)) {
+        set_asymmetric(loop, false); /* behind this barrier all see it */
+    }
+    if (!loop->barrier()) {
+        /* It worked once, but a sandbox forbids it now. Ringers fence for themselves from here on;
+         * those that have not seen that yet are through before the thread tries to sleep again. */
+        loop->barrier = NULL;
+        set_asymmetric(loop, false);
+        return false;
+    }
+    return true;
+}
+
+/* ---- Running ------------------------------------------------------------------------------ */
+
 void rlt_loop_run(struct rlt_loop *loop, uint64_t now_ns)
 {
+    loop->now_ns = now_ns;
     for (uint32_t i = 0; i < loop->count; i++) {
         struct rlt_loop_entry *entry = &loop->entries[i];
         if (entry->state != RLT_LOOP_AWAKE) {
             continue;
         }
         rlt_cluster_run(entry->cluster, now_ns);
+        note_crowd(loop, entry->cluster);
         if (rlt_cluster_is_stopped(entry->cluster)) {
             entry->state = RLT_LOOP_STOPPED;
             loop->running--;
@@ -74,31 +126,6 @@ static void arm_all(struct rlt_loop *loop)
         }
     }
     rlt_doorbell_arm_unfenced(&loop->doorbell, WANTED);
-}
-
-static void set_asymmetric(struct rlt_loop *loop, bool asymmetric)
-{
-    rlt_doorbell_set_asymmetric(&loop->doorbell, asymmetric);
-    for (uint32_t i = 0; i < loop->count; i++) {
-        rlt_doorbell_set_asymmetric(&loop->entries[i].cluster->doorbell, asymmetric);
-    }
-}
-
-/* Between arming and the second look. False if the second look could miss something. */
-static bool pass_barrier(struct rlt_loop *loop)
-{
-    if (loop->barrier == NULL) {
-        atomic_thread_fence(memory_order_seq_cst);
-        return true;
-    }
-    if (!loop->barrier()) {
-        /* It worked once, but a sandbox forbids it now. Ringers fence for themselves from here on;
-         * those that have not seen that yet are through before the thread tries to sleep again. */
-        loop->barrier = NULL;
-        set_asymmetric(loop, false);
-        return false;
-    }
-    return true;
 }
 
 /* What is armed and has no work sleeps from here on. */

@@ -60,11 +60,15 @@ struct rlt_loop {
     /* The cluster of an entry is stopped: the loop does not touch it any more. */
     void (*on_stopped)(void *context, uint32_t index);
     void *context;
-    /* NULL, or makes all threads of the process execute a fence, so that those who ring need not:
-     * see lockfree/doorbell.h. Returns whether it did. Set before rlt_loop_add(). */
+    /* NULL, or makes all threads of the process execute a fence, so that those who ring need not
+     * (lockfree/doorbell.h): used while publishers send many messages at once. Returns whether it
+     * did. Set before rlt_loop_add(). */
     bool (*barrier)(void);
 
-    uint32_t running; /* entries that are not stopped */
+    uint32_t running;  /* entries that are not stopped */
+    uint64_t now_ns;   /* of the last run */
+    uint64_t crowd_ns; /* when many messages were sent at once the last time, to any cluster */
+    bool asymmetric;   /* the doorbells: the barrier stands for the ringers' fences */
 };
 
 /** Give the loop its next cluster. Threads: before it starts. */

@@ -20,7 +20,7 @@
 
 /* A thread whose messages are less than this apart publishes without a pause. Of the order of a
  * system call with a wake-up, so that no publisher spends most of its time in them. */
-#define RLT_PACE_GAP_NS UINT64_C(20000)
+#define RLT_PACE_GAP_NS UINT64_C(10000)
 
 struct rlt_pace {
     uint64_t published; /* messages, to all clusters */

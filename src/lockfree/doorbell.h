@@ -19,6 +19,7 @@
  * instead of a fence of its own. Each ringer then has executed a fence either before its store to
  * the queue (then its load of `armed` comes behind the sleeper's store, and finds it armed), or
  * behind that store (then the sleeper finds the entry). The compiler must keep the ringer's order.
+ * A ringer that reads `asymmetric` behind that barrier reads what it is from there on.
  *
  * Threads:    one sleeper, any number of ringers.
  * Progress:   wait-free on both sides; a preempted thread delays nobody.
@@ -36,8 +37,8 @@
 struct rlt_doorbell {
     /* Bits of what the sleeper waits for; 0: awake. Partner: itself, in the other thread. */
     _Atomic(uint32_t) armed;
-    /* 1: the sleeper's barrier stands for the ringers' fences. Relaxed: see
-     * rlt_doorbell_set_asymmetric(). */
+    /* 1: the sleeper's barrier stands for the ringers' fences. Release and acquire: a ringer that
+     * sees it set sees all that was armed before. */
     _Atomic(uint32_t) asymmetric;
 };
 
@@ -58,15 +59,14 @@ static inline void rlt_doorbell_arm(struct rlt_doorbell *doorbell, uint32_t inte
 }
 
 /**
- * Whether the sleeper's barrier stands for the ringers' fences. To begin with, before the first
- * ringer; to end it, at any time, but the sleeper must not sleep before every ringer that read the
- * old value is through with its ring.
+ * Whether the sleeper's barrier stands for the ringers' fences. To end it at any time: before a
+ * barrier, or the sleeper must not sleep before every ringer that read the old value is through.
  *
  * Threads: the sleeper.
  */
 static inline void rlt_doorbell_set_asymmetric(struct rlt_doorbell *doorbell, bool asymmetric)
 {
-    atomic_store_explicit(&doorbell->asymmetric, asymmetric, memory_order_relaxed);
+    atomic_store_explicit(&doorbell->asymmetric, asymmetric, memory_order_release);
 }
 
 /** Awake again. Threads: the sleeper. */
@@ -94,7 +94,7 @@ static inline bool rlt_doorbell_take(struct rlt_doorbell *doorbell)
 /** After putting something into a queue: whether the sleeper waits for it. Threads: any thread. */
 static inline bool rlt_doorbell_is_armed(struct rlt_doorbell *doorbell, uint32_t interest)
 {
-    if (rlt_likely(atomic_load_explicit(&doorbell->asymmetric, memory_order_relaxed) != 0)) {
+    if (rlt_likely(atomic_load_explicit(&doorbell->asymmetric, memory_order_acquire) != 0)) {
         atomic_signal_fence(memory_order_seq_cst);
     } else {
         atomic_thread_fence(memory_order_seq_cst);

@@ -437,10 +437,49 @@ static void open_with_barrier(void)
     barriers = 0;
 }
 
+/* Many messages are sent at once. */
+static void crowd(void)
+{
+    for (int i = 0; i < 20; i++) {
+        put(0, "x");
+    }
+    cr_assert(ring(0));
+    awake(true);
+    go();
+    barriers = 0;
+}
+
 #define BarrierTest(name) Test(loop, name, .init = open_with_barrier, .fini = close_all)
+
+BarrierTest(ringers_fence_where_few_messages_are_sent)
+{
+    cr_assert(ringers_fence());
+    put(0, "x");
+    cr_assert(ring(0));
+    awake(true);
+    go();
+    cr_assert(ringers_fence());
+    cr_assert_eq(barriers, 0);
+}
+
+BarrierTest(ringers_fence_again_when_the_crowd_is_gone)
+{
+    crowd();
+    cr_assert_not(ringers_fence());
+    now_ns += 2 * RLT_NS_PER_MS;
+    awake(false);
+    rlt_loop_run(&loop, now_ns);
+    cr_assert(rlt_loop_may_sleep(&loop));
+    cr_assert(ringers_fence());
+    cr_assert_eq(barriers, 1, "behind the last one all know");
+    awake(false);
+    cr_assert(rlt_loop_may_sleep(&loop));
+    cr_assert_eq(barriers, 1);
+}
 
 BarrierTest(one_barrier_is_for_all_clusters)
 {
+    crowd();
     cr_assert_not(ringers_fence());
     awake(false);
     cr_assert(rlt_loop_may_sleep(&loop));
@@ -449,6 +488,7 @@ BarrierTest(one_barrier_is_for_all_clusters)
 
 BarrierTest(barrier_is_not_for_a_thread_that_has_work)
 {
+    crowd();
     awake(false);
     sites[1].says = "PING\r\n";
     (void)deliver();
@@ -460,6 +500,7 @@ BarrierTest(barrier_is_not_for_a_thread_that_has_work)
 
 BarrierTest(barrier_that_fails_lets_ringers_fence_before_the_thread_sleeps)
 {
+    crowd();
     is_forbidden = true;
     cr_assert(ring(1));
     awake(true);
