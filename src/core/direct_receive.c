@@ -7,7 +7,7 @@
 
 /* A message that comes less than this behind another is part of a burst: the event thread receives
  * it better. Of the order of a wake-up. */
-#define GAP_NS UINT64_C(20000)
+#define GAP_NS UINT64_C(10000)
 /* What comes now and then is not larger, at first and later. */
 #define SPARSE_BYTES ((size_t)4 * 1024)
 #define BURST_BYTES  ((size_t)16 * 1024)

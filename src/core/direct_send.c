@@ -5,7 +5,7 @@
 
 /* A publisher that sent less than this ago is in a burst: the event thread sends it better. Of the
  * order of a system call with a wake-up, so that no publisher spends most of its time in them. */
-#define GAP_NS UINT64_C(20000)
+#define GAP_NS UINT64_C(10000)
 /* What a publishing thread sends by itself at a time: it has other things to do. */
 #define BYTES_MAX ((size_t)32 * 1024)
 
