@@ -69,6 +69,7 @@ static void close_transport(struct rlt_connection *connection)
 {
     struct rlt_transport *transport = connection->cluster->transport;
     rlt_direct_receive_end(connection);
+    rlt_hold_end(&connection->hold);
     if (connection->sender.lent) {
         connection->close_due = true;
     } else {
@@ -270,7 +271,8 @@ static void note_batch(struct rlt_connection *connection, uint64_t now_ns)
         connection->cluster->crowd_ns = now_ns;
     }
     if (messages != 0 && may_hold(connection)) {
-        rlt_hold_on_send(&connection->hold, messages, (size_t)bytes, now_ns);
+        rlt_hold_on_send(&connection->hold, messages, (size_t)bytes,
+                         connection->wire->lane_capacity / 4, now_ns);
     }
 }
 
@@ -371,7 +373,7 @@ void rlt_connection_run(struct rlt_connection *connection, uint64_t now_ns)
         receive_more(connection);
     }
     /* Before the next run the transport tells what is there now, if it was asked to receive it. */
-    if (connection->receiving || !is_open(connection)) {
+    if (connection->receiving || connection->watched || !is_open(connection)) {
         connection->seen_ns = now_ns;
     }
 }

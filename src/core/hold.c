@@ -13,12 +13,14 @@ static uint64_t next_tick(uint64_t now_ns)
     return ((now_ns + NS_MIN) / TICK_NS + 1) * TICK_NS;
 }
 
-void rlt_hold_on_send(struct rlt_hold *hold, uint64_t count, size_t bytes, uint64_t now_ns)
+void rlt_hold_on_send(struct rlt_hold *hold, uint64_t count, size_t bytes, size_t limit,
+                      uint64_t now_ns)
 {
+    size_t enough = rlt_min_size(limit, RLT_HOLD_BYTES);
     uint64_t elapsed_ns = now_ns - hold->sent_ns;
     bool steady = hold->sent_ns != 0 && elapsed_ns < 2 * RLT_HOLD_MAX_NS;
     hold->sent_ns = now_ns;
-    if (!steady || count < RLT_HOLD_COUNT || bytes >= RLT_HOLD_BYTES) {
+    if (!steady || count < RLT_HOLD_COUNT || bytes >= enough) {
         return;
     }
     if (hold->skip != 0) {
@@ -26,7 +28,7 @@ void rlt_hold_on_send(struct rlt_hold *hold, uint64_t count, size_t bytes, uint6
         return;
     }
     /* So long, at the rate of the last send, until enough is there. */
-    uint64_t enough_ns = RLT_HOLD_BYTES * elapsed_ns / bytes;
+    uint64_t enough_ns = enough * elapsed_ns / bytes;
     if (enough_ns < NS_MIN) {
         return;
     }

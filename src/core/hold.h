@@ -41,10 +41,12 @@ struct rlt_hold {
     uint32_t penalty;  /* what `skip` was then: grows with each in a row */
 };
 
-/** Messages are being sent: `count` of them in `bytes`. Afterwards the next ones may be held. */
-void rlt_hold_on_send(struct rlt_hold *hold, uint64_t count, size_t bytes, uint64_t now_ns);
+/** Messages are being sent: `count` of them in `bytes`. Afterwards the next ones may be held, until
+ *  `limit` bytes wait at most. */
+void rlt_hold_on_send(struct rlt_hold *hold, uint64_t count, size_t bytes, size_t limit,
+                      uint64_t now_ns);
 
-/** Look whether what is held has become enough. `bytes` wait; `limit`: not more than these. */
+/** Look whether what is held has become enough: `bytes` wait. `limit`: as above. */
 void rlt_hold_look(struct rlt_hold *hold, size_t bytes, size_t limit, uint64_t now_ns);
 
 /** Hold nothing back: what waits is urgent, or not to be sent. */

@@ -91,10 +91,7 @@ uint64_t rlt_wire_queue_taken(const struct rlt_wire_queue *queue)
 
 size_t rlt_wire_queue_ahead(struct rlt_wire_queue *queue)
 {
-    if (!rlt_shared_lane_is_empty(&queue->shared)) {
-        return SIZE_MAX;
-    }
-    size_t total = 0;
+    size_t total = (size_t)rlt_shared_lane_queued_bytes(&queue->shared);
     uint32_t used = rlt_wire_queue_used(queue);
     for (uint32_t i = 0; i < used; i++) {
         struct rlt_lane *lane = &queue->lanes[i];

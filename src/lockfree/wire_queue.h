@@ -90,7 +90,7 @@ static inline uint32_t rlt_wire_queue_used(const struct rlt_wire_queue *queue)
 /** Messages that the cursors have passed. */
 uint64_t rlt_wire_queue_taken(const struct rlt_wire_queue *queue);
 
-/** Bytes that the cursors have not passed; SIZE_MAX if the shared lane has any. */
+/** Bytes that the cursors have not passed; of the shared lane those that are not released. */
 size_t rlt_wire_queue_ahead(struct rlt_wire_queue *queue);
 
 /** Note how far the lanes are filled now. */

@@ -97,3 +97,13 @@ HoldTest(lost_connection_ends_it)
     world_say(0, WORLD_INFO "PONG\r\n");
     cr_assert(rlt_wire_queue_is_empty(world.cluster->active[0]->wire));
 }
+
+HoldTest(close_while_held_does_not_spin)
+{
+    world_go();
+    world.slots[0].busy = true; /* the close does not end */
+    rlt_connection_fail(world.cluster->active[0], ROULETTE_EDISCONNECTED);
+    world_pass(RLT_NS_PER_MS);
+    world.slots[0].busy = false;
+    world_go();
+}

@@ -461,3 +461,12 @@ Test(direct_receive, each_connection_is_watched_by_itself, .init = open_two, .fi
     world_assert_told("");
     cr_assert(is_watched(1));
 }
+
+WatchedTest(stuck_send_of_a_watched_connection_is_given_up)
+{
+    world.slots[0].stuck = true;
+    world_publish("t", "x");
+    cr_assert(is_watched(0));
+    world_pass(3 * 3600 * RLT_NS_PER_S);
+    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.lost_by_ping), 1);
+}

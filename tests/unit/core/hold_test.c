@@ -11,9 +11,9 @@
 static struct rlt_hold held(void)
 {
     struct rlt_hold hold = {0};
-    rlt_hold_on_send(&hold, 60, FEW, NOW - 200 * RLT_NS_PER_US);
+    rlt_hold_on_send(&hold, 60, FEW, LIMIT, NOW - 200 * RLT_NS_PER_US);
     cr_assert_not(hold.active);
-    rlt_hold_on_send(&hold, 60, FEW, NOW);
+    rlt_hold_on_send(&hold, 60, FEW, LIMIT, NOW);
     cr_assert(hold.active);
     return hold;
 }
@@ -27,8 +27,8 @@ Test(hold, looks_at_the_same_moments_for_all)
 {
     struct rlt_hold one = held();
     struct rlt_hold other = {0};
-    rlt_hold_on_send(&other, 60, FEW, NOW - 100 * RLT_NS_PER_US);
-    rlt_hold_on_send(&other, 60, FEW, NOW + 7 * RLT_NS_PER_US);
+    rlt_hold_on_send(&other, 60, FEW, LIMIT, NOW - 100 * RLT_NS_PER_US);
+    rlt_hold_on_send(&other, 60, FEW, LIMIT, NOW + 7 * RLT_NS_PER_US);
     cr_assert_eq(rlt_hold_deadline(&one), rlt_hold_deadline(&other));
     cr_assert_gt(rlt_hold_deadline(&one), NOW + 20 * RLT_NS_PER_US);
     cr_assert_leq(rlt_hold_deadline(&one), NOW + 100 * RLT_NS_PER_US);
@@ -38,7 +38,7 @@ Test(hold, small_sends_are_followed_at_once)
 {
     struct rlt_hold hold = {0};
     for (uint64_t i = 0; i < 10; i++) {
-        rlt_hold_on_send(&hold, 15, 2000, NOW + i * 100 * RLT_NS_PER_US);
+        rlt_hold_on_send(&hold, 15, 2000, LIMIT, NOW + i * 100 * RLT_NS_PER_US);
         cr_assert_not(hold.active);
     }
     cr_assert_eq(rlt_hold_deadline(&hold), RLT_NEVER);
@@ -48,7 +48,7 @@ Test(hold, large_sends_are_followed_at_once)
 {
     struct rlt_hold hold = {0};
     for (uint64_t i = 0; i < 10; i++) {
-        rlt_hold_on_send(&hold, 1000, RLT_HOLD_BYTES, NOW + i * 100 * RLT_NS_PER_US);
+        rlt_hold_on_send(&hold, 1000, RLT_HOLD_BYTES, LIMIT, NOW + i * 100 * RLT_NS_PER_US);
         cr_assert_not(hold.active);
     }
 }
@@ -56,16 +56,16 @@ Test(hold, large_sends_are_followed_at_once)
 Test(hold, what_is_there_soon_anyway_is_not_held)
 {
     struct rlt_hold hold = {0};
-    rlt_hold_on_send(&hold, 400, RLT_HOLD_BYTES - 1, NOW);
-    rlt_hold_on_send(&hold, 400, RLT_HOLD_BYTES - 1, NOW + 20 * RLT_NS_PER_US);
+    rlt_hold_on_send(&hold, 400, RLT_HOLD_BYTES - 1, LIMIT, NOW);
+    rlt_hold_on_send(&hold, 400, RLT_HOLD_BYTES - 1, LIMIT, NOW + 20 * RLT_NS_PER_US);
     cr_assert_not(hold.active);
 }
 
 Test(hold, first_send_behind_a_pause_is_not_followed_by_one)
 {
     struct rlt_hold hold = {0};
-    rlt_hold_on_send(&hold, 60, FEW, NOW - RLT_NS_PER_S);
-    rlt_hold_on_send(&hold, 60, FEW, NOW);
+    rlt_hold_on_send(&hold, 60, FEW, LIMIT, NOW - RLT_NS_PER_S);
+    rlt_hold_on_send(&hold, 60, FEW, LIMIT, NOW);
     cr_assert_not(hold.active);
 }
 
@@ -76,6 +76,15 @@ Test(hold, ends_when_enough_is_there)
     cr_assert(hold.active);
     look(&hold, RLT_HOLD_BYTES);
     cr_assert_not(hold.active);
+}
+
+Test(hold, what_fills_a_quarter_of_a_small_lane_is_followed_at_once)
+{
+    struct rlt_hold hold = {0};
+    for (uint64_t i = 0; i < 10; i++) {
+        rlt_hold_on_send(&hold, 100, 16 * 1024, 16 * 1024, NOW + i * 100 * RLT_NS_PER_US);
+        cr_assert_not(hold.active);
+    }
 }
 
 Test(hold, ends_when_a_small_lane_fills)
@@ -111,7 +120,7 @@ static uint32_t sends_without(struct rlt_hold *hold)
 {
     uint32_t sends = 0;
     while (!hold->active) {
-        rlt_hold_on_send(hold, 60, FEW, hold->sent_ns + 200 * RLT_NS_PER_US);
+        rlt_hold_on_send(hold, 60, FEW, LIMIT, hold->sent_ns + 200 * RLT_NS_PER_US);
         sends++;
         cr_assert_lt(sends, 1000);
     }
