@@ -34,7 +34,7 @@ static bool layers_may_sleep(const struct rlt_event_thread *thread)
 
 /*
  * Up to when to wait for events; 0: only look. Before that, spin for a while after the last event:
- * the doorbells are not armed then, so that nobody pays for waking us.
+ * the thread's doorbell is not armed then, so that nobody makes a system call to wake it.
  */
 static uint64_t waiting_deadline(struct rlt_event_thread *thread, uint64_t event_ns)
 {
