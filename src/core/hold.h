@@ -3,9 +3,10 @@
  * Holding published messages back for company. A connection that gets many messages, but shares its
  * event thread and the CPUs with others, would be sent a few at a time, and each send has a price
  * that does not depend on its size: two system calls, and a wake-up of the server. So after a send
- * of many messages the next one waits until HOLD_BYTES are there, or HOLD_MAX_NS have passed since.
+ * of many messages the next one waits until RLT_HOLD_BYTES are there, or RLT_HOLD_MAX_NS have
+ * passed since.
  *
- * Only as long as messages keep coming: the event thread looks every HOLD_TICK_NS, the same moments
+ * Only as long as messages keep coming: the event thread looks every 50 us, the same moments
  * for all connections, and what did not grow since the last look is sent at once. A publisher that
  * waits for an answer loses a tick or two by that: such a connection is not held again for one
  * send, then for three, and so on up to 127. (A publisher that lost its CPU for a moment looks the
