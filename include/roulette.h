@@ -466,6 +466,9 @@ int roulette_publish_wait(roulette_client *client, const char *topic, size_t top
 /**
  * As roulette_publish_wait(), with a reply topic that the receiver sees as message.reply.
  * `timeout_ms` 0 returns ROULETTE_EAGAIN at once when the queue is full.
+ *
+ * If nobody listens to `topic`, nothing comes back: servers are told not to send the status 503
+ * ("no responders"). A message with such a header was published by somebody.
  */
 int roulette_publish_reply(roulette_client *client, const char *topic, size_t topic_len,
                            const char *reply, size_t reply_len, const void *payload,

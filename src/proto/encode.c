@@ -144,8 +144,10 @@ int rlt_encode_connect(const struct rlt_connect *connect, char *out, size_t size
     struct text text = {.bytes = out, .size = size};
     put_text(&text, "CONNECT {\"verbose\":false,\"pedantic\":false,\"tls_required\":false,"
                     "\"lang\":\"C\",\"protocol\":1,\"echo\":true");
-    put_text(&text, connect->headers ? ",\"headers\":true,\"no_responders\":true"
-                                     : ",\"headers\":false,\"no_responders\":false");
+    /* A status that nobody listens would come to one subscription of the connection that asked, so
+     * by chance of cluster, pool and order: who has no use for it is to see none. */
+    put_text(&text, ",\"no_responders\":false");
+    put_text(&text, connect->headers ? ",\"headers\":true" : ",\"headers\":false");
     put_member(&text, "name", connect->name);
     put_member(&text, "version", connect->version);
     put_member(&text, "user", connect->user);

@@ -119,7 +119,7 @@ struct rlt_connect {
     const char *jwt;
     const char *nkey; /* the public key */
     const char *sig;  /* of the server's nonce */
-    int headers;      /* "headers" and "no_responders": the server's INFO said headers */
+    int headers;      /* the server's INFO said headers */
 };
 
 /**

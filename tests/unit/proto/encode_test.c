@@ -160,7 +160,7 @@ Test(encode, connect_with_token_and_headers_only)
     cr_assert_null(json_object_get(root, "user"));
     cr_assert_null(json_object_get(root, "pass"));
     cr_assert(json_is_true(json_object_get(root, "headers")));
-    cr_assert(json_is_true(json_object_get(root, "no_responders")));
+    cr_assert(json_is_false(json_object_get(root, "no_responders")));
     json_decref(root);
 }
 
