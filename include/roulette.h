@@ -374,7 +374,9 @@ struct roulette_stats {
 
 /**
  * Create a client and start connecting to all clusters. Returns without waiting for them: a
- * cluster that is away is retried for as long as the client lives.
+ * cluster that is away is retried for as long as the client lives. The object that contains the
+ * library (libroulette.so, or a plugin with the static library inside) is not unloaded any more
+ * from then on: dlclose() leaves it in memory until the process ends.
  *
  * Ownership: roulette_close() then roulette_free() end it. Strings in `options` are copied.
  * Threads:   any thread. Allocates; starts options.event_threads threads.

@@ -11,6 +11,7 @@
 #include "base/memory.h"
 #include "io/cpu.h"
 #include "io/entropy.h"
+#include "io/pin.h"
 
 /* ---- Event threads ------------------------------------------------------------------------ */
 
@@ -194,7 +195,10 @@ int roulette_open(const struct roulette_options *given, roulette_client **create
     struct roulette_options options;
     struct rlt_config config;
     char *texts = NULL;
-    int result = rlt_options_complete(given, &options);
+    int result = rlt_pin();
+    if (result == 0) {
+        result = rlt_options_complete(given, &options);
+    }
     if (result == 0) {
         result = rlt_options_check(&options, &config, &texts);
     }
