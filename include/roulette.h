@@ -193,7 +193,12 @@ enum roulette_log_level {
     ROULETTE_LOG_DEBUG = 3,
 };
 
-/** Called by event threads and by roulette_open(). Must not block or call the library. */
+/**
+ * Called by event threads and by roulette_open(). Must not block or call the library.
+ *
+ * A server can cause lines as often as it likes. Of one kind and cluster at most 10 are written in
+ * 10 s; then one more tells how many were left out. A flood of one kind hides no other.
+ */
 typedef void roulette_log_fn(void *context, enum roulette_log_level level, const char *text);
 
 /**
@@ -352,7 +357,8 @@ struct roulette_stats {
     uint64_t lost_by_server;     /**< ... of these: closed by the peer */
     uint64_t lost_by_ping;       /**< ... of these: pings were not answered */
     uint64_t protocol_errors;    /**< ... connections ended because of malformed bytes */
-    uint64_t server_errors;      /**< -ERR lines received: all are logged, few end a connection */
+    uint64_t server_errors;      /**< -ERR lines received: logged, if they are not too many; few
+                                      end a connection */
     uint64_t subscriptions;      /**< SUBs the cluster holds for this client now */
     uint64_t sends;              /**< send operations */
     uint64_t receives;           /**< receive operations */

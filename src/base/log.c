@@ -6,7 +6,7 @@
 
 void rlt_log(const struct rlt_log *log, enum roulette_log_level level, const char *format, ...)
 {
-    if (log == NULL || log->write == NULL || level > log->level) {
+    if (log == NULL || !rlt_log_takes(log, level)) {
         return;
     }
     char text[512];

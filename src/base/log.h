@@ -5,6 +5,9 @@
 #ifndef RLT_BASE_LOG_H
 #define RLT_BASE_LOG_H
 
+#include <stdbool.h>
+#include <stddef.h>
+
 #include "roulette.h"
 
 /** Immutable after roulette_open(); any thread may write to it. */
@@ -13,6 +16,12 @@ struct rlt_log {
     void *context;
     enum roulette_log_level level;
 };
+
+/** Whether a line of this level is written. */
+static inline bool rlt_log_takes(const struct rlt_log *log, enum roulette_log_level level)
+{
+    return log->write != NULL && level <= log->level;
+}
 
 /** Format and write one line, cut at 512 bytes. Bytes below 0x20 come out as '?'. */
 void rlt_log(const struct rlt_log *log, enum roulette_log_level level, const char *format, ...)

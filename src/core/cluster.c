@@ -405,6 +405,7 @@ static void stop(struct rlt_cluster *cluster)
         }
     }
     rlt_counter_set(&cluster->metrics.subscriptions, 0);
+    rlt_report_end(cluster);
 }
 
 static void execute(struct rlt_cluster *cluster, struct rlt_command *command)
@@ -446,6 +447,7 @@ static void execute_all(struct rlt_cluster *cluster)
 
 void rlt_cluster_run(struct rlt_cluster *cluster, uint64_t now_ns)
 {
+    cluster->now_ns = now_ns;
     /* In this order: see rlt_sender_look(). */
     for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
         struct rlt_connection *active = cluster->active[i];
@@ -464,6 +466,7 @@ void rlt_cluster_run(struct rlt_cluster *cluster, uint64_t now_ns)
     for (uint32_t i = 0; i < rlt_cluster_slot_count(cluster->config); i++) {
         rlt_connection_run(&cluster->connections[i], now_ns);
     }
+    rlt_report_run(cluster, now_ns);
     publish_dirty(cluster);
     rlt_slab_pool_collect(&cluster->slabs);
     rlt_counter_set(&cluster->metrics.slabs_in_use, rlt_slab_pool_in_use(&cluster->slabs));
@@ -483,6 +486,7 @@ void rlt_cluster_on_event(struct rlt_cluster *cluster, const struct rlt_io_event
                           uint64_t now_ns)
 {
     RLT_ASSERT(event->slot < rlt_cluster_slot_count(cluster->config));
+    cluster->now_ns = now_ns;
     rlt_connection_on_event(&cluster->connections[event->slot], event, now_ns);
     rlt_cluster_show_delivered(cluster);
 }
@@ -522,6 +526,7 @@ void rlt_cluster_sleep(struct rlt_cluster *cluster)
 
 void rlt_cluster_awake(struct rlt_cluster *cluster, uint64_t now_ns)
 {
+    cluster->now_ns = now_ns;
     rlt_doorbell_disarm(&cluster->doorbell);
     RLT_ASSERT(rlt_loan_is_home(&cluster->receiving));
     rlt_direct_send_recall(cluster, now_ns);
@@ -530,7 +535,7 @@ void rlt_cluster_awake(struct rlt_cluster *cluster, uint64_t now_ns)
 
 uint64_t rlt_cluster_deadline(const struct rlt_cluster *cluster)
 {
-    uint64_t deadline = RLT_NEVER;
+    uint64_t deadline = rlt_report_deadline(&cluster->reports);
     for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
         deadline = rlt_min_u64(deadline, rlt_handover_deadline(&cluster->handovers[i]));
     }

@@ -32,6 +32,7 @@
 #include "core/handover.h"
 #include "core/mailbox.h"
 #include "core/metrics.h"
+#include "core/report.h"
 #include "core/subscriptions.h"
 #include "core/transport.h"
 #include "lockfree/doorbell.h"
@@ -70,6 +71,7 @@ struct rlt_cluster {
     alignas(RLT_CACHE_LINE) struct rlt_subscriptions subscriptions;
     struct rlt_slab_pool slabs;
     struct rlt_mailbox *dirty; /* pushed into and not published */
+    uint64_t now_ns;           /* of the run, event or awakening that is under way */
     uint64_t round;            /* counts batches of received bytes */
     uint64_t crowd_ns;         /* when many messages were sent at once the last time */
     /* Of the current batch; added to the metrics at its end. */
@@ -81,6 +83,7 @@ struct rlt_cluster {
     uint32_t watched_count;           /* connections */
     uint32_t unattended;              /* receives on them in a row by the event thread */
     struct rlt_metrics metrics;
+    struct rlt_reports reports;
 
     /* By position in the pool: the connection that publishes and subscribes. Publishers read it
      * while they have borrowed its sending side; it does not change then. */

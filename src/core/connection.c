@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "base/log.h"
 #include "core/cluster.h"
 #include "core/direct_receive.h"
 #include "core/handshake.h"
@@ -15,14 +14,6 @@ void rlt_connection_fini(struct rlt_connection *connection)
 {
     rlt_sender_fini(&connection->sender);
     rlt_wire_queue_fini(&connection->queue);
-}
-
-void rlt_connection_report(const struct rlt_connection *connection, enum roulette_log_level level,
-                           const char *what, const char *detail)
-{
-    rlt_log(&connection->cluster->config->log, level, "cluster %u (%s): %s%s%s",
-            connection->cluster->index, connection->cluster->address->label, what,
-            detail[0] != '\0' ? ": " : "", detail);
 }
 
 static void wake_producers(void *context, _Atomic(uint32_t) *word)
@@ -149,8 +140,7 @@ static void on_closed(struct rlt_connection *connection, uint64_t now_ns)
     }
     if (action == RLT_SESSION_LOST) {
         rlt_counter_add(&cluster->metrics.disconnects, 1);
-        rlt_connection_report(connection, ROULETTE_LOG_WARNING, "connection lost",
-                              roulette_error_text(error));
+        rlt_report(cluster, RLT_REPORT_LOST, roulette_error_text(error));
         if (!active) {
             rlt_handover_on_second_lost(cluster, connection->position, now_ns);
             return;
@@ -162,8 +152,7 @@ static void on_closed(struct rlt_connection *connection, uint64_t now_ns)
         }
     } else {
         rlt_counter_add(&cluster->metrics.connect_failures, 1);
-        rlt_connection_report(connection, ROULETTE_LOG_INFO, "could not connect",
-                              roulette_error_text(error));
+        rlt_report(cluster, RLT_REPORT_MISSED, roulette_error_text(error));
     }
     if (active && connection->session.attempts >= cluster->config->max_retry) {
         /* Relaxed: publishers may see it late; those that wait are woken below. */
@@ -416,8 +405,8 @@ static void explain(struct rlt_connection *connection, int error)
 {
     struct rlt_transport *transport = connection->cluster->transport;
     if (error == ROULETTE_ETLS && transport->ops->explain != NULL) {
-        rlt_connection_report(connection, ROULETTE_LOG_ERROR, "TLS",
-                              transport->ops->explain(transport, connection->slot));
+        rlt_report(connection->cluster, RLT_REPORT_TLS,
+                   transport->ops->explain(transport, connection->slot));
     }
 }
 

@@ -78,10 +78,6 @@ bool rlt_connection_may_subscribe(const struct rlt_connection *connection);
 /** Write an UNSUB. Returns: false if there is no room: send first. */
 bool rlt_connection_write_unsub(struct rlt_connection *connection, uint64_t sid);
 
-/** Write to the client's log what happens to this connection. */
-void rlt_connection_report(const struct rlt_connection *connection, enum roulette_log_level level,
-                           const char *what, const char *detail);
-
 /** Whether rlt_connection_run() would find something to do. */
 bool rlt_connection_has_work(struct rlt_connection *connection);
 

@@ -31,8 +31,7 @@ static void begin(struct rlt_cluster *cluster, uint32_t position, uint64_t now_n
     handover->started = false;
     handover->settles = 0;
     handover->deadline_ns = now_ns + jitter_ns;
-    rlt_connection_report(active, ROULETTE_LOG_INFO, "the server is a lame duck",
-                          "moving to another one");
+    rlt_report(cluster, RLT_REPORT_LAME_DUCK, "moving to another one");
 }
 
 static void end(struct rlt_handover *handover)

@@ -49,8 +49,7 @@ static void send_connect(struct rlt_connection *connection)
     if (authenticator != NULL) {
         int result = authenticator->prove(authenticator, connection->info.nonce, &proof);
         if (result < 0) {
-            rlt_connection_report(connection, ROULETTE_LOG_ERROR, "cannot log in",
-                                  roulette_last_error());
+            rlt_report(connection->cluster, RLT_REPORT_LOGIN, roulette_last_error());
             rlt_connection_fail(connection, result);
             return;
         }
@@ -60,9 +59,7 @@ static void send_connect(struct rlt_connection *connection)
         authenticator->forget(&proof);
     }
     if (result < 0) {
-        rlt_connection_report(connection, ROULETTE_LOG_ERROR,
-                              "name or credentials do not fit into CONNECT",
-                              roulette_error_text(result));
+        rlt_report(connection->cluster, RLT_REPORT_CONNECT_LEN, roulette_error_text(result));
         rlt_connection_fail(connection, result);
     }
 }
@@ -84,15 +81,15 @@ static bool agree_on_tls(struct rlt_connection *connection)
     const struct rlt_info *info = &connection->info;
     bool wanted = connection->session.tls != RLT_SESSION_CLEAR;
     if (info->tls_required && !wanted) {
-        rlt_connection_report(connection, ROULETTE_LOG_ERROR, "the server requires TLS",
-                              "set options.tls or write the server as tls://");
+        rlt_report(connection->cluster, RLT_REPORT_TLS_REQUIRED,
+                   "set options.tls or write the server as tls://");
         rlt_connection_fail(connection, ROULETTE_ETLS);
         return false;
     }
     if (connection->session.tls == RLT_SESSION_TLS_AFTER_INFO && !info->tls_required &&
         !info->tls_available && connection->session.state == RLT_SESSION_GREETING) {
-        rlt_connection_report(connection, ROULETTE_LOG_ERROR, "the server does not offer TLS",
-                              "nothing is sent to it in clear");
+        rlt_report(connection->cluster, RLT_REPORT_TLS_NOT_OFFERED,
+                   "nothing is sent to it in clear");
         rlt_connection_fail(connection, ROULETTE_ETLS);
         return false;
     }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/inbound.h"
 
+#include <stdio.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "core/cluster.h"
 #include "core/handshake.h"
 #include "core/refusal.h"
@@ -18,7 +18,7 @@
  */
 static void check_identity(const struct rlt_connection *connection)
 {
-    const struct rlt_cluster *cluster = connection->cluster;
+    struct rlt_cluster *cluster = connection->cluster;
     const struct rlt_config *config = cluster->config;
     const struct rlt_info *info = &connection->info;
     const char *name = info->cluster[0] != '\0' ? info->cluster : info->server_id;
@@ -29,10 +29,12 @@ static void check_identity(const struct rlt_connection *connection)
     rlt_counter_set(&config->identities[cluster->index], identity);
     for (uint32_t i = 0; i < config->cluster_count; i++) {
         if (i != cluster->index && rlt_counter_get(&config->identities[i]) == identity) {
-            rlt_log(&config->log, ROULETTE_LOG_WARNING,
-                    "clusters %u and %u are both called %s: if they are one NATS cluster, wildcard "
-                    "subscriptions get each message twice; list it once",
-                    i, cluster->index, name);
+            char detail[512];
+            (void)snprintf(detail, sizeof(detail),
+                           "clusters %u and %u are both called %s: if they are one NATS cluster, "
+                           "wildcard subscriptions get each message twice; list it once",
+                           i, cluster->index, name);
+            rlt_report(cluster, RLT_REPORT_SAME_NAME, detail);
         }
     }
 }
@@ -43,8 +45,7 @@ static void become_ready(struct rlt_connection *connection)
     rlt_counter_add(&metrics->connects, 1);
     rlt_counter_add(&metrics->connected, 1);
     atomic_store_explicit(&connection->wire->state, RLT_WIRE_OPEN, memory_order_relaxed);
-    rlt_connection_report(connection, ROULETTE_LOG_INFO, "connected to server",
-                          connection->info.server_name);
+    rlt_report(connection->cluster, RLT_REPORT_CONNECTED, connection->info.server_name);
     check_identity(connection);
 }
 
@@ -74,8 +75,8 @@ static void on_ping(struct rlt_connection *connection)
 
 static void fail_for_clear_bytes(struct rlt_connection *connection)
 {
-    rlt_connection_report(connection, ROULETTE_LOG_ERROR, "bytes in clear behind INFO",
-                          "somebody between the server and us may have put them there");
+    rlt_report(connection->cluster, RLT_REPORT_CLEAR_BYTES,
+               "somebody between the server and us may have put them there");
     rlt_connection_fail(connection, ROULETTE_ETLS);
 }
 
@@ -96,8 +97,7 @@ static void on_operation(struct rlt_connection *connection, const struct rlt_fra
         return;
     }
     if (greeting && frame->op != RLT_OP_INFO && frame->op != RLT_OP_ERR) {
-        rlt_connection_report(connection, ROULETTE_LOG_WARNING, "not a NATS server",
-                              "it did not begin with INFO");
+        rlt_report(connection->cluster, RLT_REPORT_NOT_NATS, "it did not begin with INFO");
         rlt_connection_fail(connection, ROULETTE_EPROTOCOL);
         return;
     }
@@ -189,8 +189,7 @@ void rlt_inbound_go_on(struct rlt_connection *connection, uint64_t now_ns)
         }
     }
     if (result < 0) {
-        rlt_connection_report(connection, ROULETTE_LOG_WARNING, "protocol error",
-                              rlt_parse_error_text(-result));
+        rlt_report(cluster, RLT_REPORT_BAD_BYTES, rlt_parse_error_text(-result));
         rlt_connection_fail(connection, ROULETTE_EPROTOCOL);
     } else if (connection->session.state == RLT_SESSION_SECURING &&
                rlt_receiver_has_fragment(&connection->receiver)) {

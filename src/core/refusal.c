@@ -85,6 +85,12 @@ static void end_subscription(struct rlt_connection *connection, const struct rlt
     }
 }
 
+static const enum rlt_report reports[] = {
+    [RLT_REACTION_REPORT] = RLT_REPORT_COMPLAINT,
+    [RLT_REACTION_SUBSCRIPTION] = RLT_REPORT_REFUSAL,
+    [RLT_REACTION_RECONNECT] = RLT_REPORT_FAREWELL,
+};
+
 void rlt_refusal_on_error(struct rlt_connection *connection, const struct rlt_frame *frame)
 {
     struct rlt_cluster *cluster = connection->cluster;
@@ -95,7 +101,7 @@ void rlt_refusal_on_error(struct rlt_connection *connection, const struct rlt_fr
     struct rlt_server_error what =
         rlt_server_error_classify((const char *)frame->text, frame->text_len);
     rlt_counter_add(&cluster->metrics.server_errors, 1);
-    rlt_connection_report(connection, ROULETTE_LOG_WARNING, "the server says", text);
+    rlt_report(cluster, reports[what.reaction], text);
     if (what.reaction == RLT_REACTION_RECONNECT) {
         rlt_connection_fail(connection, what.error);
     }

@@ -216,7 +216,8 @@ AuthTest(auth, wrong_password_is_tried_again_and_right_in_the_end)
     require_out(client, ROULETTE_EAUTH, 16);
     /* Waits up to 200 ms, of 100 in the mean: never that fast without a backoff. */
     cr_assert_gt(net_now_ms() - start_ms, 150);
-    cr_assert_geq(log_record_count(record, "Authorization Violation"), 16);
+    /* Ten in ten seconds: the number of the others is told later. */
+    cr_assert_geq(log_record_count(record, "Authorization Violation"), 10);
     cr_assert_eq(log_record_count(record, "right"), 0);
 
     scratch_restart(&scratch, server, "authorization { user: \"u\", password: \"right\" }\n");
