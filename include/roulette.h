@@ -104,7 +104,8 @@ const char *roulette_version(void);
     X(EBUSY, -23, "too many requests of this kind are in progress")                    \
     X(ETLS, -24, "the TLS handshake failed or was refused")                            \
     X(EROLE, -25, "the client's role does not allow this")                             \
-    X(EFORKED, -26, "the client belongs to the parent process")
+    X(EFORKED, -26, "the client belongs to the parent process")                        \
+    X(EINFO, -27, "the server's INFO is larger than 1 MiB, the most that is accepted")
 
 enum roulette_error {
 #define ROULETTE_ERROR_ENUM(name, value, text) ROULETTE_##name = (value),
@@ -211,6 +212,8 @@ typedef void roulette_log_fn(void *context, enum roulette_log_level level, const
  *     + for each subscription 205 bytes and its topic; 135 more for each further cluster of a
  *       wildcard.
  * While a connection moves off a lame duck: 4 MiB more; with TLS: 0.5 MiB more for each connection.
+ * While a server's INFO of more than 16 KiB (1 MiB at most) is read: 2 MiB more for its connection
+ * and 16 MiB for its event thread.
  */
 struct roulette_options {
     size_t size; /**< sizeof(struct roulette_options), set by roulette_options_init() */

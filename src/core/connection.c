@@ -76,7 +76,7 @@ void rlt_connection_fail(struct rlt_connection *connection, int error)
         return;
     }
     rlt_counter_set(&metrics->last_error, (uint64_t)(int64_t)error);
-    if (error == ROULETTE_EPROTOCOL) {
+    if (error == ROULETTE_EPROTOCOL || error == ROULETTE_EINFO) {
         rlt_counter_add(&metrics->protocol_errors, 1);
     }
     if (was_ready) {

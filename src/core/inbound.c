@@ -80,6 +80,18 @@ static void fail_for_clear_bytes(struct rlt_connection *connection)
     rlt_connection_fail(connection, ROULETTE_ETLS);
 }
 
+/* The receiver cannot go on; `result` is what it said. */
+static void fail_for_bytes(struct rlt_connection *connection, int result)
+{
+    if (result == RLT_RECEIVER_NO_MEMORY) {
+        rlt_connection_fail(connection, ROULETTE_ENOMEM);
+        return;
+    }
+    rlt_report(connection->cluster, RLT_REPORT_BAD_BYTES, rlt_parse_error_text(-result));
+    rlt_connection_fail(connection,
+                        result == -RLT_PARSE_INFO_TOO_LONG ? ROULETTE_EINFO : ROULETTE_EPROTOCOL);
+}
+
 /* Nothing is subscribed before the connection is ready, so whose it claims to be it is not. */
 static void on_early_message(struct rlt_connection *connection)
 {
@@ -189,8 +201,7 @@ void rlt_inbound_go_on(struct rlt_connection *connection, uint64_t now_ns)
         }
     }
     if (result < 0) {
-        rlt_report(cluster, RLT_REPORT_BAD_BYTES, rlt_parse_error_text(-result));
-        rlt_connection_fail(connection, ROULETTE_EPROTOCOL);
+        fail_for_bytes(connection, result);
     } else if (connection->session.state == RLT_SESSION_SECURING &&
                rlt_receiver_has_fragment(&connection->receiver)) {
         fail_for_clear_bytes(connection); /* TLS would complete it */

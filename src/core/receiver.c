@@ -36,6 +36,7 @@ void rlt_receiver_reset(struct rlt_receiver *receiver)
     receiver->missing = 0;
     receiver->next_end = 0;
     receiver->skip = 0;
+    rlt_long_line_end(&receiver->line);
 }
 
 /* Up to where a slab is filled when no frame is cut. */
@@ -113,7 +114,7 @@ static void prepare_rest(struct rlt_receiver *receiver)
     bool fits = receiver->start + receiver->frame_len <= receiver->slab->capacity;
     bool has_room = receiver->end + ROOM_MIN <= soft_limit(receiver->slab);
     if (!fits || (receiver->frame_len == 0 && !has_room)) {
-        /* A line without its end is shorter than the parser's caps, so there is room then. */
+        /* A line without its end is shorter than RLT_LINE_LEN_MAX, so there is room then. */
         join(receiver, acquire_any(receiver));
         has_room = receiver->end + ROOM_MIN <= soft_limit(receiver->slab);
     }
@@ -205,9 +206,32 @@ static bool can_hold(struct rlt_receiver *receiver, uint64_t frame_len)
     return receiver->run != NULL;
 }
 
+/* Give what has arrived to the long line. Returns: as rlt_receiver_next(). */
+static int continue_line(struct rlt_receiver *receiver, struct rlt_frame *frame,
+                         struct rlt_slab **slab)
+{
+    struct rlt_long_line *line = &receiver->line;
+    int64_t taken = rlt_long_line_add(line, receiver->slab->bytes + receiver->start,
+                                      receiver->end - receiver->start);
+    if (taken < 0) {
+        return taken == RLT_LONG_LINE_TOO_LONG ? -RLT_PARSE_INFO_TOO_LONG : RLT_RECEIVER_NO_MEMORY;
+    }
+    receiver->start += (size_t)taken;
+    if (line->open) {
+        return 0;
+    }
+    *slab = NULL;
+    int64_t used = rlt_parse(line->bytes, line->len, frame);
+    RLT_ASSERT(used < 0 || (size_t)used == line->len);
+    return used > 0 ? 1 : (int)used;
+}
+
 int rlt_receiver_next(struct rlt_receiver *receiver, struct rlt_frame *frame,
                       struct rlt_slab **slab)
 {
+    if (rlt_unlikely(receiver->line.bytes != NULL && !receiver->line.open)) {
+        rlt_long_line_end(&receiver->line); /* the last frame lay there */
+    }
     for (;;) {
         size_t len = receiver->end - receiver->start;
         if (len == 0) {
@@ -218,6 +242,9 @@ int rlt_receiver_next(struct rlt_receiver *receiver, struct rlt_frame *frame,
         }
         if (receiver->missing != 0) {
             return 0;
+        }
+        if (rlt_unlikely(receiver->line.open)) {
+            return continue_line(receiver, frame, slab);
         }
         const uint8_t *bytes = receiver->slab->bytes + receiver->start;
         int64_t used = rlt_parse(bytes, len, frame);
@@ -230,6 +257,10 @@ int rlt_receiver_next(struct rlt_receiver *receiver, struct rlt_frame *frame,
             return (int)used;
         }
         receiver->frame_len = frame->frame_len;
+        if (rlt_unlikely(frame->frame_len == 0 && len >= RLT_LINE_LEN_MAX)) {
+            rlt_long_line_begin(&receiver->line);
+            return continue_line(receiver, frame, slab);
+        }
         if (frame->frame_len != 0 && !can_hold(receiver, frame->frame_len)) {
             receiver->skip = frame->frame_len - len;
             receiver->start = receiver->end;
@@ -243,7 +274,7 @@ int rlt_receiver_next(struct rlt_receiver *receiver, struct rlt_frame *frame,
 uint32_t rlt_receiver_take_runs(struct rlt_receiver *receiver, struct rlt_run *runs, uint32_t max,
                                 struct rlt_slab **slab)
 {
-    if (receiver->start == receiver->end || receiver->missing != 0) {
+    if (receiver->start == receiver->end || receiver->missing != 0 || receiver->line.open) {
         return 0;
     }
     size_t used;

@@ -13,6 +13,9 @@
  *  - A frame larger than a slab is joined in a run of adjacent slabs, up to a quarter of the
  *    pool. A larger one, or one for which there is no run, is skipped and reported as oversized.
  *
+ * The lines of all operations but INFO are short, so a long one that is cut is an INFO: it leaves
+ * the slabs, which may be smaller (core/long_line.h).
+ *
  * When all slabs are held by messages, bytes go to the connection's spare slab; frames there may be
  * looked at, but not kept (`slab` is NULL): the connection stays alive, the messages are lost and
  * the caller counts them.
@@ -26,12 +29,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/long_line.h"
 #include "core/transport.h"
 #include "lockfree/slab.h"
 #include "proto/parser.h"
 
 /** What rlt_receiver_next() found, besides frames (1), nothing (0) and -enum rlt_parse_error. */
 #define RLT_RECEIVER_OVERSIZED 2
+/** A long line found no memory. */
+#define RLT_RECEIVER_NO_MEMORY (-1000)
 
 struct rlt_receiver {
     struct rlt_slab_pool *pool;
@@ -47,6 +53,7 @@ struct rlt_receiver {
     size_t next_end;
     struct rlt_slab *run; /* taken for the cut frame, which is larger than a slab; or NULL */
     uint64_t skip;        /* bytes of an oversized frame still to come */
+    struct rlt_long_line line;
 
     uint64_t joins;
     uint64_t joined_bytes;
@@ -71,10 +78,11 @@ uint32_t rlt_receiver_spans(struct rlt_receiver *receiver, struct rlt_span spans
 void rlt_receiver_on_bytes(struct rlt_receiver *receiver, size_t count);
 
 /**
- * The next complete frame. `*slab` is where it lies, or NULL if it cannot be kept.
+ * The next complete frame, which is valid until the next call. `*slab` is where it lies, or NULL if
+ * it cannot be kept.
  *
  * Returns: 1; 0 (receive more); RLT_RECEIVER_OVERSIZED (a MSG whose topic and sid are set, but
- *          whose body will be skipped); -enum rlt_parse_error.
+ *          whose body will be skipped); -enum rlt_parse_error; RLT_RECEIVER_NO_MEMORY.
  */
 int rlt_receiver_next(struct rlt_receiver *receiver, struct rlt_frame *frame,
                       struct rlt_slab **slab);
@@ -91,7 +99,7 @@ uint32_t rlt_receiver_take_runs(struct rlt_receiver *receiver, struct rlt_run *r
 /** Whether a part of a frame has arrived. */
 static inline bool rlt_receiver_has_fragment(const struct rlt_receiver *receiver)
 {
-    return receiver->start != receiver->end || receiver->skip != 0;
+    return receiver->start != receiver->end || receiver->skip != 0 || receiver->line.open;
 }
 
 /** Whether the next receive begins with a new operation, in one span. */

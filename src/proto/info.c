@@ -9,15 +9,49 @@
 
 /** Objects and arrays inside each other, the outermost counted. */
 #define DEPTH_MAX 8
+/* jansson keeps all that it reads, so what a server may make it keep has limits: 128 bytes or so
+ * for an address in a list, more for a member and most for an object or array. */
+#define ELEMENTS_MAX   131072
+#define MEMBERS_MAX    4096
+#define CONTAINERS_MAX 1024
+
+/** What stands outside of strings. */
+struct shape {
+    uint32_t depth;
+    uint32_t containers;
+    uint32_t members;
+    uint32_t elements;
+};
+
+/** Count a byte outside of strings. False if it is one too many. */
+static bool count_byte(struct shape *shape, char byte)
+{
+    switch (byte) {
+    case '{':
+    case '[':
+        return ++shape->depth <= DEPTH_MAX && ++shape->containers <= CONTAINERS_MAX;
+    case '}':
+    case ']':
+        shape->depth -= shape->depth > 0;
+        return true;
+    case ':':
+        return ++shape->members <= MEMBERS_MAX;
+    case ',':
+        return ++shape->elements <= ELEMENTS_MAX;
+    default:
+        return true;
+    }
+}
 
 /**
- * True if brackets outside of strings nest too deep. jansson descends by recursion, so this runs
- * before it. Up to the first byte that is not JSON, where jansson stops, both agree on what a
- * string is; a wrong count behind it is harmless.
+ * True if brackets outside of strings nest too deep, or there is too much of something. jansson
+ * descends by recursion and allocates for each value, so this runs before it. Up to the first byte
+ * that is not JSON, where jansson stops, both agree on what a string is; a wrong count behind it is
+ * harmless.
  */
-static bool is_too_deep(const char *json, size_t len)
+static bool is_unreasonable(const char *json, size_t len)
 {
-    uint32_t depth = 0;
+    struct shape shape = {0, 0, 0, 0};
     bool in_string = false;
     for (size_t i = 0; i < len; i++) {
         char byte = json[i];
@@ -28,11 +62,8 @@ static bool is_too_deep(const char *json, size_t len)
                 in_string = false;
         } else if (byte == '"') {
             in_string = true;
-        } else if (byte == '{' || byte == '[') {
-            if (++depth > DEPTH_MAX)
-                return true;
-        } else if ((byte == '}' || byte == ']') && depth > 0) {
-            depth--;
+        } else if (!count_byte(&shape, byte)) {
+            return true;
         }
     }
     return false;
@@ -131,7 +162,7 @@ int rlt_info_parse(const char *json, size_t len, struct rlt_info *info)
     json_error_t error;
     struct rlt_info parsed;
 
-    if (is_too_deep(json, len))
+    if (is_unreasonable(json, len))
         return ROULETTE_EPROTOCOL;
     json_t *root = decode(json, len, &error);
     if (root == NULL) {

@@ -29,12 +29,14 @@ struct rlt_info {
 };
 
 /**
- * Parse the JSON of an INFO line. At most 8 levels deep; duplicate keys: the last counts; unknown
- * keys are ignored; numbers out of range are clamped. `*info` is written whole on success and
- * untouched on failure.
+ * Parse the JSON of an INFO line. At most 8 levels deep, with 131072 commas, 4096 members and 1024
+ * objects and arrays; duplicate keys: the last counts; unknown keys are ignored; numbers out of
+ * range are clamped. `*info` is written whole on success and untouched on failure.
  *
- * Threads: any thread. Allocates while it runs (a control-path operation).
- * Returns: 0; ROULETTE_EPROTOCOL (not a JSON object, too deep, a number beyond a double);
+ * Threads: any thread. Allocates while it runs (a control-path operation): with RLT_INFO_LEN_MAX
+ *          bytes at most 16 MiB, however they are arranged.
+ * Returns: 0; ROULETTE_EPROTOCOL (not a JSON object, too deep or too much of something, a number
+ *          beyond a double);
  *          ROULETTE_ENOMEM.
  */
 int rlt_info_parse(const char *json, size_t len, struct rlt_info *info);

@@ -348,6 +348,8 @@ static __attribute__((noinline)) int64_t parse_tolerant(const uint8_t *bytes, si
     size_t line_len_max = verb == VERB_INFO ? RLT_INFO_LEN_MAX : RLT_LINE_LEN_MAX;
     uint32_t end;
     int error = find_line_end(bytes, len, line_len_max, &end);
+    if (error == RLT_PARSE_LINE_TOO_LONG && verb == VERB_INFO)
+        error = RLT_PARSE_INFO_TOO_LONG;
     if (error != 0)
         return -error;
     if (end == 0)
@@ -510,15 +512,16 @@ const char *rlt_parse_error_text(int error)
 {
     static const char *const texts[] = {
         [RLT_PARSE_UNKNOWN_OP] = "unknown operation",
-        [RLT_PARSE_LINE_TOO_LONG] = "line too long",
+        [RLT_PARSE_LINE_TOO_LONG] = "a line of more than 16 KiB",
         [RLT_PARSE_LINE_END] = "a line does not end with CR LF",
         [RLT_PARSE_ARGUMENT_COUNT] = "wrong number of arguments",
         [RLT_PARSE_NUMBER] = "a number is malformed or too large",
         [RLT_PARSE_HEADER_SIZE] = "the header size is above the total size",
         [RLT_PARSE_TERMINATOR] = "a payload is not followed by CR LF",
         [RLT_PARSE_ARGUMENT_EMPTY] = "INFO or -ERR without its text",
+        [RLT_PARSE_INFO_TOO_LONG] = "an INFO of more than 1 MiB",
     };
-    if (error < RLT_PARSE_UNKNOWN_OP || error > RLT_PARSE_ARGUMENT_EMPTY)
+    if (error < RLT_PARSE_UNKNOWN_OP || error > RLT_PARSE_INFO_TOO_LONG)
         return "not a parse error";
     return texts[error];
 }

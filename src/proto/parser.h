@@ -14,8 +14,9 @@
 
 /** The longest MSG, HMSG, PING, PONG, +OK or -ERR line, with CR LF. Offsets fit 16 bits. */
 #define RLT_LINE_LEN_MAX 16384
-/** The longest INFO line, with CR LF. */
-#define RLT_INFO_LEN_MAX 65536
+/** The longest INFO line: 1 MiB of text, with some room for the verb, blanks and CR LF. A cluster
+ * of thousands of servers lists the addresses of all. */
+#define RLT_INFO_LEN_MAX (1048576 + 64)
 /** The largest size the protocol allows: the server parses at most 9 digits. */
 #define RLT_SIZE_MAX UINT32_C(999999999)
 
@@ -31,13 +32,14 @@ enum rlt_op {
 /** Why bytes are not protocol; in the order of the texts of rlt_parse_error_text(). */
 enum rlt_parse_error {
     RLT_PARSE_UNKNOWN_OP = 1, /* the first bytes are no operation a server sends */
-    RLT_PARSE_LINE_TOO_LONG,  /* no line end within the cap */
+    RLT_PARSE_LINE_TOO_LONG,  /* no line end within RLT_LINE_LEN_MAX */
     RLT_PARSE_LINE_END,       /* CR without LF, or LF without CR */
     RLT_PARSE_ARGUMENT_COUNT, /* MSG has not 3 or 4, HMSG not 4 or 5, PING, PONG or +OK has any */
     RLT_PARSE_NUMBER,         /* a number has other bytes than digits, or too many */
     RLT_PARSE_HEADER_SIZE,    /* HMSG: the header size is above the total size */
     RLT_PARSE_TERMINATOR,     /* the payload is not followed by CR LF */
     RLT_PARSE_ARGUMENT_EMPTY, /* INFO or -ERR without its text; but "-ERR ''" has one, of 0 bytes */
+    RLT_PARSE_INFO_TOO_LONG,  /* no line end within RLT_INFO_LEN_MAX */
 };
 
 /**

@@ -216,40 +216,110 @@ Test(bad_server, info_that_says_nothing)
 
 /* ---- Lines and frames without end --------------------------------------------------------- */
 
-static void check_endless(const struct fake_script *script, bool greeted)
+static void check_endless(const struct fake_script *script, bool greeted, uint64_t bytes_max)
 {
     struct stage stage;
     const struct fake_script scripts[] = {*script, GOOD};
     set_up(&stage, scripts, 2, false);
     EVENTUALLY(stats_of(&stage).connects == (greeted ? 2 : 1));
     cr_assert_eq(stats_of(&stage).protocol_errors, 1);
-    cr_assert_lt(stats_of(&stage).received_bytes, (uint64_t)1 << 20);
+    cr_assert_lt(stats_of(&stage).received_bytes, bytes_max);
     tear_down(&stage);
 }
 
-#define ENDLESS FAKE_SEND_TIMES("xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", SIZE_MAX)
+#define X32     "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+#define X256    X32 X32 X32 X32 X32 X32 X32 X32
+#define ENDLESS FAKE_SEND_TIMES(X256 X256 X256 X256 X256 X256 X256 X256, SIZE_MAX)
 
 Test(bad_server, endless_lines)
 {
     const struct fake_script scripts[] = {
         FAKE_SCRIPT(ENDLESS),
-        FAKE_SCRIPT(FAKE_SEND("INFO {\"a\":\""), ENDLESS),
         FAKE_SCRIPT(FAKE_SEND("-ERR '"), ENDLESS),
         FAKE_SCRIPT(FAKE_SEND("MSG "), ENDLESS),
     };
     for (size_t i = 0; i < sizeof(scripts) / sizeof(scripts[0]); i++) {
-        check_endless(&scripts[i], false);
+        check_endless(&scripts[i], false, (uint64_t)1 << 20);
     }
     const struct fake_script later[] = {
         FAKE_SCRIPT(HANDSHAKE, ENDLESS),
-        FAKE_SCRIPT(HANDSHAKE, FAKE_SEND("INFO {\"a\":\""), ENDLESS),
         FAKE_SCRIPT(HANDSHAKE, FAKE_SEND("-ERR '"), ENDLESS),
         FAKE_SCRIPT(HANDSHAKE, FAKE_SEND("MSG "), ENDLESS),
         FAKE_SCRIPT(HANDSHAKE, FAKE_SEND("HMSG t 1 "), ENDLESS),
     };
     for (size_t i = 0; i < sizeof(later) / sizeof(later[0]); i++) {
-        check_endless(&later[i], true);
+        check_endless(&later[i], true, (uint64_t)1 << 20);
     }
+}
+
+Test(bad_server, endless_info_is_left_with_its_limit_named)
+{
+    const struct fake_script scripts[] = {
+        FAKE_SCRIPT(FAKE_SEND("INFO {\"a\":\""), ENDLESS),
+        FAKE_SCRIPT(HANDSHAKE, FAKE_SEND("INFO {\"a\":\""), ENDLESS),
+    };
+    for (size_t i = 0; i < sizeof(scripts) / sizeof(scripts[0]); i++) {
+        check_endless(&scripts[i], i == 1, (uint64_t)2 << 20);
+    }
+    struct stage stage;
+    const struct fake_script always = scripts[0];
+    set_up(&stage, &always, 1, false);
+    EVENTUALLY(stats_of(&stage).connect_failures > 2);
+    cr_assert_eq(stats_of(&stage).last_error, ROULETTE_EINFO);
+    cr_assert_not_null(strstr(roulette_error_text(ROULETTE_EINFO), "1 MiB"));
+    tear_down(&stage);
+}
+
+/* An INFO as large as may be: the addresses of all servers of a large cluster. */
+static char *make_info(unsigned max_payload, size_t *len)
+{
+    enum { TEXT_LEN = 1048576 };
+    char *info = malloc(TEXT_LEN + 64);
+    REQUIRE(info != NULL);
+    size_t at = (size_t)sprintf(info,
+                                "INFO {\"server_id\":\"x\",\"version\":\"2.9.0\",\"headers\":true,"
+                                "\"max_payload\":%u,\"connect_urls\":[",
+                                max_payload);
+    for (unsigned i = 0; at + 64 < TEXT_LEN + 5; i++) {
+        at += (size_t)sprintf(info + at, "\"nats-%04u.messaging.internal.example:4222\",", i);
+    }
+    size_t left = TEXT_LEN + 5 - at - strlen("\"\"]}");
+    at += (size_t)sprintf(info + at, "\"%0*u\"]}\r\n", (int)left, 0U);
+    REQUIRE(at == TEXT_LEN + 7);
+    *len = at;
+    return info;
+}
+
+/* The first one, and a later one that changes something, with messages before and behind it. */
+Test(bad_server, info_of_a_mebibyte_is_no_fault)
+{
+    static const char payload[2000];
+    struct stage stage;
+    struct roulette_message messages[2];
+    size_t first_len;
+    size_t later_len;
+    char *first = make_info(1048576, &first_len);
+    char *later = make_info(1000, &later_len);
+    const struct fake_script scripts[] = {
+        FAKE_SCRIPT(FAKE_SEND_BYTES(first, first_len), FAKE_EXPECT("PING\r\n"),
+                    FAKE_SEND("PONG\r\n"), FAKE_EXPECT("SUB t 1\r\n"),
+                    FAKE_SEND("MSG t 1 1\r\na\r\n"), FAKE_SEND_BYTES(later, later_len),
+                    FAKE_SEND("MSG t 1 1\r\nb\r\n")),
+    };
+    set_up(&stage, scripts, 1, true);
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(roulette_receive(stage.subscriber, &messages[i], 1, EVENTUALLY_MS), 1);
+        cr_assert_eq(messages[i].kind, ROULETTE_KIND_MESSAGE);
+        cr_assert_eq(((const char *)messages[i].payload)[0], "ab"[i]);
+    }
+    roulette_release(stage.subscriber, messages, 2);
+    cr_assert_eq(roulette_publish(stage.client, "t", 1, payload, sizeof(payload)),
+                 ROULETTE_EPAYLOAD);
+    cr_assert_eq(stats_of(&stage).connects, 1);
+    cr_assert_eq(stats_of(&stage).connect_failures + stats_of(&stage).disconnects, 0);
+    tear_down(&stage);
+    free(first);
+    free(later);
 }
 
 /* A frame within NATS' bounds but larger than the receive memory: skipped, counted, told. */

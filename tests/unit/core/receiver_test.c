@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "base/random.h"
 #include "support/env.h"
 #include "support/test.h"
@@ -190,6 +191,172 @@ Test(receiver, frames_may_come_byte_by_byte)
     }
     cr_assert_eq(seen, SESSION_FRAMES);
     close_pool();
+}
+
+/* ---- A long INFO -------------------------------------------------------------------------- */
+
+static const char before_info[] = "MSG a.b 7 5\r\nhello\r\n";
+static const char behind_info[] = "MSG a.b 8 3\r\nabc\r\nPONG\r\n";
+
+/* A stream with an INFO of `text_len` bytes of text in it. */
+static uint8_t *make_info_stream(size_t text_len, size_t *len)
+{
+    size_t head = sizeof(before_info) - 1;
+    size_t tail = sizeof(behind_info) - 1;
+    *len = head + 5 + text_len + 2 + tail;
+    uint8_t *stream = malloc(*len);
+    cr_assert_not_null(stream);
+    memcpy(stream, before_info, head);
+    memcpy(stream + head, "INFO ", 5);
+    for (size_t i = 0; i < text_len; i++) {
+        stream[head + 5 + i] = (uint8_t)('a' + i % 23);
+    }
+    memcpy(stream + head + 5 + text_len, "\r\n", 2);
+    memcpy(stream + head + 5 + text_len + 2, behind_info, tail);
+    return stream;
+}
+
+/* Take what is complete; `*seen` counts the frames of the stream. Returns: as the receiver. */
+static int take_info_stream(const uint8_t *stream, size_t text_len, size_t *seen)
+{
+    static const enum rlt_op ops[] = {RLT_OP_MSG, RLT_OP_INFO, RLT_OP_MSG, RLT_OP_PONG};
+    struct rlt_frame frame;
+    struct rlt_slab *slab;
+    int result;
+    while ((result = rlt_receiver_next(&receiver, &frame, &slab)) > 0) {
+        cr_assert_lt(*seen, 4);
+        cr_assert_eq(frame.op, ops[*seen]);
+        if (frame.op == RLT_OP_INFO) {
+            cr_assert_eq(frame.text_len, text_len);
+            cr_assert_arr_eq(frame.text, stream + sizeof(before_info) - 1 + 5, text_len);
+        }
+        ++*seen;
+    }
+    return result;
+}
+
+/* Receive a stream in pieces of `step` bytes, less near the ends of its INFO. */
+static void receive_info_stream(size_t text_len, size_t step)
+{
+    size_t len;
+    size_t seen = 0;
+    uint8_t *stream = make_info_stream(text_len, &len);
+    size_t info_start = sizeof(before_info) - 1;
+    size_t info_end = info_start + text_len + 7;
+    for (size_t at = 0; at < len;) {
+        bool near = at < info_start + 8 || (at + 8 > info_end - step && at < info_end + 2);
+        size_t part = near ? 1 : step;
+        at += receive(stream + at, part < len - at ? part : len - at);
+        cr_assert_eq(take_info_stream(stream, text_len, &seen), 0);
+        cr_assert(!receiver.line.open || rlt_receiver_has_fragment(&receiver));
+    }
+    cr_assert_eq(seen, 4);
+    cr_assert(rlt_receiver_is_at_rest(&receiver));
+    free(stream);
+}
+
+Test(receiver, info_may_have_a_mebibyte_and_be_cut_anywhere)
+{
+    static const size_t steps[] = {1, 7, 1000, 16384, 65536, 98000, 1 << 20, 2 << 20};
+    static const size_t lens[] = {16370, 16377, 16378, 65529, 65530, 70000, 200000, 1 << 20};
+    for (size_t i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
+        for (size_t j = 0; j < sizeof(steps) / sizeof(steps[0]); j++) {
+            open_pool(4);
+            receive_info_stream(lens[i], steps[j]);
+            close_pool();
+        }
+    }
+}
+
+Test(receiver, info_is_read_also_while_all_slabs_are_held)
+{
+    struct rlt_slab *slabs[4];
+    open_pool(4);
+    for (size_t i = 0; i < 4; i++) {
+        slabs[i] = rlt_slab_acquire(&pool);
+        cr_assert_not_null(slabs[i]);
+    }
+    receive_info_stream(1 << 20, 60000);
+    for (size_t i = 0; i < 4; i++) {
+        rlt_slab_settle(slabs[i]);
+    }
+    close_pool();
+}
+
+Test(receiver, info_of_more_than_a_mebibyte_is_an_error_of_its_own)
+{
+    static const size_t steps[] = {1000, 60000, 2 << 20};
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+        size_t len;
+        size_t seen = 0;
+        size_t at = 0;
+        int result = 0;
+        uint8_t *stream = make_info_stream(RLT_INFO_LEN_MAX, &len);
+        open_pool(4);
+        while (result == 0 && at < len) {
+            at += receive(stream + at, steps[i] < len - at ? steps[i] : len - at);
+            result = take_info_stream(stream, RLT_INFO_LEN_MAX, &seen);
+        }
+        cr_assert_eq(result, -RLT_PARSE_INFO_TOO_LONG);
+        cr_assert_eq(seen, 1);
+        free(stream);
+        close_pool();
+    }
+}
+
+static int count_allocations(void *context, size_t size)
+{
+    (void)size;
+    ++*(int *)context;
+    return 1;
+}
+
+static int allow_some(void *context, size_t size)
+{
+    int *left = context;
+    (void)size;
+    return (*left)-- > 0;
+}
+
+Test(receiver, only_a_long_info_needs_memory)
+{
+    int count = 0;
+    size_t seen = 0;
+    open_pool(4);
+    rlt_memory_set_gate(count_allocations, &count);
+    cr_assert_eq(receive((const uint8_t *)session, sizeof(session) - 1), sizeof(session) - 1);
+    take_session(&seen);
+    receive_info_stream(16000, 1000);
+    cr_assert_eq(count, 0);
+    receive_info_stream(1 << 20, 60000);
+    cr_assert_gt(count, 0);
+    cr_assert_null(receiver.line.bytes);
+    rlt_memory_set_gate(NULL, NULL);
+    close_pool();
+}
+
+Test(receiver, long_info_without_memory_is_an_error_without_leak)
+{
+    int result = RLT_RECEIVER_NO_MEMORY;
+    for (int allowed = 0; result != 0; allowed++) {
+        size_t len;
+        size_t seen = 0;
+        size_t at = 0;
+        int left = allowed;
+        uint8_t *stream = make_info_stream(1 << 20, &len);
+        cr_assert_lt(allowed, 100);
+        open_pool(4);
+        rlt_memory_set_gate(allow_some, &left);
+        result = 0;
+        while (result == 0 && at < len) {
+            at += receive(stream + at, 60000 < len - at ? 60000 : len - at);
+            result = take_info_stream(stream, 1 << 20, &seen);
+        }
+        cr_assert(result == RLT_RECEIVER_NO_MEMORY || (result == 0 && allowed > 1));
+        rlt_memory_set_gate(NULL, NULL);
+        free(stream);
+        close_pool();
+    }
 }
 
 Test(receiver, malformed_bytes_are_reported)

@@ -13,7 +13,7 @@
 #include "support/test.h"
 
 /** The most bytes of one text. */
-#define GUARDED_SIZE (UINT32_C(1) << 18)
+#define GUARDED_SIZE (UINT32_C(1) << 21)
 
 /** The area between the two guard pages; mapped once for each process. */
 static inline uint8_t *guarded_area(void)

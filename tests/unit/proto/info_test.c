@@ -3,6 +3,7 @@
 
 #include <jansson.h>
 #include <limits.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -215,6 +216,81 @@ Test(info, every_prefix_is_refused)
     for (size_t len = 0; len < sizeof json - 1; len++)
         cr_assert_eq(parse(json, len, &info), ROULETTE_EPROTOCOL, "%zu", len);
     cr_assert_eq(parse(json, sizeof json - 1, &info), 0);
+}
+
+/* ---- Memory ------------------------------------------------------------------------------- */
+
+/** What jansson has allocated, and the most of it at a time. */
+static size_t bytes_now;
+static size_t bytes_most;
+
+static void *measured_malloc(size_t size)
+{
+    void *block = malloc(size);
+    bytes_now += malloc_usable_size(block) + 16;
+    bytes_most = bytes_now > bytes_most ? bytes_now : bytes_most;
+    return block;
+}
+
+static void measured_free(void *block)
+{
+    bytes_now -= block != NULL ? malloc_usable_size(block) + 16 : 0;
+    free(block);
+}
+
+/** A text of about `len` bytes: `head`, then `part` again and again, then `tail`. `part` may have a
+ *  place for a number. */
+static char *repeat(const char *head, const char *part, const char *tail, size_t len)
+{
+    char *text = malloc(len + 256);
+    cr_assert_not_null(text);
+    size_t at = (size_t)sprintf(text, "%s", head);
+    for (unsigned i = 0; at + strlen(tail) + 32 < len; i++) {
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+        at += (size_t)sprintf(text + at, part, i);
+#pragma GCC diagnostic pop
+    }
+    (void)sprintf(text + at, "%s", tail);
+    return text;
+}
+
+#define MEBIBYTE 1048576
+
+Test(info, a_mebibyte_of_addresses_is_read)
+{
+    char *json =
+        repeat("{\"proto\":1,\"connect_urls\":[", "\"10.1.2.3:%05u\",", "\"x\"]}", MEBIBYTE);
+    cr_assert_eq(parse_good(json).protocol, 1);
+    free(json);
+}
+
+/** Read a text of 1 MiB, or refuse it, with bounded memory. */
+static void check_memory(const char *head, const char *part, const char *tail)
+{
+    struct rlt_info info;
+    char *json = repeat(head, part, tail, MEBIBYTE);
+    bytes_most = 0;
+    (void)parse(json, strlen(json), &info);
+    cr_assert_eq(bytes_now, 0);
+    cr_assert_leq(bytes_most, 16 * MEBIBYTE, "%s: %zu bytes", part, bytes_most);
+    free(json);
+}
+
+Test(info, memory_is_bounded_however_the_text_is_arranged)
+{
+    json_set_alloc_funcs(measured_malloc, measured_free);
+    check_memory("{\"a\":[", "[],", "0]}");
+    check_memory("{\"a\":[", "{},", "0]}");
+    check_memory("{\"a\":[", "{\"b\":0},", "0]}");
+    check_memory("{\"a\":[", "\"\",", "0]}");
+    check_memory("{\"a\":[", "\"1.2.3.4:5\",", "0]}");
+    check_memory("{\"a\":[", "0,", "0]}");
+    check_memory("{\"a\":[", "0.5,", "0]}");
+    check_memory("{", "\"%x\":0,", "\"a\":0}");
+    check_memory("{\"a\":\"", "x", "\"}");
+    check_memory("{\"a\":\"", "\\u00e9", "\"}");
+    check_memory("{\"a\":[", "1e1,", "99999999999999999999]}");
 }
 
 /** Allocations that jansson may still do; the next one fails. */
