@@ -195,7 +195,9 @@ enum roulette_log_level {
 };
 
 /**
- * Called by event threads and by roulette_open(). Must not block or call the library.
+ * Called by event threads and by roulette_open(). Must not block or call the library. While
+ * the process exits, it is called until the exit handlers are over that were registered after the
+ * first client was opened: `context` must live so long.
  *
  * A server can cause lines as often as it likes. Of one kind and cluster at most 10 are written in
  * 10 s; then one more tells how many were left out. A flood of one kind hides no other.

@@ -11,6 +11,7 @@
 #include "base/memory.h"
 #include "io/cpu.h"
 #include "io/entropy.h"
+#include "io/leaving.h"
 #include "io/pin.h"
 
 /* ---- Event threads ------------------------------------------------------------------------ */
@@ -196,6 +197,9 @@ int roulette_open(const struct roulette_options *given, roulette_client **create
     struct rlt_config config;
     char *texts = NULL;
     int result = rlt_pin();
+    if (result == 0) {
+        result = rlt_leaving_prepare();
+    }
     if (result == 0) {
         result = rlt_options_complete(given, &options);
     }

@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/gate.h"
+
 void rlt_log(const struct rlt_log *log, enum roulette_log_level level, const char *format, ...)
 {
     if (log == NULL || !rlt_log_takes(log, level)) {
@@ -20,5 +22,8 @@ void rlt_log(const struct rlt_log *log, enum roulette_log_level level, const cha
             *c = '?';
         }
     }
-    log->write(log->context, level, text);
+    if (rlt_gate_enter(RLT_GATE_LOG)) {
+        log->write(log->context, level, text);
+        rlt_gate_leave(RLT_GATE_LOG);
+    }
 }

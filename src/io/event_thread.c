@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "io/barrier.h"
 #include "io/clock.h"
+#include "io/leaving.h"
 #include "io/park.h"
 #include "io/uring.h"
 #include "roulette.h"
@@ -173,6 +174,7 @@ static void *run(void *argument)
         serve(thread);
         thread->backend->ops->shut_down(thread->backend);
     }
+    rlt_leaving_thread();
     return NULL;
 }
 

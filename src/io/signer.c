@@ -6,8 +6,10 @@
 
 #include "base/defs.h"
 #include "base/error.h"
+#include "base/gate.h"
 #include "base/memory.h"
 #include "io/file.h"
+#include "io/leaving.h"
 #include "proto/credentials.h"
 
 static const struct rlt_signer *of(const struct rlt_authenticator *authenticator)
@@ -53,10 +55,9 @@ static int sign(const struct rlt_nkey *nkey, const char *jwt, const char *nonce,
     return 0;
 }
 
-static int prove(const struct rlt_authenticator *authenticator, const char *nonce,
-                 struct rlt_proof *proof)
+/* As prove(), inside the gate of OpenSSL. */
+static int prove_inside(const struct rlt_signer *signer, const char *nonce, struct rlt_proof *proof)
 {
-    const struct rlt_signer *signer = of(authenticator);
     if (nonce[0] == '\0') {
         return rlt_error_set(ROULETTE_EAUTH, "the server asks for no signature (its INFO has no "
                                              "nonce): it is not set up for nkeys or JWTs");
@@ -80,13 +81,32 @@ static int prove(const struct rlt_authenticator *authenticator, const char *nonc
     return result;
 }
 
+static int prove(const struct rlt_authenticator *authenticator, const char *nonce,
+                 struct rlt_proof *proof)
+{
+    int result = rlt_leaving_enter_crypto();
+    if (result == 0) {
+        result = prove_inside(of(authenticator), nonce, proof);
+        rlt_gate_leave(RLT_GATE_CRYPTO);
+    }
+    return result;
+}
+
 int rlt_signer_init(struct rlt_signer *signer, const char *credentials_file, const char *seed)
 {
     *signer = (struct rlt_signer){
         .authenticator = {.prove = prove, .forget = forget},
         .credentials_file = credentials_file,
     };
-    return credentials_file == NULL ? rlt_nkey_init(&signer->nkey, seed, strlen(seed)) : 0;
+    int result = rlt_leaving_enter_crypto();
+    if (result < 0) {
+        return result;
+    }
+    if (credentials_file == NULL) {
+        result = rlt_nkey_init(&signer->nkey, seed, strlen(seed));
+    }
+    rlt_gate_leave(RLT_GATE_CRYPTO);
+    return result;
 }
 
 void rlt_signer_fini(struct rlt_signer *signer)

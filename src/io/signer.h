@@ -20,7 +20,7 @@ struct rlt_signer {
  * come later than the client.
  *
  * Ownership: rlt_signer_fini() wipes it. `credentials_file` is used until then, `seed` is not.
- * Returns:   0; as rlt_nkey_init().
+ * Returns:   0; as rlt_nkey_init() and rlt_leaving_enter_crypto().
  */
 int rlt_signer_init(struct rlt_signer *signer, const char *credentials_file, const char *seed);
 

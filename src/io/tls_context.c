@@ -9,7 +9,9 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/gate.h"
 #include "base/memory.h"
+#include "io/leaving.h"
 #include "roulette.h"
 
 #define REASON_MAX 128
@@ -130,11 +132,13 @@ static int fill(struct rlt_tls_context *context, const struct rlt_tls_options *o
 
 int rlt_tls_context_create(const struct rlt_tls_options *options, struct rlt_tls_context **context)
 {
-    struct rlt_tls_context *made = rlt_memory_alloc(1, sizeof(*made));
-    if (made == NULL) {
-        return rlt_error_set_plain(ROULETTE_ENOMEM);
+    int result = rlt_leaving_enter_crypto();
+    if (result < 0) {
+        return result;
     }
-    int result = fill(made, options);
+    struct rlt_tls_context *made = rlt_memory_alloc(1, sizeof(*made));
+    result = made != NULL ? fill(made, options) : rlt_error_set_plain(ROULETTE_ENOMEM);
+    rlt_gate_leave(RLT_GATE_CRYPTO);
     if (result < 0) {
         rlt_tls_context_destroy(made);
         return result;
@@ -145,11 +149,17 @@ int rlt_tls_context_create(const struct rlt_tls_options *options, struct rlt_tls
 
 void rlt_tls_context_destroy(struct rlt_tls_context *context)
 {
-    if (context != NULL) {
-        SSL_CTX_free(context->ssl_context);
-        rlt_memory_free(context->server_name);
-        rlt_memory_free(context);
+    if (context == NULL) {
+        return;
     }
+    if (!rlt_gate_enter(RLT_GATE_CRYPTO)) {
+        rlt_leaving_keep(&context->kept);
+        return;
+    }
+    SSL_CTX_free(context->ssl_context);
+    rlt_gate_leave(RLT_GATE_CRYPTO);
+    rlt_memory_free(context->server_name);
+    rlt_memory_free(context);
 }
 
 static bool is_ip_address(const char *host)

@@ -18,6 +18,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "lockfree/stack.h"
+
 /** Texts are the caller's and needed during rlt_tls_context_create() only; NULL is allowed. */
 struct rlt_tls_options {
     const char *ca_file;     /* PEM; neither this nor ca_path: the system's CAs */
@@ -29,6 +31,7 @@ struct rlt_tls_options {
 };
 
 struct rlt_tls_context {
+    struct rlt_stack_node kept; /* rlt_leaving_keep() */
     SSL_CTX *ssl_context;
     char *server_name; /* NULL: the host */
     bool verify;
@@ -43,7 +46,8 @@ void rlt_tls_options_init(struct rlt_tls_options *options);
  * Ownership: on success `*context` is the caller's, to be freed by rlt_tls_context_destroy().
  * Threads:   any thread. Blocks on files.
  * Returns:   0; ROULETTE_EINVAL (a file cannot be used, or one of cert_file and key_file is
- *            missing: roulette_last_error() names it and says why); ROULETTE_ENOMEM.
+ *            missing: roulette_last_error() names it and says why); ROULETTE_ENOMEM;
+ *            ROULETTE_ESYSTEM (the process is ending).
  */
 int rlt_tls_context_create(const struct rlt_tls_options *options, struct rlt_tls_context **context);
 
@@ -55,7 +59,7 @@ void rlt_tls_context_destroy(struct rlt_tls_context *context);
  * the server (SNI), addresses are not (RFC 6066, 3).
  *
  * Ownership: on success `*ssl` is the caller's, to be freed by SSL_free().
- * Threads:   any thread.
+ * Threads:   any thread, inside RLT_GATE_CRYPTO.
  * Returns:   0; ROULETTE_ETLS (the host is no name that a certificate can have);
  *            ROULETTE_ENOMEM.
  */

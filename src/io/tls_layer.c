@@ -6,7 +6,9 @@
 
 #include "base/assert.h"
 #include "base/defs.h"
+#include "base/gate.h"
 #include "base/memory.h"
+#include "io/leaving.h"
 #include "io/tls_stream.h"
 #include "roulette.h"
 
@@ -49,6 +51,7 @@ struct slot {
 
 struct rlt_tls_layer {
     struct rlt_transport transport;
+    struct rlt_stack_node kept; /* rlt_leaving_keep() */
     struct rlt_transport *inner;
     const struct rlt_tls_context *context;
     BIO_METHOD *method;
@@ -472,7 +475,10 @@ int rlt_tls_layer_create(struct rlt_transport *inner, uint32_t slot_count,
     made->inner = inner;
     made->context = context;
     made->slot_count = slot_count;
-    made->method = rlt_tls_stream_method_create();
+    if (rlt_gate_enter(RLT_GATE_CRYPTO)) {
+        made->method = rlt_tls_stream_method_create();
+        rlt_gate_leave(RLT_GATE_CRYPTO);
+    }
     made->scratch = rlt_memory_alloc(1, RLT_TLS_RECORD_BYTES);
     if (made->method == NULL || made->scratch == NULL) {
         rlt_tls_layer_destroy(made);
@@ -487,10 +493,15 @@ void rlt_tls_layer_destroy(struct rlt_tls_layer *layer)
     if (layer == NULL) {
         return;
     }
+    if (!rlt_gate_enter(RLT_GATE_CRYPTO)) {
+        rlt_leaving_keep(&layer->kept);
+        return;
+    }
     for (uint32_t i = 0; i < layer->slot_count; i++) {
         rlt_tls_stream_fini(&layer->slots[i].stream);
     }
     BIO_meth_free(layer->method);
+    rlt_gate_leave(RLT_GATE_CRYPTO);
     if (layer->scratch != NULL) {
         OPENSSL_cleanse(layer->scratch, RLT_TLS_RECORD_BYTES);
     }

@@ -10,7 +10,9 @@
 
 #include "base/assert.h"
 #include "base/defs.h"
+#include "base/gate.h"
 #include "base/memory.h"
+#include "io/leaving.h"
 #include "roulette.h"
 
 /* A full record with all that TLS may add, and an alert or the answer to a KeyUpdate before it. */
@@ -124,6 +126,12 @@ static int fail_verification(struct rlt_tls_stream *stream, long verdict)
     }
 }
 
+/* OpenSSL has cleaned itself up: nothing can be done with it any more. */
+static int fail_closed(struct rlt_tls_stream *stream)
+{
+    return fail(stream, ROULETTE_EDISCONNECTED, RLT_LEAVING_TEXT);
+}
+
 /* OpenSSL has given up: say why, and keep nothing in its queue. */
 static int fail_openssl(struct rlt_tls_stream *stream)
 {
@@ -160,8 +168,9 @@ static bool allocate(struct rlt_tls_stream *stream)
     return stream->input != NULL && stream->output != NULL;
 }
 
-int rlt_tls_stream_begin(struct rlt_tls_stream *stream, const struct rlt_tls_context *context,
-                         const BIO_METHOD *method, const char *host)
+/* As rlt_tls_stream_begin(), inside the gate. */
+static int begin(struct rlt_tls_stream *stream, const struct rlt_tls_context *context,
+                 const BIO_METHOD *method, const char *host)
 {
     RLT_ASSERT(stream->ssl == NULL);
     *stream = (struct rlt_tls_stream){
@@ -179,7 +188,8 @@ int rlt_tls_stream_begin(struct rlt_tls_stream *stream, const struct rlt_tls_con
     }
     BIO *bio = result == 0 ? BIO_new(method) : NULL;
     if (bio == NULL) {
-        rlt_tls_stream_end(stream);
+        SSL_free(stream->ssl);
+        stream->ssl = NULL;
         ERR_clear_error();
         return fail(stream, ROULETTE_ENOMEM, "no memory for TLS");
     }
@@ -189,10 +199,25 @@ int rlt_tls_stream_begin(struct rlt_tls_stream *stream, const struct rlt_tls_con
     return 0;
 }
 
+int rlt_tls_stream_begin(struct rlt_tls_stream *stream, const struct rlt_tls_context *context,
+                         const BIO_METHOD *method, const char *host)
+{
+    if (!rlt_gate_enter(RLT_GATE_CRYPTO)) {
+        return fail_closed(stream);
+    }
+    int result = begin(stream, context, method, host);
+    rlt_gate_leave(RLT_GATE_CRYPTO);
+    return result;
+}
+
 void rlt_tls_stream_end(struct rlt_tls_stream *stream)
 {
-    SSL_free(stream->ssl);
-    stream->ssl = NULL;
+    /* Else it stays: OpenSSL cannot free it any more. */
+    if (rlt_gate_enter(RLT_GATE_CRYPTO)) {
+        SSL_free(stream->ssl);
+        stream->ssl = NULL;
+        rlt_gate_leave(RLT_GATE_CRYPTO);
+    }
 }
 
 void rlt_tls_stream_fini(struct rlt_tls_stream *stream)
@@ -257,12 +282,16 @@ int rlt_tls_stream_handshake(struct rlt_tls_stream *stream)
             return fail(stream, ROULETTE_ETLS, "the server sent plaintext where TLS begins");
         }
     }
+    if (!rlt_gate_enter(RLT_GATE_CRYPTO)) {
+        return fail_closed(stream);
+    }
     ERR_clear_error();
     int result = SSL_do_handshake(stream->ssl);
-    if (result == 1) {
-        return 1;
+    if (result != 1) {
+        result = is_waiting(stream, result) ? 0 : fail_openssl(stream);
     }
-    return is_waiting(stream, result) ? 0 : fail_openssl(stream);
+    rlt_gate_leave(RLT_GATE_CRYPTO);
+    return result;
 }
 
 /* ---- Plaintext ---------------------------------------------------------------------------- */
@@ -317,12 +346,16 @@ ssize_t rlt_tls_stream_read(struct rlt_tls_stream *stream, const struct rlt_span
                             uint32_t count)
 {
     size_t total = 0;
+    if (!rlt_gate_enter(RLT_GATE_CRYPTO)) {
+        return fail_closed(stream);
+    }
     for (uint32_t i = 0; i < count && stream->error == 0; i++) {
         if (!read_span(stream, &spans[i], &total)) {
             break;
         }
     }
     answer_key_update(stream);
+    rlt_gate_leave(RLT_GATE_CRYPTO);
     return total != 0 ? (ssize_t)total : (ssize_t)stream->error;
 }
 
@@ -365,14 +398,10 @@ static struct rlt_span next_piece(struct cursor *cursor, uint8_t *scratch)
     return piece;
 }
 
-ssize_t rlt_tls_stream_write(struct rlt_tls_stream *stream, const struct rlt_span *spans,
-                             uint32_t count, uint8_t *scratch)
+/* As rlt_tls_stream_write(), inside the gate. Returns: also 0, for an error. */
+static size_t write_records(struct rlt_tls_stream *stream, const struct rlt_span *spans,
+                            uint32_t count, uint8_t *scratch)
 {
-    RLT_ASSERT(stream->record_first == stream->record_count);
-    RLT_ASSERT(stream->output_end <= OUTPUT_LIMIT);
-    if (stream->error == ROULETTE_ETLS) {
-        return ROULETTE_ETLS;
-    }
     struct cursor cursor = {.spans = spans, .count = count};
     size_t total = 0;
     advance(&cursor, 0);
@@ -396,11 +425,30 @@ ssize_t rlt_tls_stream_write(struct rlt_tls_stream *stream, const struct rlt_spa
         total += written;
     }
     stream->output_limit = OUTPUT_LIMIT;
+    return total;
+}
+
+ssize_t rlt_tls_stream_write(struct rlt_tls_stream *stream, const struct rlt_span *spans,
+                             uint32_t count, uint8_t *scratch)
+{
+    RLT_ASSERT(stream->record_first == stream->record_count);
+    RLT_ASSERT(stream->output_end <= OUTPUT_LIMIT);
+    if (stream->error == ROULETTE_ETLS) {
+        return ROULETTE_ETLS;
+    }
+    if (!rlt_gate_enter(RLT_GATE_CRYPTO)) {
+        return fail_closed(stream);
+    }
+    size_t total = write_records(stream, spans, count, scratch);
+    rlt_gate_leave(RLT_GATE_CRYPTO);
     return total != 0 ? (ssize_t)total : ROULETTE_ETLS;
 }
 
 void rlt_tls_stream_shut_down(struct rlt_tls_stream *stream)
 {
+    if (!rlt_gate_enter(RLT_GATE_CRYPTO)) {
+        return;
+    }
     bool possible = stream->ssl != NULL && SSL_is_init_finished(stream->ssl) &&
                     (stream->error == 0 || stream->error == ROULETTE_ECLOSED);
     if (possible) {
@@ -409,4 +457,5 @@ void rlt_tls_stream_shut_down(struct rlt_tls_stream *stream)
         (void)SSL_shutdown(stream->ssl);
         ERR_clear_error();
     }
+    rlt_gate_leave(RLT_GATE_CRYPTO);
 }

@@ -13,6 +13,9 @@
  * rlt_tls_stream_fini(), and between begin and end what OpenSSL holds: two records, and in the
  * handshake a certificate chain, of 100 KiB at the most (SSL_CTX_set_max_cert_list(3)).
  *
+ * OpenSSL may be cleaned up while a stream is in use (io/leaving.h): from then on each call fails,
+ * with ROULETTE_EDISCONNECTED where nothing else is said.
+ *
  * Owner: the event thread.
  */
 #ifndef RLT_IO_TLS_STREAM_H
