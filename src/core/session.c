@@ -35,6 +35,7 @@ void rlt_session_start(struct rlt_session *session, uint64_t now_ns)
     RLT_ASSERT(session->state == RLT_SESSION_IDLE);
     session->state = RLT_SESSION_WAITING;
     session->deadline_ns = now_ns;
+    session->away_ns = now_ns;
 }
 
 enum rlt_session_action rlt_session_stop(struct rlt_session *session)
@@ -118,6 +119,7 @@ enum rlt_session_action rlt_session_on_timer(struct rlt_session *session, uint64
     switch (session->state) {
     case RLT_SESSION_WAITING:
         session->state = RLT_SESSION_OPENING;
+        session->attempt_ns = now_ns;
         session->deadline_ns = now_ns + session->config->connection_timeout_ns;
         return RLT_SESSION_OPEN;
     case RLT_SESSION_OPENING:
@@ -201,6 +203,22 @@ enum rlt_session_action rlt_session_on_failure(struct rlt_session *session, int 
     return RLT_SESSION_CLOSE;
 }
 
+/* An attempt has failed, or a connection was lost: climb the ladder. */
+static void climb(struct rlt_session *session, bool established, uint64_t now_ns)
+{
+    bool stable = established && now_ns - session->ready_ns >= session->config->ping_interval_ns;
+    if (stable) {
+        session->failures = 0;
+    } else if (session->failures < UINT32_MAX) {
+        session->failures++;
+    }
+    if (!established && session->attempts < UINT32_MAX) {
+        session->attempts++;
+    }
+    session->ladder_ns =
+        now_ns + rlt_backoff_ns(session->config, &session->random, session->failures);
+}
+
 enum rlt_session_action rlt_session_on_closed(struct rlt_session *session, uint64_t now_ns)
 {
     RLT_ASSERT(session->state == RLT_SESSION_CLOSING);
@@ -211,16 +229,19 @@ enum rlt_session_action rlt_session_on_closed(struct rlt_session *session, uint6
         session->state = RLT_SESSION_IDLE;
         return RLT_SESSION_STOPPED;
     }
-    bool stable = established && now_ns - session->ready_ns >= session->config->ping_interval_ns;
-    if (stable) {
-        session->failures = 0;
-    } else if (session->failures < UINT32_MAX) {
-        session->failures++;
+    bool cheap = !established && session->last_error == ROULETTE_ECONNECT &&
+                 now_ns - session->attempt_ns <= RLT_BACKOFF_CHEAP_NS;
+    if (established) {
+        session->away_ns = now_ns;
     }
-    session->deadline_ns =
-        now_ns + rlt_backoff_ns(session->config, &session->random, session->failures);
-    if (!established && session->attempts < UINT32_MAX) {
-        session->attempts++;
+    if (!cheap || now_ns >= session->ladder_ns) {
+        climb(session, established, now_ns);
+    }
+    session->deadline_ns = session->ladder_ns;
+    if (cheap) {
+        uint64_t wait_ns =
+            rlt_backoff_cheap_ns(session->config, &session->random, now_ns - session->away_ns);
+        session->deadline_ns = rlt_min_u64(session->ladder_ns, now_ns + wait_ns);
     }
     session->state = RLT_SESSION_WAITING;
     return established ? RLT_SESSION_LOST : RLT_SESSION_MISSED;

@@ -26,6 +26,10 @@
  *    kernels' buffers, a missing PONG alone tells, and bytes do not forgive it for ever: there may
  *    be as much before it as a server holds for us, but one that cannot write that within 10 s
  *    (write_deadline, nats-clients.md A.8) closes. It has 60 s more than a silent peer has.
+ *  - WAITING after an attempt that was refused at once, as by a machine on which the server's port
+ *    is closed: rand(1 .. max(reconnect_interval, an eighth of the time without one)) ms, but
+ *    not longer than the ladder below. Attempts that are made before the ladder's wait is over are
+ *    extra ones: they are no failures, so that n, and max_retry, stay measures of time.
  *  - WAITING after the loss of a connection that was up for a ping interval: half of
  *    reconnect_interval plus up to the other half as jitter. After n failures in a row:
  *    rand(1 .. min(base_backoff * 2^n, max_backoff)) ms. A connection that was up for less than
@@ -85,6 +89,9 @@ struct rlt_session {
     bool established;       /* CLOSING: it was READY */
     uint32_t failures;      /* in a row; the exponent of the backoff */
     uint32_t attempts;      /* failed since a connection was last READY; against max_retry */
+    uint64_t away_ns;       /* when the last connection was lost, or the session started */
+    uint64_t attempt_ns;    /* when the last attempt began */
+    uint64_t ladder_ns;     /* WAITING: when the ladder's wait is over */
     int last_error;         /* why the last connection or attempt ended */
     uint64_t deadline_ns;   /* of the state; RLT_NEVER: none */
     uint64_t ready_ns;      /* when READY was reached */

@@ -26,7 +26,8 @@ enum { SERVERS = 2 };
 enum {
     DOWN_MS = 5000,
     POOL = 5, /* with two servers 10 connections, as in the original */
-    ATTEMPTS_PER_S_MAX = 4,
+    /* About 45 in 5 s: core/backoff.h. */
+    ATTEMPTS_PER_S_MAX = 16,
     CPU_PERCENT_MAX = SCALED(5, 25),
 };
 

@@ -4,9 +4,11 @@
  */
 #include "core/session.h"
 
+#include <inttypes.h>
 #include <signal.h>
 
 #include "base/defs.h"
+#include "core/backoff.h"
 #include "roulette.h"
 #include "support/test.h"
 
@@ -129,15 +131,22 @@ Test(session, tls_first_is_spoken_before_info)
     cr_assert_eq(rlt_session_on_info(&session), RLT_SESSION_CONNECT);
 }
 
-/* Fail the attempt that is due and return how long the session then waits. */
-static uint64_t wait_after_missed_attempt(struct rlt_session *session)
+/* Fail the attempt that is due, `took_ns` later, and return how long the session then waits. */
+static uint64_t wait_after_attempt(struct rlt_session *session, uint64_t took_ns)
 {
     uint64_t now_ns = rlt_session_deadline(session);
     open_at(session, now_ns);
+    now_ns += took_ns;
     cr_assert_eq(rlt_session_on_failure(session, ROULETTE_ECONNECT), RLT_SESSION_CLOSE);
     cr_assert_eq(rlt_session_on_closed(session, now_ns), RLT_SESSION_MISSED);
     cr_assert_eq(session->state, RLT_SESSION_WAITING);
     return rlt_session_deadline(session) - now_ns;
+}
+
+/* Nobody said no: it took a while until the kernel gave up. */
+static uint64_t wait_after_missed_attempt(struct rlt_session *session)
+{
+    return wait_after_attempt(session, RLT_NS_PER_S);
 }
 
 /* Connect when it is due, lose the connection `up_ns` later, and return how long it then waits. */
@@ -481,6 +490,76 @@ Test(session, failures_behind_a_stable_connection_begin_at_one)
         for (uint32_t failures = 1; failures <= 10; failures++) {
             assert_backoff(wait_after_missed_attempt(&session), failures);
         }
+    }
+}
+
+/* ---- Refusals ----------------------------------------------------------------------------- */
+
+/* The server's port is closed from `start_ns` on; the session tries until `end_ns`. Returns how
+ * often. */
+static uint32_t try_while_refused(struct rlt_session *session, uint64_t start_ns, uint64_t end_ns)
+{
+    uint32_t count = 0;
+    while (rlt_session_deadline(session) <= end_ns) {
+        uint64_t away_ns = rlt_session_deadline(session) - start_ns;
+        uint64_t limit_ns =
+            away_ns / 8 > config.reconnect_interval_ns ? away_ns / 8 : config.reconnect_interval_ns;
+        uint64_t wait_ns = wait_after_attempt(session, 0);
+        cr_assert_leq(wait_ns, limit_ns + RLT_NS_PER_MS, "away for %" PRIu64 " ns", away_ns);
+        cr_assert_geq(wait_ns, 1);
+        count++;
+    }
+    return count;
+}
+
+/* Wherever the outage ends, the next attempt is not far. */
+Test(session, refused_attempts_come_within_an_eighth_of_the_outage)
+{
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        struct rlt_session session = started(seed);
+        (void)wait_after_loss(&session, config.ping_interval_ns);
+        uint64_t lost_ns = session.away_ns;
+        uint32_t count = try_while_refused(&session, lost_ns, lost_ns + 10 * RLT_NS_PER_S);
+        cr_assert_leq(count, 200, "%" PRIu32 " attempts in 10 s", count);
+        (void)try_while_refused(&session, lost_ns, lost_ns + 600 * RLT_NS_PER_S);
+        /* As often as the ladder alone, and a little more. */
+        count = try_while_refused(&session, lost_ns, lost_ns + 1200 * RLT_NS_PER_S);
+        cr_assert_leq(count, 2 * 600 / 5 * 3 / 2, "%" PRIu32 " attempts in 600 s", count);
+    }
+}
+
+/* max_retry is a measure of time: that of the ladder, however often is tried in between. */
+Test(session, refused_attempts_between_the_ladders_are_no_failures)
+{
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        struct rlt_session session = started(seed);
+        uint64_t most_ns = 0;
+        for (uint32_t failures = 1; failures <= 10; failures++) {
+            uint64_t limit_ms = UINT64_C(10) << failures;
+            do {
+                (void)wait_after_attempt(&session, 0);
+            } while (session.attempts < failures);
+            cr_assert_eq(session.attempts, failures);
+            cr_assert_eq(session.failures, failures);
+            cr_assert_leq(session.attempt_ns, START + most_ns);
+            most_ns += rlt_min_u64(limit_ms, config.max_backoff_ms) * RLT_NS_PER_MS;
+            cr_assert_gt(session.ladder_ns, session.attempt_ns);
+        }
+    }
+}
+
+Test(session, attempts_that_time_out_follow_the_ladder_alone)
+{
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        struct rlt_session session = started(seed);
+        uint64_t sum_ns = 0;
+        for (uint32_t failures = 1; failures <= 40; failures++) {
+            uint64_t wait_ns = wait_after_attempt(&session, RLT_BACKOFF_CHEAP_NS + 1);
+            cr_assert_eq(session.failures, failures);
+            cr_assert_eq(rlt_session_deadline(&session), session.ladder_ns);
+            sum_ns += failures > 10 ? wait_ns : 0;
+        }
+        cr_assert_gt(sum_ns, 30 * RLT_NS_PER_S); /* 75 s in the mean */
     }
 }
 
