@@ -234,10 +234,17 @@ struct roulette_options {
     uint32_t connection_timeout_ms; /**< DNS, TCP, INFO and first PONG together; 5000 */
     uint32_t ping_interval_ms;      /**< plus up to a fifth of it as jitter; 5000 */
     uint32_t max_ping_failure;      /**< unanswered pings that end a connection; 2 */
-    uint32_t reconnect_interval_ms; /**< wait before the first reconnect; 100 */
+    uint32_t reconnect_interval_ms; /**< the wait before the first reconnect, at most; 100 */
     uint32_t base_backoff_ms;       /**< wait n is rand(1 .. min(base * 2^n, max)) ms; 10 */
     uint32_t max_backoff_ms;        /**< 5000 */
-    uint32_t max_retry; /**< failed attempts after which queued messages are failed; 10 */
+    /**
+     * Failed attempts, in a row, after which queued messages are failed; 10: after 5 s in the mean,
+     * 10 s at most, and the time that the attempts take. While the server's port is closed (an
+     * attempt is refused at once) it is tried more often, after
+     * rand(1 .. max(reconnect_interval, an eighth of the time without a connection)): those extra
+     * attempts do not count here, so that the time is the same.
+     */
+    uint32_t max_retry;
 
     enum roulette_restart subscription_restart; /**< temporary */
     uint8_t tcp_nodelay;                        /**< 1 */
@@ -298,6 +305,17 @@ struct roulette_options {
      * if there are fewer; cluster i is served by thread i % event_threads. 0
      */
     uint32_t event_threads;
+
+    /**
+     * For how many milliseconds after a reconnect nothing is published, 0 to 86400000; 0. What was
+     * queued while a cluster was away goes out the moment this client is back, but subscribers in
+     * other processes come back when their own backoff says so, and core NATS keeps nothing for
+     * them: give as long as they may need. The queue goes on accepting; roulette_flush() and
+     * roulette_close() wait for the end of it, within their timeouts. Subscriptions are made at
+     * once. The first connection of all is not a reconnect if its first attempt succeeds, nor is
+     * the move off a lame duck.
+     */
+    uint32_t reconnect_hold_ms;
 };
 
 /**
@@ -335,7 +353,8 @@ void roulette_subscriber_options_init_sized(struct roulette_subscriber_options *
  */
 struct roulette_ledger {
     uint64_t accepted;  /**< publish returned 0 */
-    uint64_t confirmed; /**< a PONG followed it: the server has processed it */
+    uint64_t confirmed; /**< a PONG followed it: the server has processed it, and has sent it to
+                             those who were subscribed then, if any was */
     uint64_t in_doubt;  /**< handed to a connection that was lost before the PONG */
     uint64_t failed;    /**< never sent: the cluster was away for max_retry attempts, or the
                              server's max_payload fell below it */

@@ -107,6 +107,7 @@ static int check_numbers(const struct roulette_options *options)
         {"log_level", options->log_level, ROULETTE_LOG_ERROR, ROULETTE_LOG_DEBUG},
         {"role", options->role, ROULETTE_ROLE_BOTH, ROULETTE_ROLE_SUBSCRIBER},
         {"spin_us", options->spin_us, 0, 1000000},
+        {"reconnect_hold_ms", options->reconnect_hold_ms, 0, TIMEOUT_MAX_MS},
         {"event_threads", options->event_threads, 0, EVENT_THREADS_MAX},
         {"guarantee", options->guarantee, ROULETTE_AT_MOST_ONCE, ROULETTE_AT_LEAST_ONCE},
     };
@@ -182,6 +183,7 @@ int rlt_options_check(const struct roulette_options *options, struct rlt_config 
         .connection_timeout_ns = options->connection_timeout_ms * RLT_NS_PER_MS,
         .ping_interval_ns = options->ping_interval_ms * RLT_NS_PER_MS,
         .reconnect_interval_ns = options->reconnect_interval_ms * RLT_NS_PER_MS,
+        .reconnect_hold_ns = options->reconnect_hold_ms * RLT_NS_PER_MS,
         .base_backoff_ms = options->base_backoff_ms,
         .max_backoff_ms = options->max_backoff_ms,
         .max_ping_failure = options->max_ping_failure,

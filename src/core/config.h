@@ -21,6 +21,7 @@ struct rlt_config {
     uint64_t connection_timeout_ns;
     uint64_t ping_interval_ns;
     uint64_t reconnect_interval_ns;
+    uint64_t reconnect_hold_ns; /* what is published is not sent so long after a reconnect */
     uint64_t base_backoff_ms;
     uint64_t max_backoff_ms;
     uint32_t max_ping_failure;

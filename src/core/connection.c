@@ -60,7 +60,7 @@ static void close_transport(struct rlt_connection *connection)
 {
     struct rlt_transport *transport = connection->cluster->transport;
     rlt_direct_receive_end(connection);
-    rlt_hold_end(&connection->hold);
+    rlt_hold_on_closed(&connection->hold);
     if (connection->sender.lent) {
         connection->close_due = true;
     } else {
@@ -124,7 +124,7 @@ static void on_closed(struct rlt_connection *connection, uint64_t now_ns)
     rlt_cluster_finish_fences(cluster, failed, ROULETTE_EDISCONNECTED);
     rlt_inquiry_end(connection);
     rlt_receiver_reset(&connection->receiver);
-    rlt_hold_end(&connection->hold);
+    rlt_hold_on_closed(&connection->hold);
 
     if (connection->retiring && !connection->session.stopping) {
         connection->retiring = false;
@@ -133,6 +133,7 @@ static void on_closed(struct rlt_connection *connection, uint64_t now_ns)
     }
     enum rlt_session_action action = rlt_session_on_closed(&connection->session, now_ns);
     bool active = cluster->active[connection->position] == connection;
+    connection->away = active;
     if (action == RLT_SESSION_STOPPED) {
         rlt_sender_give_up_unconfirmed(&connection->sender);
         connection->stopped = true;
@@ -147,6 +148,9 @@ static void on_closed(struct rlt_connection *connection, uint64_t now_ns)
         }
         lose_subscriptions(connection, error);
         if (rlt_handover_on_active_lost(cluster, connection->position, now_ns)) {
+            struct rlt_connection *other = cluster->active[connection->position];
+            other->away = other->session.state != RLT_SESSION_READY;
+            connection->away = false;
             init_session(connection, rlt_random_next(&connection->session.random));
             return;
         }
@@ -231,7 +235,7 @@ bool rlt_connection_wants_lanes(const struct rlt_connection *connection)
 {
     return connection->session.state == RLT_SESSION_READY && connection->pending.first == NULL &&
            !rlt_sender_is_busy(&connection->sender) && !connection->sender.stalled &&
-           !connection->sender.lanes_off && !connection->hold.active;
+           !connection->sender.lanes_off && !rlt_hold_is_on(&connection->hold);
 }
 
 /* Whether what was published may be held back: nobody waits for it, and nothing moves. */
@@ -284,7 +288,8 @@ static void send_batch(struct rlt_connection *connection, uint64_t now_ns)
     if (ready) {
         rlt_inquiry_run(connection);
     }
-    bool with_lanes = ready && write_subscriptions(connection) && !connection->hold.active;
+    bool with_lanes =
+        ready && write_subscriptions(connection) && !rlt_hold_is_on(&connection->hold);
     bool pings = sender->ping_due;
     uint32_t count = rlt_sender_gather(sender, with_lanes);
     if (pings && !sender->ping_due) {
@@ -353,6 +358,7 @@ void rlt_connection_run(struct rlt_connection *connection, uint64_t now_ns)
 {
     serve_timers(connection, now_ns);
     if (is_open(connection)) {
+        rlt_hold_run(&connection->hold, now_ns);
         if (connection->hold.active) {
             look_at_hold(connection, now_ns);
         }
@@ -379,8 +385,9 @@ bool rlt_connection_has_work(struct rlt_connection *connection)
                               rlt_inquiry_has_work(connection));
     /* Messages and fences wait for what is not told, or this thread would never sleep. */
     return !(connection->receiving || connection->watched) || (can_send && can_tell) ||
-           (can_send && rlt_sender_has_work(&connection->sender,
-                                            ready && all_told && !connection->hold.active));
+           (can_send &&
+            rlt_sender_has_work(&connection->sender,
+                                ready && all_told && !rlt_hold_is_on(&connection->hold)));
 }
 
 static void on_sent(struct rlt_connection *connection, size_t count, uint64_t now_ns)

@@ -32,6 +32,7 @@ struct rlt_connection {
     struct rlt_sender sender;
     struct rlt_receiver receiver;
     struct rlt_hold hold;                  /* on what is published */
+    bool away;                             /* its position had none since, or at the first try */
     struct rlt_subscription_queue pending; /* server and table differ about these */
     struct rlt_inquiry inquiry;
     struct rlt_info info;

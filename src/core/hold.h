@@ -12,6 +12,9 @@
  * send, then for three, and so on up to 127. (A publisher that lost its CPU for a moment looks the
  * same once, not in a row.) What somebody waits for (a flush) and a subscription are never held.
  *
+ * Besides, all may be held for a stated time after a reconnect, since those who are to receive it
+ * may come back later than the publisher. Flushes wait for the end of that.
+ *
  *     idle --- many messages sent ---> held --- enough, too long, no more come, ended ---> idle
  *
  * Owner: the event thread.
@@ -40,6 +43,7 @@ struct rlt_hold {
     uint64_t sent_ns;  /* when messages were sent the last time; 0: not yet */
     uint32_t skip;     /* sends to go without a hold, because one was for nothing */
     uint32_t penalty;  /* what `skip` was then: grows with each in a row */
+    uint64_t back_ns;  /* after a reconnect: nothing is sent until then; 0: not so */
 };
 
 /** Messages are being sent: `count` of them in `bytes`. Afterwards the next ones may be held, until
@@ -56,10 +60,38 @@ static inline void rlt_hold_end(struct rlt_hold *hold)
     hold->active = false;
 }
 
+/** The connection is made again: nothing goes out before `back_ns`. */
+static inline void rlt_hold_on_return(struct rlt_hold *hold, uint64_t back_ns)
+{
+    hold->back_ns = back_ns;
+}
+
+/** The time after a reconnect may be over. */
+static inline void rlt_hold_run(struct rlt_hold *hold, uint64_t now_ns)
+{
+    if (now_ns >= hold->back_ns) {
+        hold->back_ns = 0;
+    }
+}
+
+/** Whether what was published is held back, for whatever reason. */
+static inline bool rlt_hold_is_on(const struct rlt_hold *hold)
+{
+    return hold->active || hold->back_ns != 0;
+}
+
+/** The connection is over, and its holds with it. */
+static inline void rlt_hold_on_closed(struct rlt_hold *hold)
+{
+    hold->active = false;
+    hold->back_ns = 0;
+}
+
 /** When to look; RLT_NEVER: not held. */
 static inline uint64_t rlt_hold_deadline(const struct rlt_hold *hold)
 {
-    return hold->active ? hold->tick_ns : RLT_NEVER;
+    uint64_t back_ns = hold->back_ns != 0 ? hold->back_ns : RLT_NEVER;
+    return rlt_min_u64(hold->active ? hold->tick_ns : RLT_NEVER, back_ns);
 }
 
 #endif

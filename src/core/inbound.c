@@ -42,9 +42,15 @@ static void check_identity(const struct rlt_connection *connection)
 static void become_ready(struct rlt_connection *connection)
 {
     struct rlt_metrics *metrics = &connection->cluster->metrics;
+    const struct rlt_config *config = connection->cluster->config;
     rlt_counter_add(&metrics->connects, 1);
     rlt_counter_add(&metrics->connected, 1);
     atomic_store_explicit(&connection->wire->state, RLT_WIRE_OPEN, memory_order_relaxed);
+    if (connection->away && config->reconnect_hold_ns != 0) {
+        rlt_hold_on_return(&connection->hold,
+                           connection->cluster->now_ns + config->reconnect_hold_ns);
+    }
+    connection->away = false;
     rlt_report(connection->cluster, RLT_REPORT_CONNECTED, connection->info.server_name);
     check_identity(connection);
 }

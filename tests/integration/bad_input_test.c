@@ -389,6 +389,7 @@ Test(bad_input, options_out_of_range_are_named)
     CHECK_OPTION(slab_count, UINT32_MAX);
     CHECK_OPTION(log_level, (enum roulette_log_level)4);
     CHECK_OPTION(spin_us, 1000001);
+    CHECK_OPTION(reconnect_hold_ms, 86400001);
     CHECK_OPTION(size, 0);
     CHECK_OPTION(size, 15);
 }
