@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "io/descriptor.h"
 
 /* A path is quoted up to here: the reason behind it must not be cut off. */
 #define PATH_QUOTE_MAX 384
@@ -25,7 +26,7 @@ static int open_file(const char *path)
 {
     int fd;
     do {
-        fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+        fd = rlt_descriptor_above(open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
     } while (fd < 0 && errno == EINTR);
     return fd;
 }

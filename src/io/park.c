@@ -14,6 +14,7 @@
 #include "base/assert.h"
 #include "base/defs.h"
 #include "io/clock.h"
+#include "io/descriptor.h"
 #include "roulette.h"
 
 bool rlt_park_wait(_Atomic(uint32_t) *word, uint32_t expected, uint64_t deadline_ns)
@@ -36,7 +37,7 @@ void rlt_park_wake(_Atomic(uint32_t) *word)
 
 int rlt_park_descriptor_create(void)
 {
-    int descriptor = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    int descriptor = rlt_descriptor_above(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
     return descriptor >= 0 ? descriptor : ROULETTE_ESYSTEM;
 }
 

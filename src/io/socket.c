@@ -8,12 +8,13 @@
 #include <sys/syscall.h>
 
 #include "io/asan.h"
+#include "io/descriptor.h"
 #include "io/message.h"
 #include "roulette.h"
 
 int rlt_socket_create(int family, const struct rlt_socket_options *options)
 {
-    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = rlt_descriptor_above(socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
     if (fd < 0) {
         return ROULETTE_ESYSTEM;
     }

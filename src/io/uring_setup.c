@@ -4,7 +4,16 @@
 #include <errno.h>
 #include <stddef.h>
 
+#include "io/descriptor.h"
 #include "roulette.h"
+
+/* Out of 0 to 2 with the ring's descriptor: all of liburing's calls use these two fields. */
+static int lift(struct io_uring *ring)
+{
+    ring->ring_fd = rlt_descriptor_above(ring->ring_fd);
+    ring->enter_ring_fd = ring->ring_fd;
+    return ring->ring_fd >= 0 ? 0 : -EMFILE;
+}
 
 /* The best ring that this kernel and its limits allow. */
 static int create(struct io_uring *ring, unsigned entries, unsigned completions)
@@ -22,12 +31,13 @@ static int create(struct io_uring *ring, unsigned entries, unsigned completions)
         };
         result = io_uring_queue_init_params(entries, ring, &params);
     }
-    if (result == 0) {
-        (void)io_uring_ring_dontfork(ring);
-        if ((ring->features & IORING_FEAT_EXT_ARG) == 0) {
-            io_uring_queue_exit(ring);
-            result = -ENOSYS;
-        }
+    if (result != 0) {
+        return result;
+    }
+    (void)io_uring_ring_dontfork(ring);
+    result = (ring->features & IORING_FEAT_EXT_ARG) != 0 ? lift(ring) : -ENOSYS;
+    if (result != 0) {
+        io_uring_queue_exit(ring);
     }
     return result;
 }

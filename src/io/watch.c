@@ -5,6 +5,7 @@
 #include <sys/epoll.h>
 
 #include "base/assert.h"
+#include "io/descriptor.h"
 #include "io/socket.h"
 
 void rlt_watch_init(struct rlt_watch *watch)
@@ -17,8 +18,8 @@ void rlt_watch_init(struct rlt_watch *watch)
 static bool make(struct rlt_watch *watch)
 {
     struct epoll_event event = {.events = EPOLLIN};
-    watch->sockets = epoll_create1(EPOLL_CLOEXEC);
-    watch->owner = epoll_create1(EPOLL_CLOEXEC);
+    watch->sockets = rlt_descriptor_above(epoll_create1(EPOLL_CLOEXEC));
+    watch->owner = rlt_descriptor_above(epoll_create1(EPOLL_CLOEXEC));
     if (watch->sockets >= 0 && watch->owner >= 0 &&
         epoll_ctl(watch->owner, EPOLL_CTL_ADD, watch->sockets, &event) == 0) {
         return true;

@@ -3,6 +3,7 @@
  * A client in a process that forks, and its threads and signals.
  */
 #include <dirent.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -440,4 +441,47 @@ Test(process, signals_are_the_applications)
     fleet_close(client);
     fleet_stop(&fleet);
     (void)fake_server_stop(fake); /* its last script may have been cut off */
+}
+
+/* ---- Standard descriptors ----------------------------------------------------------------- */
+
+enum { STANDARD = 3, ASIDE = 500 };
+
+/* All that a client makes, with 0 to 2 closed. Returns: how many of those it has in the end. */
+static int use_without_standard(const struct roulette_options *options)
+{
+    struct roulette_message message;
+    int taken = 0;
+    for (int fd = 0; fd < STANDARD; fd++) {
+        (void)dup3(fd, ASIDE + fd, O_CLOEXEC);
+        (void)close(fd);
+    }
+    roulette_client *client = fleet_open(options);
+    roulette_subscriber *subscriber = fleet_subscriber(client, 0);
+    REQUIRE(roulette_subscriber_fd(subscriber) >= STANDARD);
+    fleet_subscribe(subscriber, "t.*");
+    REQUIRE(roulette_publish_wait(client, "t.1", 3, "x", 1, EVENTUALLY_MS) == 0);
+    REQUIRE(roulette_receive(subscriber, &message, 1, EVENTUALLY_MS) == 1);
+    roulette_release(subscriber, &message, 1);
+    for (int fd = 0; fd < STANDARD; fd++) {
+        taken += fcntl(fd, F_GETFD) >= 0 ? 1 : 0;
+    }
+    roulette_subscriber_close(subscriber);
+    fleet_close(client);
+    for (int fd = 0; fd < STANDARD; fd++) {
+        (void)dup2(ASIDE + fd, fd);
+        (void)close(ASIDE + fd);
+    }
+    return taken;
+}
+
+Test(process, client_has_none_of_descriptors_0_to_2)
+{
+    struct fleet fleet;
+    fleet_start(&fleet, 3);
+    struct roulette_options options = fleet_options(&fleet);
+    options.pool_size = 2;
+    int taken = use_without_standard(&options);
+    cr_assert_eq(taken, 0, "%d of 0 to 2 are the library's", taken);
+    fleet_stop(&fleet);
 }
