@@ -279,6 +279,8 @@ struct roulette_options {
     uint8_t tls;
     uint8_t tls_verify; /**< check the certificate and its host name; 1. 0 is logged: insecure */
     uint8_t tls_handshake_first; /**< before INFO, as servers from 2.10.4 on can be set up; 0 */
+    /* Files, 16 MiB at most each. They have to be right at roulette_open(), and are read anew for
+     * each connection: renew them in any way. One that is half written then fails that attempt. */
     const char *tls_ca_file;     /**< PEM; NULL: tls_ca_path, or the system's CAs */
     const char *tls_ca_path;     /**< a folder made by `openssl rehash`; NULL */
     const char *tls_cert_file;   /**< PEM: our certificate, then its chain; NULL */

@@ -41,7 +41,7 @@ static int check_size(const char *path, int fd, size_t *size)
         return refuse(path, "it is not a regular file");
     }
     if (status.st_size > (off_t)RLT_FILE_BYTES_MAX) {
-        return refuse(path, "it is larger than 1 MiB");
+        return refuse(path, "it is larger than 16 MiB");
     }
     *size = (size_t)status.st_size;
     return 0;

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * Small files that may hold secrets: credentials, keys.
+ * Small files that may hold secrets: credentials, keys, certificates.
  */
 #ifndef RLT_IO_FILE_H
 #define RLT_IO_FILE_H
 
 #include <stddef.h>
 
-#define RLT_FILE_BYTES_MAX ((size_t)1 << 20)
+#define RLT_FILE_BYTES_MAX ((size_t)16 << 20)
 
 /**
  * Read a regular file whole. `*bytes` has a NUL behind the last byte, which `*len` does not count.

@@ -9,8 +9,7 @@
 /* ---- Life --------------------------------------------------------------------------------- */
 
 void rlt_shard_init(struct rlt_shard *shard, uint32_t index, const struct rlt_config *config,
-                    const struct rlt_address *address, const struct rlt_tls_context *tls,
-                    uint64_t seed)
+                    const struct rlt_address *address, struct rlt_tls_context *tls, uint64_t seed)
 {
     shard->index = index;
     shard->config = config;

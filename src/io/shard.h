@@ -24,7 +24,7 @@ struct rlt_shard {
     /* Immutable after rlt_shard_init(). */
     const struct rlt_config *config;
     const struct rlt_address *address;
-    const struct rlt_tls_context *tls; /* NULL: this cluster is spoken to in clear */
+    struct rlt_tls_context *tls; /* NULL: this cluster is spoken to in clear */
     uint32_t index;
     uint64_t seed;
 
@@ -34,8 +34,7 @@ struct rlt_shard {
 
 /** Note what the shard is made of. `tls` NULL: in clear. */
 void rlt_shard_init(struct rlt_shard *shard, uint32_t index, const struct rlt_config *config,
-                    const struct rlt_address *address, const struct rlt_tls_context *tls,
-                    uint64_t seed);
+                    const struct rlt_address *address, struct rlt_tls_context *tls, uint64_t seed);
 
 /**
  * Make the cluster above its port of a backend.

@@ -6,89 +6,12 @@
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/error.h"
 #include "base/gate.h"
 #include "base/memory.h"
 #include "io/leaving.h"
 #include "roulette.h"
-
-#define REASON_MAX 128
-
-void rlt_tls_reason(char *text, size_t size)
-{
-    unsigned long error = ERR_peek_error();
-    const char *reason = NULL;
-    char system_text[REASON_MAX];
-    if (error != 0 && ERR_SYSTEM_ERROR(error)) {
-        reason = strerror_r(ERR_GET_REASON(error), system_text, sizeof(system_text));
-    } else if (error != 0) {
-        reason = ERR_reason_error_string(error);
-    }
-    (void)snprintf(text, size, "%s", reason != NULL ? reason : "no reason given");
-    ERR_clear_error();
-}
-
-static int refuse(const char *what, const char *path)
-{
-    char reason[REASON_MAX];
-    rlt_tls_reason(reason, sizeof(reason));
-    return rlt_error_set(ROULETTE_EINVAL, "the TLS %s \"%s\" cannot be used: %s", what, path,
-                         reason);
-}
-
-/* OpenSSL's own would ask for a password on the terminal. */
-static int no_password(char *buffer, int size, int writing, void *context)
-{
-    (void)buffer;
-    (void)size;
-    (void)writing;
-    (void)context;
-    return -1;
-}
-
-static int load_trust(SSL_CTX *ssl_context, const struct rlt_tls_options *options)
-{
-    if (options->ca_file == NULL && options->ca_path == NULL) {
-        return SSL_CTX_set_default_verify_paths(ssl_context) == 1 ? 0 : ROULETTE_ENOMEM;
-    }
-    if (options->ca_file != NULL &&
-        SSL_CTX_load_verify_locations(ssl_context, options->ca_file, NULL) != 1) {
-        return refuse("CA file", options->ca_file);
-    }
-    if (options->ca_path == NULL) {
-        return 0;
-    }
-    /* OpenSSL takes any text for a folder and finds no CA in it later. */
-    if (access(options->ca_path, R_OK | X_OK) != 0) {
-        return rlt_error_set(ROULETTE_EINVAL, "the TLS CA folder \"%s\" cannot be read",
-                             options->ca_path);
-    }
-    return SSL_CTX_load_verify_locations(ssl_context, NULL, options->ca_path) == 1
-               ? 0
-               : refuse("CA folder", options->ca_path);
-}
-
-static int load_identity(SSL_CTX *ssl_context, const struct rlt_tls_options *options)
-{
-    if (options->cert_file == NULL && options->key_file == NULL) {
-        return 0;
-    }
-    if (options->cert_file == NULL || options->key_file == NULL) {
-        return rlt_error_set(ROULETTE_EINVAL, "a TLS certificate file and a TLS key file go "
-                                              "together: give both, or none");
-    }
-    SSL_CTX_set_default_passwd_cb(ssl_context, no_password);
-    if (SSL_CTX_use_certificate_chain_file(ssl_context, options->cert_file) != 1) {
-        return refuse("certificate file", options->cert_file);
-    }
-    if (SSL_CTX_use_PrivateKey_file(ssl_context, options->key_file, SSL_FILETYPE_PEM) != 1 ||
-        SSL_CTX_check_private_key(ssl_context) != 1) {
-        return refuse("key file", options->key_file);
-    }
-    return 0;
-}
 
 static void set_policy(SSL_CTX *ssl_context, bool verify)
 {
@@ -109,25 +32,61 @@ void rlt_tls_options_init(struct rlt_tls_options *options)
     *options = (struct rlt_tls_options){.verify = true};
 }
 
-static int fill(struct rlt_tls_context *context, const struct rlt_tls_options *options)
+/* ---- Files -------------------------------------------------------------------------------- */
+
+/* Make what connections begin with from the files as they are now. The one before stays for those
+ * that have begun with it. */
+static int load(struct rlt_tls_context *context, const struct rlt_tls_stamps *before)
 {
-    context->verify = options->verify;
-    if (options->server_name != NULL) {
-        context->server_name =
-            rlt_memory_copy_text(options->server_name, strlen(options->server_name));
-        if (context->server_name == NULL) {
-            return rlt_error_set_plain(ROULETTE_ENOMEM);
-        }
-    }
     ERR_clear_error();
-    context->ssl_context = SSL_CTX_new(TLS_client_method());
-    if (context->ssl_context == NULL) {
+    SSL_CTX *made = SSL_CTX_new(TLS_client_method());
+    if (made == NULL) {
         ERR_clear_error();
         return rlt_error_set_plain(ROULETTE_ENOMEM);
     }
-    set_policy(context->ssl_context, options->verify);
-    int result = load_trust(context->ssl_context, options);
-    return result < 0 ? result : load_identity(context->ssl_context, options);
+    set_policy(made, context->verify);
+    int result = rlt_tls_files_load(&context->files, made);
+    if (result < 0) {
+        SSL_CTX_free(made);
+        return result;
+    }
+    SSL_CTX_free(context->ssl_context);
+    context->ssl_context = made;
+    rlt_tls_files_stamp(&context->files, &context->stamps);
+    context->settled = rlt_tls_files_are_settled(&context->files, before, &context->stamps);
+    return 0;
+}
+
+/* Load what has changed, or may have. */
+static int refresh(struct rlt_tls_context *context)
+{
+    struct rlt_tls_stamps now;
+    rlt_tls_files_stamp(&context->files, &now);
+    if (context->settled && rlt_tls_stamps_are_equal(&now, &context->stamps)) {
+        return 0;
+    }
+    context->settled = false;
+    return load(context, &now);
+}
+
+/* ---- Life --------------------------------------------------------------------------------- */
+
+static int fill(struct rlt_tls_context *context, const struct rlt_tls_options *options)
+{
+    (void)pthread_mutex_init(&context->lock, NULL);
+    context->verify = options->verify;
+    if ((options->cert_file == NULL) != (options->key_file == NULL)) {
+        return rlt_error_set(ROULETTE_EINVAL, "a TLS certificate file and a TLS key file go "
+                                              "together: give both, or none");
+    }
+    int result = rlt_tls_files_init(&context->files, options->ca_file, options->ca_path,
+                                    options->cert_file, options->key_file);
+    if (result == 0 && options->server_name != NULL) {
+        context->server_name =
+            rlt_memory_copy_text(options->server_name, strlen(options->server_name));
+        result = context->server_name != NULL ? 0 : ROULETTE_ENOMEM;
+    }
+    return result < 0 ? rlt_error_set_plain(result) : refresh(context);
 }
 
 int rlt_tls_context_create(const struct rlt_tls_options *options, struct rlt_tls_context **context)
@@ -158,9 +117,13 @@ void rlt_tls_context_destroy(struct rlt_tls_context *context)
     }
     SSL_CTX_free(context->ssl_context);
     rlt_gate_leave(RLT_GATE_CRYPTO);
+    rlt_tls_files_fini(&context->files);
     rlt_memory_free(context->server_name);
+    (void)pthread_mutex_destroy(&context->lock);
     rlt_memory_free(context);
 }
+
+/* ---- Connections -------------------------------------------------------------------------- */
 
 static bool is_ip_address(const char *host)
 {
@@ -187,19 +150,34 @@ static bool set_peer(SSL *ssl, const char *host)
     return SSL_set1_host(ssl, name) == 1 && SSL_set_tlsext_host_name(ssl, name) == 1;
 }
 
-int rlt_tls_context_connect(const struct rlt_tls_context *context, const char *host, SSL **ssl)
+/* The client's side of a connection, by the files as they are now. */
+static int begin(struct rlt_tls_context *context, SSL **ssl)
 {
+    (void)pthread_mutex_lock(&context->lock);
+    int result = refresh(context);
+    *ssl = result == 0 ? SSL_new(context->ssl_context) : NULL;
+    (void)pthread_mutex_unlock(&context->lock);
     ERR_clear_error();
-    SSL *made = SSL_new(context->ssl_context);
-    if (made == NULL) {
-        ERR_clear_error();
-        return ROULETTE_ENOMEM;
+    if (result < 0) {
+        return result == ROULETTE_EINVAL ? ROULETTE_ETLS : result;
+    }
+    return *ssl != NULL ? 0 : rlt_error_set_plain(ROULETTE_ENOMEM);
+}
+
+int rlt_tls_context_connect(struct rlt_tls_context *context, const char *host, SSL **ssl)
+{
+    SSL *made;
+    int result = begin(context, &made);
+    if (result < 0) {
+        return result;
     }
     SSL_set_connect_state(made);
-    if (!set_peer(made, rlt_tls_context_name(context, host))) {
+    const char *name = rlt_tls_context_name(context, host);
+    if (!set_peer(made, name)) {
         ERR_clear_error();
         SSL_free(made);
-        return ROULETTE_ETLS;
+        return rlt_error_set(ROULETTE_ETLS, "\"%.255s\" is no name that a certificate can have",
+                             name);
     }
     *ssl = made;
     return 0;

@@ -6,8 +6,13 @@
  * was asked for, unless `verify` is off. No session is resumed, none is kept, nothing is
  * renegotiated.
  *
- * Immutable after rlt_tls_context_create(); all event threads share it. A handshake takes no lock
- * of ours; OpenSSL takes its certificate store's for each look-up, not for a verification.
+ * The files are read once more for each connection that is made, unless they are known to be as
+ * they were: certificates are renewed while clients live. A file that cannot be used at that
+ * moment, half written perhaps, fails this one connection.
+ *
+ * All event threads share it. Who begins a connection holds its lock while the files are looked at;
+ * a handshake takes no lock of ours. OpenSSL takes its certificate store's for each look-up, not
+ * for a verification.
  *
  * Source: OpenSSL 3.0 or newer.
  */
@@ -15,15 +20,17 @@
 #define RLT_IO_TLS_CONTEXT_H
 
 #include <openssl/ssl.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "io/tls_files.h"
 #include "lockfree/stack.h"
 
 /** Texts are the caller's and needed during rlt_tls_context_create() only; NULL is allowed. */
 struct rlt_tls_options {
     const char *ca_file;     /* PEM; neither this nor ca_path: the system's CAs */
-    const char *ca_path;     /* a folder of `openssl rehash`, read by event threads when needed */
+    const char *ca_path;     /* a folder of `openssl rehash`, looked into when needed */
     const char *cert_file;   /* PEM, ours first, then the chain; goes with key_file */
     const char *key_file;    /* PEM, not encrypted */
     const char *server_name; /* that the certificate must have; NULL: the host */
@@ -32,9 +39,14 @@ struct rlt_tls_options {
 
 struct rlt_tls_context {
     struct rlt_stack_node kept; /* rlt_leaving_keep() */
-    SSL_CTX *ssl_context;
-    char *server_name; /* NULL: the host */
+    char *server_name;          /* NULL: the host */
     bool verify;
+    struct rlt_tls_files files;
+
+    pthread_mutex_t lock; /* of what follows */
+    SSL_CTX *ssl_context;
+    struct rlt_tls_stamps stamps; /* of the files that it was made of */
+    bool settled;                 /* a change would show in them */
 };
 
 /** The defaults: the system's CAs, no certificate of ours, verify on. */
@@ -59,11 +71,11 @@ void rlt_tls_context_destroy(struct rlt_tls_context *context);
  * the server (SNI), addresses are not (RFC 6066, 3).
  *
  * Ownership: on success `*ssl` is the caller's, to be freed by SSL_free().
- * Threads:   any thread, inside RLT_GATE_CRYPTO.
- * Returns:   0; ROULETTE_ETLS (the host is no name that a certificate can have);
- *            ROULETTE_ENOMEM.
+ * Threads:   any thread, inside RLT_GATE_CRYPTO. Blocks on files.
+ * Returns:   0; ROULETTE_ETLS (the host is no name that a certificate can have, or a file cannot be
+ *            used now), ROULETTE_ENOMEM: roulette_last_error() says which and why.
  */
-int rlt_tls_context_connect(const struct rlt_tls_context *context, const char *host, SSL **ssl);
+int rlt_tls_context_connect(struct rlt_tls_context *context, const char *host, SSL **ssl);
 
 /** The name that the server's certificate must have. */
 static inline const char *rlt_tls_context_name(const struct rlt_tls_context *context,
@@ -71,11 +83,5 @@ static inline const char *rlt_tls_context_name(const struct rlt_tls_context *con
 {
     return context->server_name != NULL ? context->server_name : host;
 }
-
-/**
- * OpenSSL's reason for this thread's first error since its queue was emptied, or "no reason given".
- * Empties the queue.
- */
-void rlt_tls_reason(char *text, size_t size);
 
 #endif

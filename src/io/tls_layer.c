@@ -53,7 +53,7 @@ struct rlt_tls_layer {
     struct rlt_transport transport;
     struct rlt_stack_node kept; /* rlt_leaving_keep() */
     struct rlt_transport *inner;
-    const struct rlt_tls_context *context;
+    struct rlt_tls_context *context;
     BIO_METHOD *method;
     uint8_t *scratch; /* where small spans are joined */
     uint32_t pending; /* events that are ready, and closes that wait */
@@ -464,7 +464,7 @@ static const struct rlt_transport_ops layer_ops = {
 };
 
 int rlt_tls_layer_create(struct rlt_transport *inner, uint32_t slot_count,
-                         const struct rlt_tls_context *context, struct rlt_tls_layer **layer)
+                         struct rlt_tls_context *context, struct rlt_tls_layer **layer)
 {
     struct rlt_tls_layer *made =
         rlt_memory_alloc(1, sizeof(*made) + slot_count * sizeof(made->slots[0]));

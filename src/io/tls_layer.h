@@ -60,7 +60,7 @@ struct rlt_tls_layer;
  * Returns: 0 or ROULETTE_ENOMEM.
  */
 int rlt_tls_layer_create(struct rlt_transport *inner, uint32_t slot_count,
-                         const struct rlt_tls_context *context, struct rlt_tls_layer **layer);
+                         struct rlt_tls_context *context, struct rlt_tls_layer **layer);
 
 /** Free it, when all slots are closed. NULL is allowed. */
 void rlt_tls_layer_destroy(struct rlt_tls_layer *layer);

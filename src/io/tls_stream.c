@@ -13,6 +13,7 @@
 #include "base/gate.h"
 #include "base/memory.h"
 #include "io/leaving.h"
+#include "io/tls_reason.h"
 #include "roulette.h"
 
 /* A full record with all that TLS may add, and an alert or the answer to a KeyUpdate before it. */
@@ -169,7 +170,7 @@ static bool allocate(struct rlt_tls_stream *stream)
 }
 
 /* As rlt_tls_stream_begin(), inside the gate. */
-static int begin(struct rlt_tls_stream *stream, const struct rlt_tls_context *context,
+static int begin(struct rlt_tls_stream *stream, struct rlt_tls_context *context,
                  const BIO_METHOD *method, const char *host)
 {
     RLT_ASSERT(stream->ssl == NULL);
@@ -184,7 +185,7 @@ static int begin(struct rlt_tls_stream *stream, const struct rlt_tls_context *co
     }
     int result = rlt_tls_context_connect(context, host, &stream->ssl);
     if (result == ROULETTE_ETLS) {
-        return fail(stream, result, "\"%s\" is no name that a certificate can have", stream->name);
+        return fail(stream, result, "%s", roulette_last_error());
     }
     BIO *bio = result == 0 ? BIO_new(method) : NULL;
     if (bio == NULL) {
@@ -199,7 +200,7 @@ static int begin(struct rlt_tls_stream *stream, const struct rlt_tls_context *co
     return 0;
 }
 
-int rlt_tls_stream_begin(struct rlt_tls_stream *stream, const struct rlt_tls_context *context,
+int rlt_tls_stream_begin(struct rlt_tls_stream *stream, struct rlt_tls_context *context,
                          const BIO_METHOD *method, const char *host)
 {
     if (!rlt_gate_enter(RLT_GATE_CRYPTO)) {

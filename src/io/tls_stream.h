@@ -73,7 +73,7 @@ BIO_METHOD *rlt_tls_stream_method_create(void);
  *
  * Returns: 0; ROULETTE_ETLS, ROULETTE_ENOMEM: `failure` says why.
  */
-int rlt_tls_stream_begin(struct rlt_tls_stream *stream, const struct rlt_tls_context *context,
+int rlt_tls_stream_begin(struct rlt_tls_stream *stream, struct rlt_tls_context *context,
                          const BIO_METHOD *method, const char *host);
 
 /** Keep a text as `failure`. */

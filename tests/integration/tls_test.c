@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "roulette.h"
 #include "support/certificates.h"
@@ -210,6 +211,65 @@ TlsTest(tls, client_certificate_is_shown_and_demanded)
     options.tls_cert_file = cert;
     options.tls_key_file = key;
     client = open_client(&options);
+    require_works(client, 20);
+    close_client(client);
+    nats_server_stop(server);
+}
+
+/* Put one of the certificates, its key and a CA where a client looks for its own, as `openssl` and
+ * others do: one file behind the other, each replaced at once. */
+static void place(const char *name, const char *ca)
+{
+    char command[6 * CERTIFICATES_PATH_MAX];
+    const char *folder = certificates.folder;
+    (void)snprintf(command, sizeof(command),
+                   "cd %s && cp %s.crt a && cp %s.key b && cp %s.crt c && mv a my.crt && mv b "
+                   "my.key && mv c my_ca.crt",
+                   folder, name, name, ca);
+    cr_assert_eq(system(command), 0);
+}
+
+/* A server whose certificate and whose clients' certificates are from a CA. */
+static const char *mutual_config(const char *certificate, const char *ca)
+{
+    static char text[TEXT_MAX];
+    (void)snprintf(text, sizeof(text),
+                   "tls { cert_file: \"%s/%s.crt\", key_file: \"%s/%s.key\", ca_file: "
+                   "\"%s/%s.crt\", timeout: 10, verify: true }\n"
+                   "authorization { user: \"" USER "\", password: \"" PASSWORD
+                   "\", timeout: 10 }\n",
+                   certificates.folder, certificate, certificates.folder, certificate,
+                   certificates.folder, ca);
+    return text;
+}
+
+TlsTest(tls, certificates_that_were_renewed_are_used)
+{
+    char ca[CERTIFICATES_PATH_MAX];
+    char cert[CERTIFICATES_PATH_MAX];
+    char key[CERTIFICATES_PATH_MAX];
+    certificates_path(&certificates, "my_ca.crt", ca);
+    certificates_path(&certificates, "my.crt", cert);
+    certificates_path(&certificates, "my.key", key);
+    place("client", "ca");
+    struct nats_server *server = scratch_server(&scratch, mutual_config("server", "ca"));
+    struct roulette_options options = tls_options("tls://localhost:%u", nats_server_port(server));
+    options.tls_ca_file = ca;
+    options.tls_cert_file = cert;
+    options.tls_key_file = key;
+    roulette_client *client = open_client(&options);
+    EVENTUALLY(fleet_stats(client, 0).connected == 1);
+
+    /* Everything is renewed, the CA too; but our certificate is only half written at first. */
+    place("wrong_ca", "other_ca");
+    cr_assert_eq(truncate(cert, 100), 0);
+    scratch_restart(&scratch, server, mutual_config("wrong_ca", "other_ca"));
+    EVENTUALLY(log_record_count(record, "the TLS certificate file") >= REFUSALS);
+    cr_assert_geq(log_record_count(record, cert), 1);
+    cr_assert_eq(fleet_stats(client, 0).last_error, ROULETTE_ETLS);
+    cr_assert_eq(fleet_stats(client, 0).connected, 0);
+    place("wrong_ca", "other_ca");
+    EVENTUALLY(fleet_stats(client, 0).connected == 1);
     require_works(client, 20);
     close_client(client);
     nats_server_stop(server);

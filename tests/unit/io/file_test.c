@@ -77,7 +77,7 @@ Test(file, may_be_empty, .init = make_directory, .fini = remove_directory)
     rlt_file_free(NULL, 0);
 }
 
-Test(file, of_one_mebibyte_is_read_and_a_larger_one_not, .init = make_directory,
+Test(file, of_16_mebibytes_is_read_and_a_larger_one_not, .init = make_directory,
      .fini = remove_directory)
 {
     char *bytes = NULL;
@@ -89,7 +89,7 @@ Test(file, of_one_mebibyte_is_read_and_a_larger_one_not, .init = make_directory,
     cr_assert_eq(bytes[0], 'x');
     rlt_file_free(bytes, len);
     cr_assert_eq(truncate(path, (off_t)RLT_FILE_BYTES_MAX + 1), 0);
-    check_refused(path, ROULETTE_ESYSTEM, "larger than 1 MiB");
+    check_refused(path, ROULETTE_ESYSTEM, "larger than 16 MiB");
 }
 
 Test(file, that_is_missing_is_named, .init = make_directory, .fini = remove_directory)

@@ -885,12 +885,18 @@ static int count_bytes(void *context, size_t size)
     return gate->left != 0 ? (int)(gate->left-- != 0) : 0;
 }
 
+/* As count_bytes(), but not what files are read into, which are small. */
+static int count_buffers(void *context, size_t size)
+{
+    return size >= RLT_TLS_INPUT_BYTES ? count_bytes(context, size) : 1;
+}
+
 Test(tls_layer, buffers_are_made_once_for_a_slot)
 {
     struct world world;
     struct gate gate = {.left = SIZE_MAX};
     world_create(&world, NULL);
-    rlt_memory_set_gate(count_bytes, &gate);
+    rlt_memory_set_gate(count_buffers, &gate);
     world_open(&world);
     cr_assert_eq(gate.total, 0, "none before secure()");
     for (int i = 0; i < 5; i++) {
