@@ -419,17 +419,22 @@ struct roulette_stats {
 int roulette_open(const struct roulette_options *options, roulette_client **client);
 
 /**
- * Stop the client: wait until everything accepted is confirmed or `timeout_ms` has passed, count
- * what is left as discarded or in doubt, close the connections and end the threads. Every later
- * call on the client and on what was made from it returns ROULETTE_ECLOSED, except receiving and
- * releasing what was already delivered. Other threads may be inside the library meanwhile.
+ * Stop the client: wait until each accepted message is in a final state (confirmed, in doubt or
+ * failed) or `timeout_ms` has passed, count what is left as discarded or in doubt, close the
+ * connections and end the threads. A cluster that is away is waited for only as long as messages
+ * for it are left, so until max_retry attempts have failed; a connection that is lost meanwhile is
+ * made again for them. Every later call on the client and on what was made from it returns
+ * ROULETTE_ECLOSED, except receiving and releasing what was already delivered. Other threads may be
+ * inside the library meanwhile.
  *
  * `ledgers`, if not NULL, takes the final ledger of the first `count` clusters.
  *
  * Threads: any thread, once. Blocks up to the deadline plus 100 ms; longer while a thread that
  *          publishes or receives is stopped inside its call.
- * Returns: 0, or ROULETTE_ETIMEDOUT if something was not confirmed; ROULETTE_EINVAL;
- *          ROULETTE_ECLOSED (it already was).
+ * Returns: 0: every message that was in no final state when this was called is confirmed now. What
+ *          was in doubt or failed before does not count: the ledgers tell of it.
+ *          ROULETTE_ETIMEDOUT: some of them are not, because there was no time or no server, and
+ * the ledgers say what became of them; ROULETTE_EINVAL; ROULETTE_ECLOSED (it already was).
  */
 int roulette_close(roulette_client *client, int timeout_ms, struct roulette_ledger *ledgers,
                    size_t count);
@@ -458,14 +463,19 @@ const char *roulette_cluster_address(const roulette_client *client, size_t clust
 
 /**
  * Wait until everything that was published and subscribed before the call has been processed by
- * the servers: a PING fence on each connection. A cluster that is not connected yet is waited
- * for.
+ * the servers: a PING fence on each connection. A cluster that is not connected, or not any more,
+ * is waited for until max_retry attempts have failed. Then no message is left that it could answer:
+ * the flush ends with the last message's final state, whatever the timeout is, and a flush that
+ * begins later ends at once. Subscriptions that the cluster is to be told of stay, and are made
+ * when it comes.
  *
  * `ledgers`, if not NULL, takes the ledger of the first `count` clusters.
  *
  * Threads: any thread, not a log callback. Allocates; blocks up to the deadline.
  * Returns: 0; ROULETTE_ETIMEDOUT; ROULETTE_EDISCONNECTED (a connection was lost meanwhile, see
- *          in_doubt); ROULETTE_ECLOSED; ROULETTE_EINVAL; ROULETTE_ENOMEM.
+ *          in_doubt); ROULETTE_EUNREACHABLE (a cluster was away for max_retry attempts, see failed
+ *          and in_doubt); ROULETTE_ECLOSED; ROULETTE_EINVAL; ROULETTE_ENOMEM. The other clusters
+ *          are waited for in any case.
  */
 int roulette_flush(roulette_client *client, int timeout_ms, struct roulette_ledger *ledgers,
                    size_t count);
@@ -588,10 +598,11 @@ int roulette_subscriber_open(roulette_client *client,
  * first, what they had sent by then arrives, and behind it a ROULETTE_KIND_ENDED (error 0) for
  * each subscription.
  *
- * Threads: the owner thread. Waits for the servers, at most `timeout_ms`. What arrives meanwhile
- *          waits in the subscriber's rings, up to their bound.
- * Returns: 0; ROULETTE_ETIMEDOUT, ROULETTE_EDISCONNECTED (messages on their way may be missing);
- *          ROULETTE_ECLOSED, ROULETTE_EINVAL, ROULETTE_ENOMEM. The subscriptions end in any case.
+ * Threads: the owner thread. Waits for the servers, at most `timeout_ms`; not for one that is away:
+ *          nothing is on its way from it. What arrives meanwhile waits in the subscriber's rings,
+ * up to their bound. Returns: 0; ROULETTE_ETIMEDOUT, ROULETTE_EDISCONNECTED (messages on their way
+ * may be missing); ROULETTE_ECLOSED, ROULETTE_EINVAL, ROULETTE_ENOMEM. The subscriptions end in any
+ * case.
  */
 int roulette_subscriber_drain(roulette_subscriber *subscriber, int timeout_ms);
 
@@ -656,7 +667,7 @@ struct roulette_subscription_options {
      *  Counted by the client, over all clusters and reconnects. */
     uint64_t max_messages;
     /** Not 0: return when the servers know of it, at the latest after this time; negative: no
-     *  deadline. 0: return at once. */
+     *  deadline, however long a server is away. 0: return at once. */
     int timeout_ms;
 };
 

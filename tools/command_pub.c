@@ -3,6 +3,7 @@
  * roulette pub: publish, and wait until the server has said that it has everything.
  */
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,13 +51,18 @@ struct publication {
 /*
  * Flush for a short time, longer each time. roulette_flush() waits for all clusters, also for one
  * that is away and carries nothing of ours: so it is given a little time, and then the caller
- * looks whether what it waits for is there. Returns whether there is time left.
+ * looks whether what it waits for is there. A cluster that is given up is not waited for by a
+ * flush; here it may still come. Returns whether there is time left.
  */
 static bool flush_slice(struct publication *publication, uint64_t deadline_ms, int *slice_ms)
 {
     int left_ms = connect_left_ms(deadline_ms);
-    (void)roulette_flush(publication->client, left_ms < *slice_ms ? left_ms : *slice_ms,
-                         publication->ledgers, publication->cluster_count);
+    int wait_ms = left_ms < *slice_ms ? left_ms : *slice_ms;
+    int result = roulette_flush(publication->client, wait_ms, publication->ledgers,
+                                publication->cluster_count);
+    if (result == ROULETTE_EUNREACHABLE) {
+        (void)poll(NULL, 0, wait_ms);
+    }
     *slice_ms = *slice_ms * 2 < SLICE_MAX_MS ? *slice_ms * 2 : SLICE_MAX_MS;
     return left_ms > 0;
 }

@@ -136,9 +136,8 @@ void rlt_client_ledgers(const roulette_client *client, struct roulette_ledger *l
 }
 
 /* Wait for a fence; its first failure, or ROULETTE_ETIMEDOUT. */
-static int await_fence(struct rlt_fence *fence, int timeout_ms)
+static int await_fence(struct rlt_fence *fence, uint64_t deadline_ns)
 {
-    uint64_t deadline_ns = rlt_clock_deadline(timeout_ms);
     /* Acquire: partner of the release in rlt_fence_link_done(). */
     while (atomic_load_explicit(&fence->done, memory_order_acquire) == 0) {
         if (!rlt_park_wait(&fence->done, 0, deadline_ns) &&
@@ -154,13 +153,18 @@ static int await_fence(struct rlt_fence *fence, int timeout_ms)
     return 0;
 }
 
-static struct rlt_fence *submit_fence(roulette_client *client, int cluster,
+static struct rlt_fence *submit_fence(roulette_client *client, const struct rlt_fence_wish *wish,
                                       enum rlt_command_kind kind)
 {
-    size_t first = cluster == RLT_ALL_CLUSTERS ? 0 : (size_t)cluster;
-    size_t count = cluster == RLT_ALL_CLUSTERS ? client->cluster_count : 1;
+    size_t first = wish->one_cluster ? wish->place.cluster : 0;
+    size_t count = wish->one_cluster ? 1 : client->cluster_count;
     struct rlt_fence *fence = rlt_fence_create((uint32_t)count, kind);
-    for (size_t i = 0; fence != NULL && i < count; i++) {
+    if (fence == NULL) {
+        return NULL;
+    }
+    fence->scope = wish->scope;
+    fence->position = wish->place.connection;
+    for (size_t i = 0; i < count; i++) {
         rlt_shard_submit(&client->shards[first + i], &fence->parts[i].command);
     }
     return fence;
@@ -171,28 +175,28 @@ void rlt_client_sync(roulette_client *client)
     struct rlt_fence *fence = NULL;
     while (fence == NULL && rlt_client_enter(client)) {
         /* Without memory for the fence there is nothing better than to try again. */
-        fence = submit_fence(client, RLT_ALL_CLUSTERS, RLT_COMMAND_SYNC);
+        fence = submit_fence(client, &(struct rlt_fence_wish){0}, RLT_COMMAND_SYNC);
         rlt_client_leave(client);
     }
     if (fence != NULL) {
-        (void)await_fence(fence, -1);
+        (void)await_fence(fence, RLT_NEVER);
         rlt_fence_release(fence);
     } else {
         await_stopped(client);
     }
 }
 
-int rlt_client_fence(roulette_client *client, int cluster, int timeout_ms)
+int rlt_client_fence(roulette_client *client, const struct rlt_fence_wish *wish, int timeout_ms)
 {
     if (!rlt_client_enter(client)) {
         return rlt_client_gone(client);
     }
-    struct rlt_fence *fence = submit_fence(client, cluster, RLT_COMMAND_FENCE);
+    struct rlt_fence *fence = submit_fence(client, wish, RLT_COMMAND_FENCE);
     rlt_client_leave(client);
     if (fence == NULL) {
         return ROULETTE_ENOMEM;
     }
-    int result = await_fence(fence, timeout_ms);
+    int result = await_fence(fence, rlt_clock_deadline(timeout_ms));
     rlt_fence_release(fence);
     return result;
 }
@@ -203,7 +207,8 @@ int roulette_flush(roulette_client *client, int timeout_ms, struct roulette_ledg
     if (client == NULL) {
         return rlt_error_set(ROULETTE_EINVAL, "the client is NULL");
     }
-    int result = rlt_client_fence(client, RLT_ALL_CLUSTERS, timeout_ms);
+    const struct rlt_fence_wish wish = {.scope = RLT_FENCE_ALL};
+    int result = rlt_client_fence(client, &wish, timeout_ms);
     rlt_client_ledgers(client, ledgers, count);
     return result < 0 ? rlt_error_set_plain(result) : 0;
 }
@@ -242,14 +247,15 @@ static void skip_part(struct rlt_fence_part *part)
     }
 }
 
-/* Wait until what was accepted is confirmed; not for a cluster that is away and has nothing. */
-static void drain(roulette_client *client, int timeout_ms)
+/* One fence through the clusters that are not settled. */
+static int drain_once(roulette_client *client, uint64_t deadline_ns)
 {
     uint32_t count = (uint32_t)client->cluster_count;
-    struct rlt_fence *fence = timeout_ms != 0 ? rlt_fence_create(count, RLT_COMMAND_FENCE) : NULL;
+    struct rlt_fence *fence = rlt_fence_create(count, RLT_COMMAND_FENCE);
     if (fence == NULL) {
-        return;
+        return ROULETTE_ENOMEM;
     }
+    fence->scope = RLT_FENCE_MESSAGES;
     for (uint32_t i = 0; i < count; i++) {
         if (is_settled(&client->shards[i])) {
             skip_part(&fence->parts[i]);
@@ -257,8 +263,20 @@ static void drain(roulette_client *client, int timeout_ms)
             rlt_shard_submit(&client->shards[i], &fence->parts[i].command);
         }
     }
-    (void)await_fence(fence, timeout_ms);
+    int result = await_fence(fence, deadline_ns);
     rlt_fence_release(fence);
+    return result;
+}
+
+/* Wait until what was accepted is in a final state. A connection that is lost ends the fence, and
+ * leaves what was not sent yet, or what is sent again, to the next one. */
+static void drain(roulette_client *client, int timeout_ms)
+{
+    uint64_t deadline_ns = rlt_clock_deadline(timeout_ms);
+    int result = ROULETTE_EDISCONNECTED;
+    while (timeout_ms != 0 && result == ROULETTE_EDISCONNECTED) {
+        result = drain_once(client, deadline_ns);
+    }
 }
 
 int roulette_close(roulette_client *client, int timeout_ms, struct roulette_ledger *ledgers,

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "core/config.h"
+#include "core/fence.h"
 #include "core/ring.h"
 #include "io/event_thread.h"
 #include "io/shard.h"
@@ -116,16 +117,20 @@ static inline struct rlt_place rlt_client_place(const roulette_client *client, c
 void rlt_client_ledgers(const roulette_client *client, struct roulette_ledger *ledgers,
                         size_t count);
 
-/** rlt_client_fence() on all of them. */
-#define RLT_ALL_CLUSTERS (-1)
+/** What a fence is about, and where. */
+struct rlt_fence_wish {
+    bool one_cluster; /* of all: that of `place` */
+    struct rlt_place place;
+    enum rlt_fence_scope scope;
+};
 
 /**
- * Wait until the servers of one cluster (or of all) have processed what was given to them before.
+ * Wait until the servers have processed what was given to them before, as far as the scope goes.
  *
- * Returns: 0; ROULETTE_ETIMEDOUT, ROULETTE_EDISCONNECTED, ROULETTE_ECLOSED, ROULETTE_EFORKED,
- *          ROULETTE_ENOMEM.
+ * Returns: 0; ROULETTE_ETIMEDOUT, ROULETTE_EDISCONNECTED, ROULETTE_EUNREACHABLE, ROULETTE_ECLOSED,
+ *          ROULETTE_EFORKED, ROULETTE_ENOMEM.
  */
-int rlt_client_fence(roulette_client *client, int cluster, int timeout_ms);
+int rlt_client_fence(roulette_client *client, const struct rlt_fence_wish *wish, int timeout_ms);
 
 /**
  * Wait until the event threads have carried out all commands given to them before, or have

@@ -156,7 +156,8 @@ int roulette_subscriber_drain(roulette_subscriber *subscriber, int timeout_ms)
     if (!rlt_subscriber_ask_all(subscriber, RLT_ASK_DRAIN)) {
         return rlt_error_set_plain(rlt_client_gone(client));
     }
-    int result = rlt_client_fence(client, RLT_ALL_CLUSTERS, timeout_ms);
+    const struct rlt_fence_wish wish = {.scope = RLT_FENCE_DRAIN};
+    int result = rlt_client_fence(client, &wish, timeout_ms);
     if (!rlt_subscriber_ask_all(subscriber, RLT_ASK_FINISH)) {
         return rlt_error_set_plain(rlt_client_gone(client));
     }

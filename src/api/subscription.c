@@ -336,8 +336,12 @@ static int check_wish(struct roulette_subscriber *subscriber, const char *topic,
 static int confirm(struct roulette_subscriber *subscriber, struct rlt_handle *handle,
                    const struct wish *wish, int timeout_ms)
 {
-    int cluster = wish->wildcard ? RLT_ALL_CLUSTERS : (int)wish->place.cluster;
-    int result = rlt_client_fence(subscriber->client, cluster, timeout_ms);
+    const struct rlt_fence_wish fence = {
+        .one_cluster = !wish->wildcard,
+        .place = wish->place,
+        .scope = RLT_FENCE_SUBSCRIPTION,
+    };
+    int result = rlt_client_fence(subscriber->client, &fence, timeout_ms);
     for (uint32_t i = 0; i < handle->member_count && result == 0; i++) {
         /* Relaxed: written before the fence's PONG was reported. */
         result = atomic_load_explicit(&handle->members[i].end_error, memory_order_relaxed);

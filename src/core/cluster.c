@@ -338,11 +338,16 @@ static void carry_out(struct rlt_cluster *cluster, struct rlt_member *member)
 
 static void add_fence(struct rlt_cluster *cluster, struct rlt_fence_part *part)
 {
-    part->pending = cluster->config->pool_size;
+    const struct rlt_fence *fence = part->fence;
+    bool one = fence->scope == RLT_FENCE_SUBSCRIPTION;
+    part->pending = one ? 1 : cluster->config->pool_size;
     for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
         struct rlt_handover *handover = &cluster->handovers[i];
         struct rlt_fence_link *link = &part->links[i];
         link->part = part;
+        if (one && i != fence->position) {
+            continue;
+        }
         if (handover->phase == RLT_HANDOVER_DRAINING) {
             /* What it waits for is published by the connection that takes over. */
             link->next = handover->held;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "core/away.h"
 #include "core/cluster.h"
 #include "core/direct_receive.h"
 #include "core/handshake.h"
@@ -122,6 +123,7 @@ static void on_closed(struct rlt_connection *connection, uint64_t now_ns)
     struct rlt_fence_link *failed =
         rlt_sender_on_lost(&connection->sender, wake_producers, connection);
     rlt_cluster_finish_fences(cluster, failed, ROULETTE_EDISCONNECTED);
+    rlt_away_on_closed(connection);
     rlt_inquiry_end(connection);
     rlt_receiver_reset(&connection->receiver);
     rlt_hold_on_closed(&connection->hold);
@@ -161,11 +163,8 @@ static void on_closed(struct rlt_connection *connection, uint64_t now_ns)
     if (active && connection->session.attempts >= cluster->config->max_retry) {
         /* Relaxed: publishers may see it late; those that wait are woken below. */
         atomic_store_explicit(&connection->wire->state, RLT_WIRE_UNREACHABLE, memory_order_relaxed);
-        if (rlt_sender_fail_queued(&connection->sender, wake_producers, connection) != 0) {
-            rlt_cluster_finish_fences(cluster,
-                                      rlt_ping_marks_take_waiting(&connection->sender.pings),
-                                      ROULETTE_EDISCONNECTED);
-        }
+        rlt_sender_fail_queued(&connection->sender, wake_producers, connection);
+        rlt_away_on_given_up(connection);
         /* Those too for whom there is no room yet: behind a frame that is not committed. */
         rlt_sender_wake_all(&connection->sender, wake_producers, connection);
     }
@@ -357,6 +356,9 @@ static void serve_timers(struct rlt_connection *connection, uint64_t now_ns)
 void rlt_connection_run(struct rlt_connection *connection, uint64_t now_ns)
 {
     serve_timers(connection, now_ns);
+    if (connection->sender.pings.waiting != NULL) {
+        rlt_away_end_fences(connection);
+    }
     if (is_open(connection)) {
         rlt_hold_run(&connection->hold, now_ns);
         if (connection->hold.active) {

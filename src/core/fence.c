@@ -32,13 +32,16 @@ void rlt_fence_release(struct rlt_fence *fence)
     }
 }
 
+void rlt_fence_link_note(struct rlt_fence_link *link, int error)
+{
+    link->part->error = link->part->error != 0 ? link->part->error : error;
+}
+
 struct rlt_fence *rlt_fence_link_done(struct rlt_fence_link *link, int error)
 {
     struct rlt_fence_part *part = link->part;
     struct rlt_fence *fence = part->fence;
-    if (error != 0 && part->error == 0) {
-        part->error = error;
-    }
+    rlt_fence_link_note(link, error);
     RLT_ASSERT(part->pending > 0);
     if (--part->pending != 0) {
         return NULL;

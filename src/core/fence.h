@@ -6,6 +6,9 @@
  * the cluster. On each connection a link waits until everything accepted before it was sent,
  * then rides on a PING, and passes with its PONG. The part that ends last wakes the flusher.
  *
+ * On a connection that is away a link waits only as long as something is left that a server could
+ * answer: core/away.h says what that is, by the fence's scope.
+ *
  * Ownership: counted; the flusher holds one reference (it may leave at its deadline) and each
  *            part's event thread one.
  */
@@ -37,7 +40,17 @@ struct rlt_fence_part {
     struct rlt_fence_link links[RLT_POOL_MAX];
 };
 
+/** What a fence is about. */
+enum rlt_fence_scope {
+    RLT_FENCE_ALL,          /* a flush: all that was published and subscribed */
+    RLT_FENCE_MESSAGES,     /* a close: what was published */
+    RLT_FENCE_SUBSCRIPTION, /* a subscription of one position of the pool */
+    RLT_FENCE_DRAIN,        /* what is on its way to subscriptions that have ended */
+};
+
 struct rlt_fence {
+    enum rlt_fence_scope scope;   /* immutable once the commands are given, as `position` is */
+    uint32_t position;            /* of RLT_FENCE_SUBSCRIPTION: it has this link alone */
     _Atomic(uint32_t) references; /* acquire-release: the last one frees */
     _Atomic(uint32_t) remaining;  /* release: publishes a part's error; acquire by the flusher */
     _Atomic(uint32_t) done;       /* the flusher sleeps on it while it is 0 */
@@ -46,8 +59,8 @@ struct rlt_fence {
 };
 
 /**
- * Make a fence of `part_count` parts, with commands of kind FENCE or SYNC. The caller has one
- * reference.
+ * Make a fence of `part_count` parts, with commands of kind FENCE or SYNC, about all. The caller
+ * has one reference.
  *
  * Returns: NULL if there is no memory.
  */
@@ -55,6 +68,9 @@ struct rlt_fence *rlt_fence_create(uint32_t part_count, enum rlt_command_kind ki
 
 /** Give a reference up. Threads: any thread. */
 void rlt_fence_release(struct rlt_fence *fence);
+
+/** Something before a link, which goes on waiting, has failed: the first error is kept. */
+void rlt_fence_link_note(struct rlt_fence_link *link, int error);
 
 /**
  * One connection's link has passed (error 0) or failed.

@@ -566,7 +566,7 @@ struct rlt_fence_link *rlt_sender_on_lost(struct rlt_sender *sender, rlt_sender_
     return rlt_ping_marks_fail(&sender->pings, in_doubt != 0);
 }
 
-uint64_t rlt_sender_fail_queued(struct rlt_sender *sender, rlt_sender_wake_fn *wake, void *context)
+void rlt_sender_fail_queued(struct rlt_sender *sender, rlt_sender_wake_fn *wake, void *context)
 {
     RLT_ASSERT(sender->span_count == 0);
     uint64_t in_doubt = count_in_doubt(sender);
@@ -576,7 +576,6 @@ uint64_t rlt_sender_fail_queued(struct rlt_sender *sender, rlt_sender_wake_fn *w
         sender->released[lane] = cursor_of(sender, lane);
         wake_waiter(sender, lane, wake, context);
     }
-    return in_doubt;
 }
 
 void rlt_sender_wake_all(struct rlt_sender *sender, rlt_sender_wake_fn *wake, void *context)

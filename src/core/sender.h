@@ -210,12 +210,8 @@ struct rlt_fence_link *rlt_sender_on_lost(struct rlt_sender *sender, rlt_sender_
 /** At least once, and there will be no other connection: count what was sent as in doubt. */
 void rlt_sender_give_up_unconfirmed(struct rlt_sender *sender);
 
-/**
- * Give up everything in the lanes: failed, or in doubt if an earlier connection sent it.
- *
- * Returns: the number of messages in doubt; if it is not 0, fences that wait behind them fail.
- */
-uint64_t rlt_sender_fail_queued(struct rlt_sender *sender, rlt_sender_wake_fn *wake, void *context);
+/** Give up everything in the lanes: failed, or in doubt if an earlier connection sent it. */
+void rlt_sender_fail_queued(struct rlt_sender *sender, rlt_sender_wake_fn *wake, void *context);
 
 /** Wake all producers that wait for room: the queue takes nothing any more. */
 void rlt_sender_wake_all(struct rlt_sender *sender, rlt_sender_wake_fn *wake, void *context);

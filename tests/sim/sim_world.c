@@ -265,6 +265,11 @@ static void check_nothing_missed(const struct sim_site *site)
                   "core and transport differ");
         SIM_CHECK(sim, !connection->left_over || site->subscribers.call_due,
                   "what was left over is missed");
+        uint32_t state = atomic_load_explicit(&connection->wire->state, memory_order_relaxed);
+        SIM_CHECK(sim,
+                  state != RLT_WIRE_UNREACHABLE || rlt_wire_queue_bytes(connection->wire) != 0 ||
+                      connection->sender.pings.waiting == NULL,
+                  "a flush waits for nothing");
         if (sim_publishers_are_at(&site->publishers, i)) {
             continue;
         }

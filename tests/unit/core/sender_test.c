@@ -1247,10 +1247,10 @@ WireTest(failing_what_was_sent_before_puts_it_in_doubt)
     drain();
     cr_assert_null(lose());
     publish(0, 20);
-    cr_assert_eq(rlt_sender_fail_queued(&wire.sender, on_wake, &wire), 1);
+    rlt_sender_fail_queued(&wire.sender, on_wake, &wire);
     assert_ledger(0, 1, 1);
     publish(0, 20);
-    cr_assert_eq(rlt_sender_fail_queued(&wire.sender, on_wake, &wire), 0);
+    rlt_sender_fail_queued(&wire.sender, on_wake, &wire);
     assert_ledger(0, 1, 2);
 }
 
