@@ -105,7 +105,8 @@ const char *roulette_version(void);
     X(ETLS, -24, "the TLS handshake failed or was refused")                            \
     X(EROLE, -25, "the client's role does not allow this")                             \
     X(EFORKED, -26, "the client belongs to the parent process")                        \
-    X(EINFO, -27, "the server's INFO is larger than 1 MiB, the most that is accepted")
+    X(EINFO, -27, "the server's INFO is larger than 1 MiB, the most that is accepted") \
+    X(ESELF, -28, "the connection led back to itself: no server listens at that port")
 
 enum roulette_error {
 #define ROULETTE_ERROR_ENUM(name, value, text) ROULETTE_##name = (value),
@@ -223,7 +224,9 @@ struct roulette_options {
     /**
      * Required. A comma-separated list, one entry for each cluster: `host`, `host:port`,
      * `[v6]:port`, `nats://user:password@host:port` or `nats://token@host:port`; `tls://` for TLS.
-     * Port 4222 if none is given. The order counts: it is the clusters' numbering.
+     * Port 4222 if none is given. The order counts: it is the clusters' numbering. A host's
+     * addresses are looked up for each attempt and tried beside each other until one is connected;
+     * "localhost" has both 127.0.0.1 and ::1.
      */
     const char *servers;
     enum roulette_ring ring; /**< native */

@@ -23,6 +23,12 @@ static uint32_t user_timeout_ms(const struct rlt_config *config)
     return (uint32_t)rlt_min_u64(ms, UINT32_MAX);
 }
 
+/* RFC 8305 recommends 250 ms. With a short timeout less, so that a few addresses get their turn. */
+static uint32_t attempt_delay_ms(const struct rlt_config *config)
+{
+    return (uint32_t)rlt_min_u64(config->connection_timeout_ns / RLT_NS_PER_MS / 4, 250);
+}
+
 static int explain_start(int result, size_t index)
 {
     if (result == ROULETTE_ENOTSUP) {
@@ -70,6 +76,7 @@ static int start_threads(roulette_client *client, const struct roulette_options 
     struct rlt_socket_options socket = {
         .tcp_nodelay = options->tcp_nodelay != 0,
         .user_timeout_ms = user_timeout_ms(&client->config),
+        .attempt_delay_ms = attempt_delay_ms(&client->config),
     };
     int result = make_threads(client, count_threads(client, options->event_threads));
     if (result < 0) {

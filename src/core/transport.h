@@ -26,7 +26,8 @@ struct rlt_span {
 };
 
 enum rlt_io_kind {
-    RLT_IO_OPENED,   /* error 0: connected; otherwise ROULETTE_ERESOLVE, _ECONNECT, _ESYSTEM */
+    RLT_IO_OPENED,   /* error 0: connected; otherwise ROULETTE_ERESOLVE, _ECONNECT, _ESELF (to the
+                        very socket), _ESYSTEM, _ENOMEM */
     RLT_IO_SECURED,  /* error 0: TLS from here on; otherwise ROULETTE_ETLS, _ENOTSUP (this
                         transport has no TLS), _EDISCONNECTED, _ENOMEM: nothing may be sent */
     RLT_IO_RECEIVED, /* error 0: `bytes` > 0 arrived; otherwise the stream is over */

@@ -1,86 +1,252 @@
 /* SPDX-License-Identifier: MIT */
 #include "io/resolver.h"
 
-#include <netdb.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 #include "base/assert.h"
 #include "base/memory.h"
+#include "io/clock.h"
 #include "roulette.h"
 
-struct rlt_lookup *rlt_lookup_create(const char *host, uint16_t port)
+struct rlt_query {
+    struct rlt_query *next;
+    struct rlt_lookup *askers;
+    bool running; /* a thread has it; otherwise it waits for one */
+    bool lost;    /* nobody joins it any more */
+    uint64_t started_ns;
+    char host[256];
+};
+
+/* Held for a few instructions, or while a thread is made; around fork(), so that a child finds it
+ * free. It guards all below. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
+static struct rlt_query *queries; /* in the order in which they were asked */
+static uint32_t thread_count;     /* those with a lost query not counted */
+static uint32_t lost_count;
+
+/* ---- Queries ------------------------------------------------------------------------------ */
+
+static void append_query(struct rlt_query *query)
 {
-    struct rlt_lookup *lookup = rlt_memory_alloc(1, sizeof(*lookup));
-    if (lookup != NULL) {
-        (void)snprintf(lookup->host, sizeof(lookup->host), "%s", host);
-        (void)snprintf(lookup->port, sizeof(lookup->port), "%u", (unsigned)port);
+    struct rlt_query **end = &queries;
+    while (*end != NULL) {
+        end = &(*end)->next;
     }
-    return lookup;
+    *end = query;
 }
 
-void rlt_lookup_drop(struct rlt_lookup *lookup, uint32_t index)
+static void remove_query(struct rlt_query *query)
 {
-    RLT_ASSERT(index < lookup->count);
-    lookup->count--;
-    lookup->addresses[index] = lookup->addresses[lookup->count];
-    lookup->lengths[index] = lookup->lengths[lookup->count];
+    struct rlt_query **link = &queries;
+    while (*link != query) {
+        link = &(*link)->next;
+    }
+    *link = query->next;
+    rlt_memory_free(query);
 }
 
-static int resolve(struct rlt_lookup *lookup, int flags)
+/* One that will not end for a long time is left to those that have joined it already. */
+static void lose_if_overdue(struct rlt_query *query)
 {
-    struct addrinfo hints = {
-        .ai_family = AF_UNSPEC,
-        .ai_socktype = SOCK_STREAM,
-        .ai_flags = AI_NUMERICSERV | flags,
-    };
-    struct addrinfo *list = NULL;
-    if (getaddrinfo(lookup->host, lookup->port, &hints, &list) != 0) {
-        return ROULETTE_ERESOLVE;
+    if (query->running && lost_count < RLT_RESOLVER_LOST_MAX &&
+        rlt_clock_ns() - query->started_ns >= RLT_RESOLVER_OVERDUE_NS) {
+        query->lost = true;
+        lost_count++;
+        thread_count--;
     }
-    lookup->count = 0;
-    for (struct addrinfo *i = list; i != NULL && lookup->count < RLT_RESOLVED_MAX; i = i->ai_next) {
-        if (i->ai_addrlen <= sizeof(lookup->addresses[0])) {
-            memcpy(&lookup->addresses[lookup->count], i->ai_addr, i->ai_addrlen);
-            lookup->lengths[lookup->count] = i->ai_addrlen;
-            lookup->count++;
+}
+
+/* The query for a host that can be joined, or NULL. */
+static struct rlt_query *find_query(const char *host)
+{
+    for (struct rlt_query *query = queries; query != NULL; query = query->next) {
+        if (!query->lost && strcmp(query->host, host) == 0) {
+            lose_if_overdue(query);
+            return query->lost ? NULL : query;
         }
     }
-    freeaddrinfo(list);
-    return lookup->count != 0 ? 0 : ROULETTE_ERESOLVE;
-}
-
-int rlt_resolver_numeric(struct rlt_lookup *lookup)
-{
-    lookup->error = resolve(lookup, AI_NUMERICHOST);
-    return lookup->error;
-}
-
-static void *run(void *argument)
-{
-    struct rlt_lookup *lookup = argument;
-    lookup->error = resolve(lookup, AI_ADDRCONFIG);
-    lookup->done(lookup->context, lookup);
     return NULL;
 }
 
-int rlt_resolver_start(struct rlt_lookup *lookup)
+/* The first one that waits for a thread, or NULL. */
+static struct rlt_query *next_query(void)
+{
+    struct rlt_query *query = queries;
+    while (query != NULL && (query->running || query->lost)) {
+        query = query->next;
+    }
+    return query;
+}
+
+static void begin_query(struct rlt_query *query)
+{
+    query->running = true;
+    query->started_ns = rlt_clock_ns();
+}
+
+static void answer_all(struct rlt_query *query, int error, const struct rlt_endpoints *found)
+{
+    struct rlt_lookup *lookup = query->askers;
+    query->askers = NULL;
+    while (lookup != NULL) {
+        struct rlt_lookup *next = lookup->next;
+        lookup->query = NULL;
+        lookup->error = error;
+        lookup->found = *found;
+        /* Under the lock: who leaves later knows that it is over. */
+        lookup->done(lookup->context, lookup);
+        lookup = next;
+    }
+}
+
+/* ---- Threads ------------------------------------------------------------------------------ */
+
+static void *run(void *argument)
+{
+    struct rlt_query *query = argument;
+    (void)prctl(PR_SET_NAME, "roulette-dns");
+    while (query != NULL) {
+        struct rlt_endpoints found;
+        int error = rlt_endpoints_resolve(&found, query->host);
+        (void)pthread_mutex_lock(&lock);
+        bool lost = query->lost;
+        answer_all(query, error, &found);
+        remove_query(query);
+        query = lost ? NULL : next_query();
+        if (query != NULL) {
+            begin_query(query);
+        } else if (lost) {
+            lost_count--;
+        } else {
+            thread_count--;
+        }
+        (void)pthread_mutex_unlock(&lock);
+    }
+    return NULL;
+}
+
+/* Make a thread for a query. */
+static bool start_thread(struct rlt_query *query)
 {
     pthread_attr_t attributes;
     pthread_t thread;
     sigset_t all;
     sigset_t before;
     if (pthread_attr_init(&attributes) != 0) {
-        return ROULETTE_ESYSTEM;
+        return false;
     }
+    begin_query(query);
     (void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     /* Threads of the library handle no signals: they inherit a full mask. */
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    int result = pthread_create(&thread, &attributes, run, lookup);
+    query->running = pthread_create(&thread, &attributes, run, query) == 0;
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     (void)pthread_attr_destroy(&attributes);
-    return result == 0 ? 0 : ROULETTE_ESYSTEM;
+    thread_count += query->running ? 1 : 0;
+    return query->running;
+}
+
+/* ---- Forks -------------------------------------------------------------------------------- */
+
+static void before_fork(void)
+{
+    (void)pthread_mutex_lock(&lock);
+}
+
+static void after_fork_in_parent(void)
+{
+    (void)pthread_mutex_unlock(&lock);
+}
+
+/* The threads are the parent's: nothing that was asked is answered here. Those that asked leave
+ * when their client is freed. */
+static void after_fork_in_child(void)
+{
+    for (struct rlt_query *query = queries; query != NULL; query = query->next) {
+        query->running = false;
+        query->lost = true;
+    }
+    thread_count = 0;
+    lost_count = 0;
+    (void)pthread_mutex_unlock(&lock);
+}
+
+static void watch_forks(void)
+{
+    (void)pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+}
+
+/* ---- Asking ------------------------------------------------------------------------------- */
+
+struct rlt_lookup *rlt_lookup_create(const char *host, uint16_t port)
+{
+    struct rlt_lookup *lookup = rlt_memory_alloc(1, sizeof(*lookup));
+    if (lookup != NULL) {
+        (void)snprintf(lookup->host, sizeof(lookup->host), "%s", host);
+        lookup->port = port;
+    }
+    return lookup;
+}
+
+/* A query for a host, with a thread if there may be one more. */
+static int make_query(const char *host, struct rlt_query **made)
+{
+    struct rlt_query *query = rlt_memory_alloc(1, sizeof(*query));
+    if (query == NULL) {
+        return ROULETTE_ENOMEM;
+    }
+    (void)snprintf(query->host, sizeof(query->host), "%s", host);
+    append_query(query);
+    bool started = thread_count < RLT_RESOLVER_THREADS_MAX && start_thread(query);
+    if (!started && thread_count == 0) {
+        remove_query(query);
+        return ROULETTE_ESYSTEM;
+    }
+    *made = query;
+    return 0;
+}
+
+int rlt_resolver_ask(struct rlt_lookup *lookup)
+{
+    (void)pthread_once(&fork_once, watch_forks);
+    (void)pthread_mutex_lock(&lock);
+    struct rlt_query *query = find_query(lookup->host);
+    int result = 0;
+    if (query == NULL) {
+        result = make_query(lookup->host, &query);
+    } else if (!query->running && thread_count < RLT_RESOLVER_THREADS_MAX) {
+        (void)start_thread(query); /* none could be made when it was asked first */
+    }
+    if (result == 0) {
+        lookup->query = query;
+        lookup->next = query->askers;
+        query->askers = lookup;
+    }
+    (void)pthread_mutex_unlock(&lock);
+    return result;
+}
+
+bool rlt_resolver_leave(struct rlt_lookup *lookup)
+{
+    (void)pthread_mutex_lock(&lock);
+    struct rlt_query *query = lookup->query;
+    if (query != NULL) {
+        struct rlt_lookup **link = &query->askers;
+        while (*link != lookup) {
+            link = &(*link)->next;
+        }
+        *link = lookup->next;
+        lookup->query = NULL;
+        if (query->askers == NULL && !query->running) {
+            remove_query(query); /* no thread has it, and nobody wants it any more */
+        }
+    }
+    (void)pthread_mutex_unlock(&lock);
+    return query != NULL;
 }

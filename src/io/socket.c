@@ -9,6 +9,7 @@
 
 #include "io/asan.h"
 #include "io/descriptor.h"
+#include "io/endpoints.h"
 #include "io/message.h"
 #include "roulette.h"
 
@@ -26,6 +27,31 @@ int rlt_socket_create(int family, const struct rlt_socket_options *options)
         (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof(timeout));
     }
     return fd;
+}
+
+bool rlt_socket_is_own_peer(int fd)
+{
+    union rlt_endpoint own = {.any = {.sa_family = AF_UNSPEC}};
+    union rlt_endpoint peer = {.any = {.sa_family = AF_UNSPEC}};
+    socklen_t own_len = sizeof(own);
+    socklen_t peer_len = sizeof(peer);
+    if (getsockname(fd, &own.any, &own_len) != 0 || getpeername(fd, &peer.any, &peer_len) != 0 ||
+        own.any.sa_family != peer.any.sa_family) {
+        return false;
+    }
+    if (own.any.sa_family == AF_INET) {
+        return own.v4.sin_port == peer.v4.sin_port &&
+               own.v4.sin_addr.s_addr == peer.v4.sin_addr.s_addr;
+    }
+    return own.any.sa_family == AF_INET6 && own.v6.sin6_port == peer.v6.sin6_port &&
+           IN6_ARE_ADDR_EQUAL(&own.v6.sin6_addr, &peer.v6.sin6_addr);
+}
+
+void rlt_socket_abort(int *fd)
+{
+    struct linger linger = {.l_onoff = 1, .l_linger = 0};
+    (void)setsockopt(*fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+    rlt_socket_close(fd);
 }
 
 size_t rlt_socket_send_now(int fd, const struct rlt_span *spans, uint32_t count)

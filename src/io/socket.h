@@ -18,6 +18,9 @@ struct rlt_socket_options {
      * (TCP_USER_TIMEOUT, RFC 5482): finds a dead path even while nothing is received. 0: the
      * kernel's default. */
     uint32_t user_timeout_ms;
+    /* How long one address of a host is tried alone before the next one is tried beside it
+     * (RFC 8305, Connection Attempt Delay). */
+    uint32_t attempt_delay_ms;
 };
 
 /**
@@ -41,6 +44,16 @@ size_t rlt_socket_send_now(int fd, const struct rlt_span *spans, uint32_t count)
  * Returns: the bytes received; 0 if there are none; < 0 if the stream is over.
  */
 int64_t rlt_socket_receive_now(int fd, const struct rlt_span *spans, uint32_t count);
+
+/**
+ * Whether a connected socket is its own peer. TCP allows that: a connect to a port of this machine
+ * where nobody listens, from that very port, which the kernel may pick if it lies in the range of
+ * ephemeral ports. Both ends are ours then, and the server finds its port taken when it comes back.
+ */
+bool rlt_socket_is_own_peer(int fd);
+
+/** Close `*fd` and give its port back at once, without TIME_WAIT. */
+void rlt_socket_abort(int *fd);
 
 /** Close `*fd`, if it is one, and make it -1. */
 static inline void rlt_socket_close(int *fd)

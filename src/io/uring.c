@@ -12,20 +12,22 @@
 #include "io/park.h"
 #include "io/socket.h"
 #include "io/uring_open.h"
+#include "io/uring_race.h"
 #include "io/uring_setup.h"
 #include "io/uring_slots.h"
 #include "io/watch.h"
 #include "roulette.h"
 
-/* Per slot: connect, receive, send, and a cancel for each. With many clusters seldom all at once:
+/* Per slot: receive, send, connects, and a cancel for each. With many clusters seldom all at once:
  * what does not fit is submitted early. */
 #define ENTRIES_PER_SLOT 8
 #define ENTRIES_MIN      16
 #define ENTRIES_MAX      256
-/* What can be complete at once of a slot: a connect or a receive and a send, and a cancel for each;
- * of a port its watch; and the wake-up. Without room the kernel has to find memory for each, and
- * old ones submit nothing before we have taken some (EBUSY, io_uring_enter(2)). */
-#define COMPLETIONS_PER_SLOT 4
+/* What can be complete at once of a slot: a receive and a send, and either all racers, or what is
+ * left of them behind a winner, and a cancel for each; of a port its watch; and the wake-up.
+ * Without room the kernel has to find memory for each, and old ones submit nothing before we have
+ * taken some (EBUSY, io_uring_enter(2)). */
+#define COMPLETIONS_PER_SLOT (2 * (2 + RLT_URING_RACERS - 1))
 
 /* ---- Submission --------------------------------------------------------------------------- */
 
@@ -134,7 +136,7 @@ static void uring_secure(struct rlt_transport *transport, uint32_t slot_index, c
 
 static bool is_busy(const struct rlt_uring_slot *slot)
 {
-    return slot->in_progress[RLT_URING_CONNECT] || slot->in_progress[RLT_URING_RECEIVE] ||
+    return slot->racer_count != 0 || slot->in_progress[RLT_URING_RECEIVE] ||
            slot->in_progress[RLT_URING_SEND];
 }
 
@@ -143,9 +145,6 @@ static void finish_close(struct rlt_uring *uring, uint32_t index)
 {
     struct rlt_uring_slot *slot = &uring->slots[index];
     rlt_socket_close(&slot->fd);
-    rlt_memory_free(slot->lookup);
-    slot->lookup = NULL;
-    slot->resolving = false;
     slot->closing = false;
     slot->generation++;
     rlt_event_queue_add(&uring->early, index, RLT_IO_CLOSED, 0);
@@ -158,20 +157,21 @@ static void uring_close(struct rlt_transport *transport, uint32_t slot_index)
     struct rlt_uring_slot *slot = &uring->slots[index];
     RLT_ASSERT(!slot->closing && !slot->watched);
     slot->closing = true;
+    slot->next_ns = RLT_NEVER;
+    rlt_uring_forget_lookup(slot);
+    rlt_uring_race_cancel(uring, index);
     if (!is_busy(slot)) {
         finish_close(uring, index);
         return;
     }
     /* The kernel may use our memory until each operation's own completion, and the descriptor's
      * number must not be used again before: shut down, cancel, wait, then close. */
-    (void)shutdown(slot->fd, SHUT_RDWR);
-    for (int op = 0; op < RLT_URING_TRANSFERS; op++) {
+    if (slot->fd >= 0) {
+        (void)shutdown(slot->fd, SHUT_RDWR);
+    }
+    for (uint32_t op = 0; op < RLT_URING_TRANSFERS; op++) {
         if (slot->in_progress[op]) {
-            struct io_uring_sqe *entry = rlt_uring_next_entry(uring);
-            io_uring_prep_cancel64(
-                entry, rlt_uring_tag(index, slot->generation, (enum rlt_uring_op)op), 0);
-            io_uring_sqe_set_data64(entry,
-                                    rlt_uring_tag(index, slot->generation, RLT_URING_CANCEL));
+            rlt_uring_cancel(uring, index, op);
         }
     }
 }
@@ -217,12 +217,31 @@ static void on_watch(struct rlt_uring *uring, uint32_t port_index, int result)
     }
 }
 
+/* What a slot asked for has ended. True if `event` was filled. */
+static bool on_slot(struct rlt_uring *uring, uint32_t index, uint32_t op, int result,
+                    struct rlt_io_event *event)
+{
+    struct rlt_uring_slot *slot = &uring->slots[index];
+    if (op >= RLT_URING_CONNECT) {
+        rlt_uring_race_on_connect(uring, index, op - RLT_URING_CONNECT, result);
+        return false;
+    }
+    RLT_ASSERT(slot->in_progress[op]);
+    slot->in_progress[op] = false;
+    if ((result == -EINTR || result == -EAGAIN) && !slot->closing) {
+        repeat(uring, index, (enum rlt_uring_op)op);
+        return false;
+    }
+    on_transfer(uring, index, (enum rlt_uring_op)op, result, event);
+    return true;
+}
+
 /* Handle one completion. True if `event` was filled. */
 static bool on_completion(struct rlt_uring *uring, const struct io_uring_cqe *completion,
                           struct rlt_io_event *event)
 {
     uint64_t data = io_uring_cqe_get_data64(completion);
-    enum rlt_uring_op op = (enum rlt_uring_op)(data & 0xff);
+    uint32_t op = (uint32_t)(data & 0xff);
     uint32_t index = (uint32_t)(data >> 8) & 0xffffff;
     if (op == RLT_URING_WAKE) {
         uring->wake_armed = false;
@@ -237,18 +256,8 @@ static bool on_completion(struct rlt_uring *uring, const struct io_uring_cqe *co
         return false; /* the operation itself completes too */
     }
     struct rlt_uring_slot *slot = &uring->slots[index];
-    RLT_ASSERT((uint32_t)(data >> 32) == slot->generation && slot->in_progress[op]);
-    slot->in_progress[op] = false;
-    bool interrupted = completion->res == -EINTR || completion->res == -EAGAIN;
-    bool is_event = false;
-    if (op == RLT_URING_CONNECT) {
-        rlt_uring_on_connect(uring, index, completion->res);
-    } else if (interrupted && !slot->closing) {
-        repeat(uring, index, op);
-    } else {
-        on_transfer(uring, index, op, completion->res, event);
-        is_event = true;
-    }
+    RLT_ASSERT((uint32_t)(data >> 32) == slot->generation);
+    bool is_event = on_slot(uring, index, op, completion->res, event);
     if (slot->closing && !is_busy(slot)) {
         finish_close(uring, index);
     }
@@ -284,7 +293,7 @@ static uint32_t uring_wait(struct rlt_backend *backend, uint64_t deadline_ns,
         arm_wake(uring);
     }
     arm_watches(uring);
-    submit(uring, count != 0 ? 0 : deadline_ns);
+    submit(uring, count != 0 ? 0 : rlt_min_u64(deadline_ns, uring->race_ns));
     unsigned head;
     unsigned seen = 0;
     struct io_uring_cqe *completion;
@@ -298,6 +307,12 @@ static uint32_t uring_wait(struct rlt_backend *backend, uint64_t deadline_ns,
     }
     io_uring_cq_advance(&uring->ring, seen);
     rlt_uring_take_resolved(uring);
+    if (rlt_unlikely(uring->race_ns != RLT_NEVER)) {
+        uint64_t now_ns = rlt_clock_ns();
+        if (uring->race_ns <= now_ns) {
+            rlt_uring_race_on_time(uring, now_ns);
+        }
+    }
     /* After the kernel's: RLT_IO_CLOSED comes behind the events of the slot's operations. */
     return count + rlt_event_queue_take(&uring->early, events + count, max - count);
 }
@@ -328,6 +343,7 @@ static void uring_shut_down(struct rlt_backend *backend)
     struct rlt_uring *uring = rlt_container_of(backend, struct rlt_uring, backend);
     for (uint32_t i = 0; i < uring->slot_count; i++) {
         RLT_ASSERT(!is_busy(&uring->slots[i]) && uring->slots[i].fd < 0);
+        RLT_ASSERT(uring->slots[i].lookup == NULL);
     }
     io_uring_queue_exit(&uring->ring);
     uring->ring.ring_fd = -1;
@@ -338,6 +354,7 @@ static void uring_abandon(struct rlt_backend *backend)
     struct rlt_uring *uring = rlt_container_of(backend, struct rlt_uring, backend);
     for (uint32_t i = 0; i < uring->slot_count; i++) {
         rlt_socket_close(&uring->slots[i].fd);
+        rlt_uring_race_abandon(&uring->slots[i]);
     }
     /* Not io_uring_queue_exit(): the mappings were not inherited (IORING dontfork). */
     rlt_socket_close(&uring->ring.ring_fd);
@@ -348,9 +365,33 @@ static void uring_abandon(struct rlt_backend *backend)
     }
 }
 
+static void uring_free(struct rlt_uring *uring)
+{
+    struct rlt_stack_node *node = rlt_stack_take(&uring->resolved);
+    while (node != NULL) {
+        struct rlt_lookup *lookup = rlt_container_of(node, struct rlt_lookup, node);
+        node = node->next;
+        rlt_memory_free(lookup);
+    }
+    rlt_park_descriptor_destroy(uring->wake_fd);
+    for (uint32_t i = 0; i < uring->backend.port_count; i++) {
+        rlt_watch_fini(&uring->backend.ports[i].watch);
+    }
+    rlt_memory_free(uring->early.events);
+    rlt_memory_free(uring->slots);
+    rlt_memory_free(uring->watches);
+    rlt_memory_free(uring->backend.ports);
+    rlt_memory_free(uring);
+}
+
 static void uring_destroy(struct rlt_backend *backend)
 {
-    rlt_uring_release(rlt_container_of(backend, struct rlt_uring, backend));
+    struct rlt_uring *uring = rlt_container_of(backend, struct rlt_uring, backend);
+    /* In a child process the parent's lookups go on, and their answers are not for it. */
+    for (uint32_t i = 0; i < uring->slot_count; i++) {
+        rlt_uring_forget_lookup(&uring->slots[i]);
+    }
+    uring_free(uring);
 }
 
 static const struct rlt_transport_ops transport_ops = {
@@ -402,31 +443,9 @@ static int allocate(struct rlt_uring *uring, const struct rlt_backend_options *o
     }
     for (uint32_t i = 0; i < uring->slot_count; i++) {
         uring->slots[i].fd = -1;
+        rlt_uring_race_init(&uring->slots[i]);
     }
     return 0;
-}
-
-void rlt_uring_release(struct rlt_uring *uring)
-{
-    /* Acquire-release: everything that was done to it comes before the free. */
-    if (atomic_fetch_sub_explicit(&uring->references, 1, memory_order_acq_rel) != 1) {
-        return;
-    }
-    struct rlt_stack_node *node = rlt_stack_take(&uring->resolved);
-    while (node != NULL) {
-        struct rlt_lookup *lookup = rlt_container_of(node, struct rlt_lookup, node);
-        node = node->next;
-        rlt_memory_free(lookup);
-    }
-    rlt_park_descriptor_destroy(uring->wake_fd);
-    for (uint32_t i = 0; i < uring->backend.port_count; i++) {
-        rlt_watch_fini(&uring->backend.ports[i].watch);
-    }
-    rlt_memory_free(uring->early.events);
-    rlt_memory_free(uring->slots);
-    rlt_memory_free(uring->watches);
-    rlt_memory_free(uring->backend.ports);
-    rlt_memory_free(uring);
 }
 
 int rlt_uring_create(const struct rlt_backend_options *options, struct rlt_backend **backend)
@@ -438,7 +457,7 @@ int rlt_uring_create(const struct rlt_backend_options *options, struct rlt_backe
     uring->backend.ops = &backend_ops;
     uring->socket_options = options->socket;
     uring->random.state = options->seed;
-    atomic_store_explicit(&uring->references, 1, memory_order_relaxed);
+    uring->race_ns = RLT_NEVER;
     unsigned entries = ENTRIES_MIN;
     while (entries < options->port_count * options->slots_per_port * ENTRIES_PER_SLOT &&
            entries < ENTRIES_MAX) {
@@ -451,7 +470,7 @@ int rlt_uring_create(const struct rlt_backend_options *options, struct rlt_backe
         result = rlt_uring_setup(&uring->ring, entries, completions);
     }
     if (result < 0) {
-        rlt_uring_release(uring);
+        uring_free(uring);
         return result;
     }
     *backend = &uring->backend;

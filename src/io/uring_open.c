@@ -1,45 +1,39 @@
 /* SPDX-License-Identifier: MIT */
 #include "io/uring_open.h"
 
-#include <sys/socket.h>
-
 #include "base/memory.h"
 #include "io/park.h"
-#include "io/socket.h"
+#include "io/uring_race.h"
 #include "roulette.h"
 
-/* Try the next address of the lookup; report failure when there is none left. */
-static void connect_next(struct rlt_uring *uring, uint32_t index, int error)
-{
-    struct rlt_uring_slot *slot = &uring->slots[index];
-    struct rlt_lookup *lookup = slot->lookup;
-    while (lookup->error == 0 && lookup->count != 0) {
-        uint32_t pick = rlt_lookup_pick(lookup, &uring->random);
-        slot->picked = pick;
-        int fd = rlt_socket_create(lookup->addresses[pick].ss_family, &uring->socket_options);
-        if (fd < 0) {
-            error = fd;
-            rlt_lookup_drop(lookup, pick);
-            continue;
-        }
-        slot->fd = fd;
-        struct io_uring_sqe *entry = rlt_uring_next_entry(uring);
-        io_uring_prep_connect(entry, slot->fd, (struct sockaddr *)&lookup->addresses[pick],
-                              lookup->lengths[pick]);
-        rlt_uring_begin(uring, index, RLT_URING_CONNECT, entry);
-        return;
-    }
-    rlt_event_queue_add(&uring->early, index, RLT_IO_OPENED,
-                        lookup->error != 0 ? lookup->error : error);
-}
-
-/* On the lookup's thread. */
+/* On the lookup's thread. The slot cannot be closed before this has returned: to do so it leaves
+ * the lookup first. So the ring is there. */
 static void lookup_done(void *context, struct rlt_lookup *lookup)
 {
     struct rlt_uring *uring = context;
     rlt_stack_push(&uring->resolved, &lookup->node);
     rlt_park_descriptor_signal(uring->wake_fd);
-    rlt_uring_release(uring);
+}
+
+/* Begin with the addresses that are known at once, or ask for them. */
+static int begin(struct rlt_uring *uring, uint32_t index, struct rlt_lookup *lookup)
+{
+    struct rlt_uring_slot *slot = &uring->slots[index];
+    if (rlt_endpoints_numeric(&lookup->found, lookup->host) == 0) {
+        slot->lookup = lookup;
+        rlt_uring_race_begin(uring, index);
+        return 0;
+    }
+    lookup->slot = index;
+    lookup->generation = slot->generation;
+    lookup->done = lookup_done;
+    lookup->context = uring;
+    int result = rlt_resolver_ask(lookup);
+    if (result == 0) {
+        slot->lookup = lookup;
+        slot->resolving = true;
+    }
+    return result;
 }
 
 void rlt_uring_open(struct rlt_transport *transport, uint32_t slot_index, const char *host,
@@ -50,46 +44,11 @@ void rlt_uring_open(struct rlt_transport *transport, uint32_t slot_index, const 
     struct rlt_uring_slot *slot = &uring->slots[index];
     RLT_ASSERT(slot->fd < 0 && !slot->closing && slot->lookup == NULL);
     struct rlt_lookup *lookup = rlt_lookup_create(host, port);
-    if (lookup == NULL) {
-        rlt_event_queue_add(&uring->early, index, RLT_IO_OPENED, ROULETTE_ENOMEM);
-        return;
-    }
-    lookup->slot = index;
-    lookup->generation = slot->generation;
-    lookup->done = lookup_done;
-    lookup->context = uring;
-    if (rlt_resolver_numeric(lookup) == 0) {
-        slot->lookup = lookup;
-        connect_next(uring, index, ROULETTE_ECONNECT);
-        return;
-    }
-    /* Relaxed: the new thread gets the struct with its argument. */
-    atomic_fetch_add_explicit(&uring->references, 1, memory_order_relaxed);
-    slot->resolving = true;
-    if (rlt_resolver_start(lookup) < 0) {
-        slot->resolving = false;
-        rlt_uring_release(uring);
+    int result = lookup == NULL ? ROULETTE_ENOMEM : begin(uring, index, lookup);
+    if (result < 0) {
         rlt_memory_free(lookup);
-        rlt_event_queue_add(&uring->early, index, RLT_IO_OPENED, ROULETTE_ESYSTEM);
+        rlt_event_queue_add(&uring->early, index, RLT_IO_OPENED, result);
     }
-}
-
-void rlt_uring_on_connect(struct rlt_uring *uring, uint32_t index, int result)
-{
-    struct rlt_uring_slot *slot = &uring->slots[index];
-    if (slot->closing) {
-        return;
-    }
-    struct rlt_lookup *lookup = slot->lookup;
-    if (result == 0) {
-        rlt_memory_free(lookup);
-        slot->lookup = NULL;
-        rlt_event_queue_add(&uring->early, index, RLT_IO_OPENED, 0);
-        return;
-    }
-    rlt_socket_close(&slot->fd);
-    rlt_lookup_drop(lookup, slot->picked);
-    connect_next(uring, index, ROULETTE_ECONNECT);
 }
 
 void rlt_uring_take_resolved(struct rlt_uring *uring)
@@ -104,7 +63,16 @@ void rlt_uring_take_resolved(struct rlt_uring *uring)
             continue;
         }
         slot->resolving = false;
-        slot->lookup = lookup;
-        connect_next(uring, lookup->slot, ROULETTE_ECONNECT);
+        rlt_uring_race_begin(uring, lookup->slot);
     }
+}
+
+void rlt_uring_forget_lookup(struct rlt_uring_slot *slot)
+{
+    /* One that was answered meanwhile is among uring->resolved, which drops it. */
+    if (!slot->resolving || rlt_resolver_leave(slot->lookup)) {
+        rlt_memory_free(slot->lookup);
+    }
+    slot->lookup = NULL;
+    slot->resolving = false;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * Opening a slot of an io_uring backend: the host's addresses, looked up off the event thread, are
- * tried one behind the other.
+ * Opening a slot of an io_uring backend: the host's addresses are looked up off the event thread
+ * (io/resolver.h), then tried (io/uring_race.h).
  *
  * Owner: the event thread.
  */
@@ -17,10 +17,13 @@
 void rlt_uring_open(struct rlt_transport *transport, uint32_t slot, const char *host,
                     uint16_t port);
 
-/** Connecting has ended with `result`, 0 or a negative errno: tell, or try the next address. */
-void rlt_uring_on_connect(struct rlt_uring *uring, uint32_t index, int result);
-
 /** Take finished lookups; those of an open that was given up meanwhile are dropped. */
 void rlt_uring_take_resolved(struct rlt_uring *uring);
+
+/**
+ * The slot's open is over or given up: forget its addresses, or that they were asked for. Also in a
+ * child process.
+ */
+void rlt_uring_forget_lookup(struct rlt_uring_slot *slot);
 
 #endif

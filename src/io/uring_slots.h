@@ -23,13 +23,23 @@
 #include "lockfree/stack.h"
 
 enum rlt_uring_op {
-    RLT_URING_CONNECT,
     RLT_URING_RECEIVE,
     RLT_URING_SEND,
     RLT_URING_TRANSFERS, /* the number of those above: one of each at a time in a slot */
     RLT_URING_WAKE,
     RLT_URING_WATCH, /* of a port */
     RLT_URING_CANCEL,
+    RLT_URING_CONNECT, /* of a slot's first racer; the next ones follow */
+};
+
+/* Addresses of a host that are tried beside each other, at most. */
+#define RLT_URING_RACERS 4
+
+/* An address that is being tried (io/uring_race.h). */
+struct rlt_uring_racer {
+    int fd; /* -1: none; the kernel is connecting it */
+    bool canceled;
+    uint64_t started_ns;
 };
 
 /* One connection's socket. Owner: the event thread. */
@@ -40,8 +50,12 @@ struct rlt_uring_slot {
     bool resolving;
     bool closing;
     bool watched;
-    struct rlt_lookup *lookup; /* addresses being tried */
-    uint32_t picked;           /* the one in progress */
+    struct rlt_lookup *lookup; /* the host's addresses, while they are looked up or tried */
+    uint32_t tried;            /* the first ones of them */
+    int race_error;            /* why none of those was connected */
+    uint64_t next_ns;          /* when the next one is tried beside them; RLT_NEVER: not by time */
+    uint32_t racer_count;
+    struct rlt_uring_racer racers[RLT_URING_RACERS];
     struct rlt_message receive;
     struct rlt_message send;
 };
@@ -63,11 +77,10 @@ struct rlt_uring {
     /* Events that did not come from the kernel; RLT_URING_EARLY for each slot at most. */
     struct rlt_event_queue early;
 
+    uint64_t race_ns; /* no slot's `next_ns` is earlier; RLT_NEVER: no slot has one */
+
     /* Finished lookups, pushed by their threads. */
     struct rlt_stack resolved;
-    /* Lookup threads that may still touch this struct, and one for the event thread. Acquire-
-     * release: the last one frees. */
-    _Atomic(uint32_t) references;
 
     struct rlt_uring_watch *watches; /* of each port */
     uint32_t slot_count;
@@ -88,7 +101,7 @@ static inline uint32_t rlt_uring_index(struct rlt_transport *transport, uint32_t
     return rlt_container_of(transport, struct rlt_port, transport)->first_slot + slot;
 }
 
-static inline uint64_t rlt_uring_tag(uint32_t index, uint32_t generation, enum rlt_uring_op op)
+static inline uint64_t rlt_uring_tag(uint32_t index, uint32_t generation, uint32_t op)
 {
     return ((uint64_t)generation << 32) | ((uint64_t)index << 8) | (uint64_t)op;
 }
@@ -115,7 +128,13 @@ static inline void rlt_uring_begin(struct rlt_uring *uring, uint32_t index, enum
     io_uring_sqe_set_data64(entry, rlt_uring_tag(index, slot->generation, op));
 }
 
-/** Give back a reference; the last one frees. Threads: any thread. */
-void rlt_uring_release(struct rlt_uring *uring);
+/** Ask the kernel to end an operation early: its own completion comes in any case. */
+static inline void rlt_uring_cancel(struct rlt_uring *uring, uint32_t index, uint32_t op)
+{
+    uint32_t generation = uring->slots[index].generation;
+    struct io_uring_sqe *entry = rlt_uring_next_entry(uring);
+    io_uring_prep_cancel64(entry, rlt_uring_tag(index, generation, op), 0);
+    io_uring_sqe_set_data64(entry, rlt_uring_tag(index, generation, RLT_URING_CANCEL));
+}
 
 #endif

@@ -286,6 +286,14 @@ static void destroy(struct fake_server *server)
 
 struct fake_server *fake_server_start(const struct fake_script *scripts, size_t count)
 {
+    uint16_t port;
+    int listener = net_listen(&port);
+    return listener >= 0 ? fake_server_start_on(listener, port, scripts, count) : NULL;
+}
+
+struct fake_server *fake_server_start_on(int listener, uint16_t port,
+                                         const struct fake_script *scripts, size_t count)
+{
     struct fake_server *server = count != 0 ? calloc(1, sizeof(*server)) : NULL;
     if (server == NULL) {
         return NULL;
@@ -299,9 +307,9 @@ struct fake_server *fake_server_start(const struct fake_script *scripts, size_t 
     server->scripts = scripts;
     server->script_count = count;
     server->stop = eventfd(0, EFD_CLOEXEC);
-    server->listener = net_listen(&server->port);
-    if (server->listener < 0 || server->stop < 0 ||
-        pthread_create(&server->thread, NULL, run, server) != 0) {
+    server->listener = listener;
+    server->port = port;
+    if (server->stop < 0 || pthread_create(&server->thread, NULL, run, server) != 0) {
         destroy(server);
         return NULL;
     }

@@ -74,6 +74,10 @@ struct fake_server;
 /** Listen on a free port and start the thread. Returns: the server, or NULL. */
 struct fake_server *fake_server_start(const struct fake_script *scripts, size_t count);
 
+/** As fake_server_start(), on a socket that listens at `port`. Ownership: the server closes it. */
+struct fake_server *fake_server_start_on(int listener, uint16_t port,
+                                         const struct fake_script *scripts, size_t count);
+
 uint16_t fake_server_port(const struct fake_server *server);
 
 /** Wait until `count` connections were accepted so far. Returns: whether, in time. */
