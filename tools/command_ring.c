@@ -8,6 +8,7 @@
  * must work where there is no network and no io_uring. tests/integration/command_test.c holds both
  * answers against each other.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -26,7 +27,8 @@ static const char help[] =
     "clusters, and so has a line for each. Nothing is connected to.\n"
     "\n" ARGUMENTS_HELP_SERVERS "  -h, --help          this text\n"
     "\n"
-    "Exit code: 0 if every topic was placed; 2 for a wrong command line or topic.\n";
+    "Exit code: 0 if every topic was placed; 1 if standard input cannot be read or standard\n"
+    "output cannot be written; 2 for a wrong command line or topic.\n";
 
 /* What a topic is held against. */
 struct wheel {
@@ -58,10 +60,14 @@ static int place(void *context, const char *topic, size_t len)
         for (size_t i = 0; i < wheel->count; i++) {
             print_line(wheel, topic, len, i);
         }
-        return 0;
+    } else {
+        uint64_t hash = rlt_ring_hash(topic, len);
+        print_line(wheel, topic, len, rlt_ring_place(wheel->ring, topic, len, hash));
     }
-    uint64_t hash = rlt_ring_hash(topic, len);
-    print_line(wheel, topic, len, rlt_ring_place(wheel->ring, topic, len, hash));
+    if (ferror(stdout)) {
+        command_complain(wheel->command, "standard output: %s", strerror(errno));
+        return COMMAND_FAILED;
+    }
     return 0;
 }
 
@@ -72,7 +78,10 @@ static int place_all(struct wheel *wheel, const struct arguments *arguments)
         return result != 0 ? result : wheel->result;
     }
     for (int i = 0; i < arguments->operand_count; i++) {
-        (void)place(wheel, arguments->operands[i], strlen(arguments->operands[i]));
+        int result = place(wheel, arguments->operands[i], strlen(arguments->operands[i]));
+        if (result != 0) {
+            return result;
+        }
     }
     return wheel->result;
 }

@@ -4,16 +4,48 @@
 #include <ctype.h>
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
-/* Called by event threads, one line at a time; stdio locks the stream. */
+enum {
+    LOG_TEXT_MAX = 2048,
+    LOG_LINE_MAX = LOG_TEXT_MAX + 128, /* fits into PIPE_BUF: it is written whole */
+};
+
+/* Log lines that were left out because nobody read standard error. */
+static atomic_uint left_out;
+
+/* Whether a line of up to PIPE_BUF bytes can be written to standard error without waiting. */
+static bool is_error_writable(void)
+{
+    struct pollfd wait = {.fd = STDERR_FILENO, .events = POLLOUT};
+    return poll(&wait, 1, 0) > 0 && (wait.revents & POLLOUT) != 0;
+}
+
+/* Called by event threads, which must not wait for whoever reads standard error. */
 static void log_line(void *context, enum roulette_log_level level, const char *text)
 {
     static const char *const names[] = {"error", "warning", "info", "debug"};
+    char line[LOG_LINE_MAX];
+    char note[64] = "";
     (void)context;
-    (void)fprintf(stderr, "roulette: %s: %s\n", names[level], text);
+    /* Relaxed: a number to print. */
+    if (!is_error_writable()) {
+        (void)atomic_fetch_add_explicit(&left_out, 1, memory_order_relaxed);
+        return;
+    }
+    unsigned before = atomic_exchange_explicit(&left_out, 0, memory_order_relaxed);
+    if (before != 0) {
+        (void)snprintf(note, sizeof(note), "roulette: %u lines of log were left out here\n",
+                       before);
+    }
+    int len = snprintf(line, sizeof(line), "%sroulette: %s: %.*s\n", note, names[level],
+                       LOG_TEXT_MAX, text);
+    (void)!write(STDERR_FILENO, line, (size_t)len);
 }
 
 struct roulette_options connect_options(const struct arguments *arguments)

@@ -2,26 +2,39 @@
 /*
  * The `roulette` program: finds the command, and makes sure that what it printed was written.
  */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "command.h"
 
 static const struct command *const commands[] = {&command_pub, &command_sub, &command_ring};
-enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };
+enum {
+    COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]),
+    COMPLAINT_MAX = 4096, /* PIPE_BUF: longer ones are cut */
+};
 
 void command_complain(const struct command *command, const char *format, ...)
 {
+    char line[COMPLAINT_MAX];
     va_list arguments;
     /* What was printed before comes before. */
     (void)fflush(stdout);
     va_start(arguments, format);
-    (void)fprintf(stderr, command != NULL ? "roulette %s: " : "roulette: ",
-                  command != NULL ? command->name : "");
-    (void)vfprintf(stderr, format, arguments);
-    (void)fputc('\n', stderr);
+    size_t len = (size_t)snprintf(
+        line, sizeof(line),
+        command != NULL ? "roulette %s: " : "roulette: ", command != NULL ? command->name : "");
+    int more = vsnprintf(line + len, sizeof(line) - len, format, arguments);
     va_end(arguments);
+    len += more > 0 ? (size_t)more : 0;
+    len = len < sizeof(line) - 1 ? len : sizeof(line) - 1;
+    line[len++] = '\n';
+    /* In one piece: event threads log to the same descriptor. */
+    (void)fwrite(line, 1, len, stderr);
 }
 
 static void print_usage(FILE *stream)
@@ -39,8 +52,10 @@ static void print_usage(FILE *stream)
                 "  roulette COMMAND --help tells its options; roulette --version the version.\n"
                 "\n"
                 "Exit code: 0 if all went well; 1 if not (no connection, no confirmation, no\n"
-                "message in time); 2 for a wrong command line. An error is one line on stderr\n"
-                "that says what to change.\n",
+                "message in time; standard input cannot be read; standard output cannot be\n"
+                "written, nobody reads it any more, or it was closed from the start); 2 for a\n"
+                "wrong command line. An error is one line on stderr that says what to change.\n"
+                "SIGPIPE is ignored.\n",
                 stream);
 }
 
@@ -93,12 +108,40 @@ static int dispatch(int argc, char **argv)
     return run(command, argc - 1, argv + 1);
 }
 
+/*
+ * Some supervisors start programs without standard descriptors. A socket or file that came to be
+ * number 2 would be sent all that is complained about. So what is missing is opened, the wrong way
+ * round: to read or write there is an error, as it is with a closed one, not an empty message
+ * published or messages printed to nobody.
+ *
+ * Returns: whether 0, 1 and 2 are open.
+ */
+static bool open_missing(void)
+{
+    for (int fd = 0; fd <= STDERR_FILENO; fd++) {
+        int mode = fd == STDIN_FILENO ? O_WRONLY : O_RDONLY;
+        /* open() takes the lowest free number; all below are taken. */
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", mode) != fd) {
+            return false;
+        }
+    }
+    return true;
+}
+
 int main(int argc, char **argv)
 {
+    if (!open_missing()) {
+        command_complain(NULL, "a standard descriptor is closed, and /dev/null cannot be opened "
+                               "in its place");
+        return COMMAND_FAILED;
+    }
+    /* A reader of the log that has gone ends no publication; one of standard output is found by
+     * EPIPE. */
+    (void)signal(SIGPIPE, SIG_IGN);
     int result = dispatch(argc, argv);
     /* A full disk behind stdout must not look like success. */
     if ((fflush(stdout) != 0 || ferror(stdout)) && result == COMMAND_OK) {
-        perror("roulette: standard output");
+        command_complain(NULL, "standard output: %s", strerror(errno));
         result = COMMAND_FAILED;
     }
     return result;

@@ -391,6 +391,63 @@ Test(command, sub_ends_cleanly_at_a_signal)
     fleet_stop(&fleet);
 }
 
+/* ---- Standard descriptors ----------------------------------------------------------------- */
+
+/* Run `"$0" ...` as a shell does, with redirections of its own. */
+static struct outcome run_shell(const char *line)
+{
+    const char *const argv[] = {"/bin/sh", "-c", line, RLT_COMMAND, NULL};
+    struct process process;
+    process_start(&process, argv, "", 0);
+    return finish(&process);
+}
+
+static void expect_shell(const char *line, int code, const char *out, const char *err)
+{
+    struct outcome outcome = run_shell(line);
+    cr_assert_str_eq(outcome.err, err, "%s: %s", line, outcome.err);
+    cr_assert_str_eq(outcome.out, out, "%s", line);
+    cr_assert_eq(outcome.code, code, "%s: exit code %d", line, outcome.code);
+    forget(&outcome);
+}
+
+/* The log that -v asks for was sent to the server, which ends the connection for it. */
+Test(command, pub_sends_no_log_where_standard_descriptors_are_closed)
+{
+    static const char *const lines[] = {
+        "exec \"$0\" pub -vv room.1 x 2>&-",     "exec \"$0\" pub -vv room.1 x >&- 2>&-",
+        "exec \"$0\" pub -vv room.1 x <&- 2>&-", "exec \"$0\" pub -vv room.1 x <&- >&- 2>&-",
+        "exec \"$0\" pub room.1 x <&- >&-",
+    };
+    struct fleet fleet;
+    struct process sub;
+    use_fleet(&fleet, 1);
+    listen_to(&sub, CALL("sub", "--count", "5", "--raw", "room.1"));
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+        expect_shell(lines[i], 0, "", "");
+    }
+    struct outcome outcome = finish(&sub);
+    cr_assert_str_eq(outcome.out, "xxxxx");
+    forget(&outcome);
+    fleet_stop(&fleet);
+}
+
+Test(command, a_closed_standard_descriptor_is_an_error_where_it_is_needed)
+{
+    (void)setenv("ROULETTE_SERVERS", "127.0.0.1:1", 1);
+    expect_shell("exec \"$0\" pub room.1 <&-", 1, "",
+                 "roulette pub: standard input cannot be read: Bad file descriptor\n");
+    expect_shell("exec \"$0\" ring room.1 >&-", 1, "",
+                 "roulette: standard output: Bad file descriptor\n");
+    expect_shell("exec \"$0\" sub room..1 2>&-", 2, "", "");
+}
+
+Test(command, ring_ends_when_its_reader_goes)
+{
+    expect_shell("while echo room.1; do :; done | { \"$0\" ring -s a; echo $? >&2; } | head -c 1",
+                 0, "r", "roulette ring: standard output: Broken pipe\n1\n");
+}
+
 /* ---- Who may talk to whom ------------------------------------------------------------------ */
 
 /* Point the environment at one server, with another scheme and host than usual. */
