@@ -3,19 +3,20 @@
  * roulette sub: print what arrives.
  *
  * One thread, one loop: receive and print all there is, then sleep in poll() on the subscriber's
- * descriptor and on the signals that end the program.
+ * descriptor, on the signals that end the program, and on a standard output that nobody reads any
+ * more.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "command.h"
 #include "connect.h"
+#include "ending.h"
+#include "output.h"
 
 static const char help[] =
     "usage: roulette sub [OPTION]... TOPIC...\n"
@@ -34,16 +35,26 @@ static const char help[] =
     "                      again on the next connection\n" ARGUMENTS_HELP_CLIENT "\n"
     "Notices go to stderr: when the servers have the subscriptions (\"listening\"), and for a\n"
     "subscription lost, restored or ended, and for messages dropped because they were not read\n"
-    "fast enough.\n"
+    "fast enough: up to 128 MiB and 131072 messages of each cluster wait for the reader of the\n"
+    "output.\n"
+    "\n"
+    "SIGINT or SIGTERM ends it at once: a reader of the output that reads still gets whole\n"
+    "lines, for at most 2 s; if it has stopped reading for 0.2 s, the rest is lost. When nobody "
+    "can read the\n"
+    "output any more, it ends too, without waiting for the next message.\n"
     "\n"
     "Exit code: 0 after --count messages, after --timeout without --count, or after SIGINT or\n"
-    "SIGTERM; 1 if --timeout came before --count messages or a connection, or if all\n"
-    "subscriptions have ended; 2 for a wrong command line, topic or list of servers.\n";
+    "SIGTERM; 1 if --timeout came before --count messages or a connection, if all\n"
+    "subscriptions have ended, or if the output cannot be written or nobody can read it any\n"
+    "more; 2 for a wrong command line, topic or list of servers.\n";
 
 enum {
     BATCH = 256,
     ROUNDS = 64, /* batches between two looks at signals and the clock */
-    RING_SLOTS = 65536,
+    /* What waits while nobody reads the output, for each cluster: 100,000 messages of 1 KiB fit.
+     * The memory, half of these slabs of 256 KiB, is used only when they come. */
+    RING_SLOTS = 131072,
+    SLAB_COUNT = 1024,
     /* Until the clusters are connected they are looked at this often. */
     LOOK_MS = 10,
     /* When to tell of a cluster that is not connected yet, and how long the servers may take to
@@ -56,7 +67,8 @@ struct listener {
     const struct arguments *arguments;
     roulette_client *client;
     roulette_subscriber *subscriber;
-    int signals;       /* a signalfd */
+    struct output output;
+    int asked_fd;      /* readable: a signal asks to end (ending.h) */
     bool *needed;      /* by cluster: some topic is subscribed on it */
     int live;          /* subscriptions that have not ended */
     uint64_t received; /* messages */
@@ -74,54 +86,28 @@ static bool has_enough(const struct listener *listener)
 
 /* ---- Printing ----------------------------------------------------------------------------- */
 
-/* Bytes of the network do not reach a terminal as commands, nor end a line early. */
-static void print_escaped(const char *bytes, size_t len)
-{
-    for (size_t i = 0; i < len; i++) {
-        unsigned char byte = (unsigned char)bytes[i];
-        switch (byte) {
-        case '\\':
-            (void)fputs("\\\\", stdout);
-            break;
-        case '\t':
-            (void)fputs("\\t", stdout);
-            break;
-        case '\n':
-            (void)fputs("\\n", stdout);
-            break;
-        case '\r':
-            (void)fputs("\\r", stdout);
-            break;
-        default:
-            if (byte < 0x20 || byte == 0x7f) {
-                (void)printf("\\x%02x", byte);
-            } else {
-                (void)putchar(byte);
-            }
-        }
-    }
-}
-
 static void print_message(struct listener *listener, const struct roulette_message *message)
 {
+    struct output *output = &listener->output;
     if (has_enough(listener)) {
         return; /* the rest of the last batch */
     }
     listener->received++;
     if (listener->arguments->raw) {
-        (void)fwrite(message->payload, 1, message->payload_len, stdout);
+        output_raw(output, message->payload, message->payload_len);
         return;
     }
-    print_escaped(message->topic, message->topic_len);
-    (void)putchar('\t');
-    print_escaped(message->payload, message->payload_len);
-    (void)putchar('\n');
+    output_escaped(output, message->topic, message->topic_len);
+    output_separator(output, '\t');
+    output_escaped(output, message->payload, message->payload_len);
+    output_line_end(output);
 }
 
 static void print_notice(struct listener *listener, const struct roulette_message *notice)
 {
     const char *topic = notice->user_data;
     const char *address = roulette_cluster_address(listener->client, notice->cluster);
+    output_flush(&listener->output); /* what came before is printed before */
     switch (notice->kind) {
     case ROULETTE_KIND_DROPPED:
         command_complain(listener->command,
@@ -148,6 +134,12 @@ static void print_notice(struct listener *listener, const struct roulette_messag
     }
 }
 
+/* Whether what is received is still printed. */
+static bool is_printing(const struct listener *listener)
+{
+    return !has_enough(listener) && listener->output.error == 0 && !ending_is_asked();
+}
+
 /*
  * Print what there is, up to a bound: signals and the clock are looked at under any load.
  * Returns: whether there may be more (1) or not (0), or an error of roulette_receive().
@@ -155,11 +147,11 @@ static void print_notice(struct listener *listener, const struct roulette_messag
 static int drain(struct listener *listener)
 {
     struct roulette_message batch[BATCH];
-    for (int round = 0; round < ROUNDS && !has_enough(listener); round++) {
-        int got = roulette_receive(listener->subscriber, batch, BATCH, 0);
+    int got = 1;
+    for (int round = 0; round < ROUNDS && is_printing(listener); round++) {
+        got = roulette_receive(listener->subscriber, batch, BATCH, 0);
         if (got <= 0) {
-            (void)fflush(stdout);
-            return got;
+            break;
         }
         for (int i = 0; i < got; i++) {
             if (batch[i].kind == ROULETTE_KIND_MESSAGE) {
@@ -170,7 +162,8 @@ static int drain(struct listener *listener)
         }
         roulette_release(listener->subscriber, batch, (size_t)got);
     }
-    return 1;
+    output_flush(&listener->output);
+    return got < 1 ? got : 1;
 }
 
 /* ---- Becoming ready ----------------------------------------------------------------------- */
@@ -194,7 +187,9 @@ static void look(struct listener *listener)
     size_t missing = first_missing(listener);
     if (missing == (size_t)roulette_cluster_count(listener->client)) {
         /* A cluster that is away and not needed makes this wait in vain; it is bounded. */
-        (void)roulette_flush(listener->client, PATIENCE_MS, NULL, 0);
+        int left_ms = connect_left_ms(listener->end_ms);
+        (void)roulette_flush(listener->client, left_ms < PATIENCE_MS ? left_ms : PATIENCE_MS, NULL,
+                             0);
         listener->ready = true;
         command_complain(listener->command, "listening to %d topic%s", listener->live,
                          listener->live == 1 ? "" : "s");
@@ -231,13 +226,14 @@ static int on_timeout(const struct listener *listener)
     return COMMAND_OK;
 }
 
-/* Sleep until there may be something to do, unless there is `more` already. Returns whether a
- * signal asks to end. */
-static bool sleep_until_something(struct listener *listener, bool more)
+/* Sleep until there may be something to do, unless there is `more` already. */
+static void sleep_until_something(struct listener *listener, bool more)
 {
     struct pollfd wait[] = {
-        {.fd = listener->signals, .events = POLLIN},
+        {.fd = listener->asked_fd, .events = POLLIN},
         {.fd = roulette_subscriber_fd(listener->subscriber), .events = POLLIN},
+        /* No event is asked for: poll() tells of POLLERR and POLLHUP anyway. */
+        {.fd = listener->output.fd, .events = 0},
     };
     int timeout_ms = -1;
     if (more) {
@@ -247,24 +243,44 @@ static bool sleep_until_something(struct listener *listener, bool more)
     } else if (listener->end_ms != UINT64_MAX) {
         timeout_ms = connect_left_ms(listener->end_ms);
     }
-    (void)poll(wait, 2, timeout_ms);
-    return (wait[0].revents & POLLIN) != 0;
+    if (poll(wait, sizeof(wait) / sizeof(wait[0]), timeout_ms) > 0 &&
+        (wait[2].revents & (POLLERR | POLLHUP)) != 0) {
+        listener->output.error = EPIPE; /* as a write() would find */
+    }
+}
+
+/* Standard output cannot be written to any more. */
+static int on_output_error(const struct listener *listener)
+{
+    int error = listener->output.error;
+    if (error == EPIPE) {
+        command_complain(listener->command, "nobody reads standard output any more");
+    } else if (error == OUTPUT_STALLED) {
+        command_complain(listener->command,
+                         "standard output was not read until --timeout was over");
+    } else {
+        command_complain(listener->command, "standard output cannot be written to: %s",
+                         strerror(error));
+    }
+    return COMMAND_FAILED;
 }
 
 static int listen_until_done(struct listener *listener)
 {
     for (;;) {
         int more = drain(listener);
+        if (ending_is_asked()) {
+            return COMMAND_OK;
+        }
         if (more < 0) {
             command_complain(listener->command, "%s", roulette_last_error());
             return COMMAND_FAILED;
         }
+        if (listener->output.error != 0) {
+            return on_output_error(listener);
+        }
         if (has_enough(listener)) {
             return COMMAND_OK;
-        }
-        if (ferror(stdout)) {
-            command_complain(listener->command, "standard output cannot be written to");
-            return COMMAND_FAILED;
         }
         if (listener->live == 0) {
             command_complain(listener->command, "all subscriptions have ended");
@@ -276,9 +292,7 @@ static int listen_until_done(struct listener *listener)
         if (connect_now_ms() >= listener->end_ms) {
             return on_timeout(listener);
         }
-        if (sleep_until_something(listener, more != 0)) {
-            return COMMAND_OK;
-        }
+        sleep_until_something(listener, more != 0);
     }
 }
 
@@ -329,25 +343,11 @@ static int subscribe_all(struct listener *listener)
     return code;
 }
 
-/* SIGINT and SIGTERM are read from a descriptor from here on. Returns it, or -1. */
-static int catch_signals(const struct command *command)
-{
-    sigset_t ending;
-    (void)sigemptyset(&ending);
-    (void)sigaddset(&ending, SIGINT);
-    (void)sigaddset(&ending, SIGTERM);
-    (void)sigprocmask(SIG_BLOCK, &ending, NULL);
-    int signals = signalfd(-1, &ending, SFD_CLOEXEC | SFD_NONBLOCK);
-    if (signals < 0) {
-        command_complain(command, "no descriptor is left: raise the limit (ulimit -n)");
-    }
-    return signals;
-}
-
 static int open_and_listen(struct listener *listener)
 {
     struct roulette_options options = connect_options(listener->arguments);
     options.name = "roulette sub";
+    options.slab_count = SLAB_COUNT;
     options.subscription_restart =
         listener->arguments->temporary ? ROULETTE_RESTART_TEMPORARY : ROULETTE_RESTART_PERMANENT;
     int result = connect_open(listener->command, listener->arguments, &options, &listener->client);
@@ -374,17 +374,22 @@ static int run(const struct command *command, const struct arguments *arguments)
     struct listener listener = {
         .command = command,
         .arguments = arguments,
-        .signals = catch_signals(command),
         .start_ms = now_ms,
         .end_ms =
             arguments->timeout_ms >= 0 ? now_ms + (uint64_t)arguments->timeout_ms : UINT64_MAX,
     };
-    if (listener.signals < 0) {
+    listener.asked_fd = ending_prepare(command, listener.end_ms, COMMAND_FAILED);
+    if (listener.asked_fd < 0) {
+        return COMMAND_FAILED;
+    }
+    if (output_open(&listener.output, STDOUT_FILENO) != 0) {
+        command_complain(command, "%s", roulette_error_text(ROULETTE_ENOMEM));
         return COMMAND_FAILED;
     }
     int result = open_and_listen(&listener);
-    (void)close(listener.signals);
-    return result;
+    output_close(&listener.output);
+    /* A call that a signal interrupted has not failed. */
+    return ending_is_asked() ? COMMAND_OK : result;
 }
 
 const struct command command_sub = {

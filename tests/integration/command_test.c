@@ -439,6 +439,8 @@ Test(command, a_closed_standard_descriptor_is_an_error_where_it_is_needed)
                  "roulette pub: standard input cannot be read: Bad file descriptor\n");
     expect_shell("exec \"$0\" ring room.1 >&-", 1, "",
                  "roulette: standard output: Bad file descriptor\n");
+    expect_shell("exec \"$0\" sub room.1 >&-", 1, "",
+                 "roulette sub: standard output cannot be written to: Bad file descriptor\n");
     expect_shell("exec \"$0\" sub room..1 2>&-", 2, "", "");
 }
 

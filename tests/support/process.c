@@ -27,34 +27,42 @@ static int make_file(const void *bytes, size_t len)
 }
 
 /** In the child: only what is safe after fork() in a process with threads. Never returns. */
-static _Noreturn void become(const struct process *process, int in, const char *const *argv,
-                             pid_t parent)
+static _Noreturn void become(const struct process *process, int in, int out,
+                             const char *const *argv, pid_t parent)
 {
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() == parent) {
         (void)dup2(in, STDIN_FILENO);
-        (void)dup2(process->out, STDOUT_FILENO);
+        (void)dup2(out, STDOUT_FILENO);
         (void)dup2(process->err, STDERR_FILENO);
         (void)execv(argv[0], (char *const *)(uintptr_t)argv);
     }
     _exit(127);
 }
 
-void process_start(struct process *process, const char *const *argv, const void *input,
-                   size_t input_len)
+void process_start_into(struct process *process, const char *const *argv, const void *input,
+                        size_t input_len, int out)
 {
     int in = make_file(input, input_len);
-    process->out = make_file("", 0);
+    process->out = -1;
     process->err = make_file("", 0);
     pid_t parent = getpid();
     process->pid = fork();
     if (process->pid == 0) {
-        become(process, in, argv, parent);
+        become(process, in, out, argv, parent);
     }
     REQUIRE(process->pid > 0);
     process->pidfd = (int)syscall(SYS_pidfd_open, process->pid, 0);
     REQUIRE(process->pidfd >= 0);
     (void)close(in);
+}
+
+void process_start(struct process *process, const char *const *argv, const void *input,
+                   size_t input_len)
+{
+    int out = make_file("", 0);
+    process_start_into(process, argv, input, input_len, out);
+    process->out = out;
 }
 
 int process_wait(struct process *process)
@@ -110,6 +118,8 @@ void process_end(struct process *process)
         process->pid = 0;
     }
     (void)close(process->pidfd);
-    (void)close(process->out);
+    if (process->out >= 0) {
+        (void)close(process->out);
+    }
     (void)close(process->err);
 }

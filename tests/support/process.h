@@ -13,7 +13,7 @@
 struct process {
     pid_t pid;
     int pidfd;
-    int out; /* memfds */
+    int out; /* memfds; `out` may be another descriptor, or -1: process_start_into() */
     int err;
 };
 
@@ -25,6 +25,13 @@ struct process {
  */
 void process_start(struct process *process, const char *const *argv, const void *input,
                    size_t input_len);
+
+/**
+ * As process_start(), but the program prints to a duplicate of `out`: a pipe, a socket, a device.
+ * `process->out` is -1.
+ */
+void process_start_into(struct process *process, const char *const *argv, const void *input,
+                        size_t input_len, int out);
 
 /** Wait until the program ends; the test fails if it takes long. Returns: its exit code. */
 int process_wait(struct process *process);
