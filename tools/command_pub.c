@@ -16,7 +16,8 @@ static const char help[] =
     "usage: roulette pub [OPTION]... TOPIC [PAYLOAD]\n"
     "\n"
     "Publish PAYLOAD to TOPIC and wait until the cluster that carries the topic has confirmed\n"
-    "it. Without PAYLOAD, all of standard input is the payload.\n"
+    "it. Without PAYLOAD, all of standard input is the payload. A payload has 64 MiB at most,\n"
+    "with and without --lines, and no more than the server takes (its max_payload).\n"
     "\n"
     "      --lines         each line of standard input is a message, without its line end\n"
     "      --count N       publish the message N times; 1\n"
@@ -26,8 +27,9 @@ static const char help[] =
     "Write \"--\" before operands that begin with '-'.\n"
     "\n"
     "Exit code: 0 if all messages were confirmed (the server has them; it says nothing of\n"
-    "receivers); 1 if not, then stderr also tells the state of the messages of each cluster;\n"
-    "2 for a wrong command line, topic or list of servers, then nothing was published.\n";
+    "receivers); 1 if not, or if a payload was too large or could not be read; messages before\n"
+    "it are published. Then stderr also tells the state of messages that were not confirmed. 2\n"
+    "for a wrong command line, topic or list of servers, then nothing was published.\n";
 
 enum {
     TIMEOUT_MS = 5000,
@@ -43,8 +45,76 @@ struct publication {
     size_t cluster_count;
     struct roulette_ledger *ledgers; /* one for each cluster */
     roulette_topic *topic;
+    size_t payload_max;             /* what the client's queue takes for certain */
+    struct roulette_ledger earlier; /* of the clients before this one (widen()) */
     int timeout_ms;
 };
+
+/* ---- The client --------------------------------------------------------------------------- */
+
+/* Check a topic or reply, and keep it. */
+static int create_topic(const struct publication *publication, const char *prefix, const char *text,
+                        roulette_topic **topic)
+{
+    int result = roulette_topic_create(publication->client, text, ROULETTE_STRLEN, topic);
+    if (result < 0) {
+        command_complain(publication->command, "%s%s", prefix, roulette_last_error());
+        return connect_exit_code(result);
+    }
+    return 0;
+}
+
+static int create_topics(struct publication *publication)
+{
+    const struct arguments *arguments = publication->arguments;
+    if (arguments->reply != NULL) {
+        roulette_topic *reply;
+        int result = create_topic(publication, "--reply: ", arguments->reply, &reply);
+        if (result != 0) {
+            return result;
+        }
+        roulette_topic_free(reply);
+    }
+    return create_topic(publication, "", arguments->operands[0], &publication->topic);
+}
+
+/* A message must fit into half of one of the queue's 16 lanes, with its PUB line. */
+enum { QUEUE_SHARES = 16 * 2, PUB_LINE_MAX = 4096 };
+
+/* Open a client that takes payloads of `len` bytes. If that fails, close_client() is needed. */
+static int open_client(struct publication *publication, size_t len)
+{
+    struct roulette_options options = connect_options(publication->arguments);
+    options.name = "roulette pub";
+    options.max_retry = UINT32_MAX; /* only --timeout ends the wait */
+    while (options.queue_bytes / QUEUE_SHARES < len + PUB_LINE_MAX) {
+        options.queue_bytes *= 2;
+    }
+    publication->payload_max = options.queue_bytes / QUEUE_SHARES - PUB_LINE_MAX;
+    int result =
+        connect_open(publication->command, publication->arguments, &options, &publication->client);
+    return result == 0 ? create_topics(publication) : result;
+}
+
+static void close_client(struct publication *publication)
+{
+    roulette_topic_free(publication->topic);
+    roulette_free(publication->client);
+    publication->topic = NULL;
+    publication->client = NULL;
+}
+
+/* Add to the new ledgers what earlier clients published: to one topic, so to one cluster. */
+static void add_earlier(struct publication *publication)
+{
+    struct roulette_ledger *ledger =
+        &publication->ledgers[roulette_topic_cluster(publication->topic)];
+    ledger->accepted += publication->earlier.accepted;
+    ledger->confirmed += publication->earlier.confirmed;
+    ledger->in_doubt += publication->earlier.in_doubt;
+    ledger->failed += publication->earlier.failed;
+    ledger->discarded += publication->earlier.discarded;
+}
 
 /* ---- Connecting --------------------------------------------------------------------------- */
 
@@ -60,6 +130,7 @@ static bool flush_slice(struct publication *publication, uint64_t deadline_ms, i
     int wait_ms = left_ms < *slice_ms ? left_ms : *slice_ms;
     int result = roulette_flush(publication->client, wait_ms, publication->ledgers,
                                 publication->cluster_count);
+    add_earlier(publication);
     if (result == ROULETTE_EUNREACHABLE) {
         (void)poll(NULL, 0, wait_ms);
     }
@@ -92,19 +163,80 @@ static int await_connected(struct publication *publication)
     return 0;
 }
 
+/* ---- Waiting for confirmation ------------------------------------------------------------- */
+
+/* Messages that are in none of the final states. */
+static uint64_t on_the_way(const struct roulette_ledger *ledger)
+{
+    return ledger->accepted - ledger->confirmed - ledger->in_doubt - ledger->failed -
+           ledger->discarded;
+}
+
+static bool is_settled(const struct publication *publication)
+{
+    for (size_t i = 0; i < publication->cluster_count; i++) {
+        if (on_the_way(&publication->ledgers[i]) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Wait until each message is in a final state, or --timeout is over. */
+static void await_settled(struct publication *publication)
+{
+    uint64_t deadline_ms = connect_now_ms() + (uint64_t)publication->timeout_ms;
+    int slice_ms = SLICE_FIRST_MS;
+    bool in_time = true;
+    do {
+        in_time = flush_slice(publication, deadline_ms, &slice_ms);
+    } while (in_time && !is_settled(publication));
+}
+
 /* ---- Publishing --------------------------------------------------------------------------- */
+
+/* Hand a message to the library. Returns: as roulette_publish_reply(). */
+static int hand_over(const struct publication *publication, const char *payload, size_t len)
+{
+    const struct arguments *arguments = publication->arguments;
+    return arguments->reply != NULL
+               ? roulette_publish_reply(publication->client, arguments->operands[0],
+                                        ROULETTE_STRLEN, arguments->reply, ROULETTE_STRLEN, payload,
+                                        len, publication->timeout_ms)
+               : roulette_topic_publish_wait(publication->topic, payload, len,
+                                             publication->timeout_ms);
+}
+
+/*
+ * Go on with a client whose queue takes `len` bytes. How long lines are is not known before they
+ * are read, and a queue for the longest would take 256 MiB of memory in use.
+ */
+static int widen(struct publication *publication, size_t len)
+{
+    size_t cluster = (size_t)roulette_topic_cluster(publication->topic);
+    await_settled(publication);
+    if (!is_settled(publication)) {
+        return COMMAND_FAILED; /* check_confirmed() says why */
+    }
+    publication->earlier = publication->ledgers[cluster];
+    (void)roulette_close(publication->client, 0, NULL, 0);
+    close_client(publication);
+    int result = open_client(publication, len);
+    return result == 0 ? await_connected(publication) : result;
+}
 
 /* An input_line_fn. */
 static int publish(void *context, const char *payload, size_t len)
 {
-    const struct publication *publication = context;
-    const struct arguments *arguments = publication->arguments;
-    int result = arguments->reply != NULL
-                     ? roulette_publish_reply(publication->client, arguments->operands[0],
-                                              ROULETTE_STRLEN, arguments->reply, ROULETTE_STRLEN,
-                                              payload, len, publication->timeout_ms)
-                     : roulette_topic_publish_wait(publication->topic, payload, len,
-                                                   publication->timeout_ms);
+    struct publication *publication = context;
+    int result = hand_over(publication, payload, len);
+    if (result == ROULETTE_EPAYLOAD && len > publication->payload_max) {
+        result = widen(publication, len);
+        if (result != 0) {
+            return result;
+        }
+        result = hand_over(publication, payload, len);
+    }
     if (result == 0) {
         return 0;
     }
@@ -137,35 +269,7 @@ static int publish_all(struct publication *publication, const char *payload, siz
     return 0;
 }
 
-/* ---- Confirmation ------------------------------------------------------------------------- */
-
-/* Messages that are in none of the final states. */
-static uint64_t on_the_way(const struct roulette_ledger *ledger)
-{
-    return ledger->accepted - ledger->confirmed - ledger->in_doubt - ledger->failed -
-           ledger->discarded;
-}
-
-static bool is_settled(const struct publication *publication)
-{
-    for (size_t i = 0; i < publication->cluster_count; i++) {
-        if (on_the_way(&publication->ledgers[i]) != 0) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* Wait until each message is in a final state, or --timeout is over. */
-static void await_settled(struct publication *publication)
-{
-    uint64_t deadline_ms = connect_now_ms() + (uint64_t)publication->timeout_ms;
-    int slice_ms = SLICE_FIRST_MS;
-    bool in_time = true;
-    do {
-        in_time = flush_slice(publication, deadline_ms, &slice_ms);
-    } while (in_time && !is_settled(publication));
-}
+/* ---- What was not confirmed --------------------------------------------------------------- */
 
 /* Why messages of a cluster are not confirmed, and what to do; the client is still open. */
 static void explain(const struct publication *publication, size_t cluster)
@@ -233,73 +337,34 @@ static int publish_and_confirm(struct publication *publication, const char *payl
         return result;
     }
     result = publish_all(publication, payload, len);
+    if (publication->topic == NULL) {
+        return result; /* widen() could not open another client, and has said why */
+    }
     /* What was accepted before an error is confirmed all the same. */
     await_settled(publication);
     bool confirmed = check_confirmed(publication);
     /* The wait is over: what is not confirmed moves to its final state. */
     (void)roulette_close(publication->client, 0, publication->ledgers, publication->cluster_count);
+    add_earlier(publication);
     if (!confirmed || publication->arguments->verbosity > 0) {
         print_ledgers(publication);
     }
     return result == 0 && !confirmed ? COMMAND_FAILED : result;
 }
 
-/* Check a topic or reply, and keep it. */
-static int create_topic(const struct publication *publication, const char *prefix, const char *text,
-                        roulette_topic **topic)
-{
-    int result = roulette_topic_create(publication->client, text, ROULETTE_STRLEN, topic);
-    if (result < 0) {
-        command_complain(publication->command, "%s%s", prefix, roulette_last_error());
-        return connect_exit_code(result);
-    }
-    return 0;
-}
-
-static int create_topics(struct publication *publication)
-{
-    const struct arguments *arguments = publication->arguments;
-    if (arguments->reply != NULL) {
-        roulette_topic *reply;
-        int result = create_topic(publication, "--reply: ", arguments->reply, &reply);
-        if (result != 0) {
-            return result;
-        }
-        roulette_topic_free(reply);
-    }
-    return create_topic(publication, "", arguments->operands[0], &publication->topic);
-}
-
-/* A message must fit into half of one of the queue's 16 lanes, with its PUB line. */
-static size_t queue_bytes_for(size_t payload_len, size_t queue_bytes)
-{
-    while (queue_bytes / 16 / 2 < payload_len + 4096) {
-        queue_bytes *= 2;
-    }
-    return queue_bytes;
-}
-
 static int open_and_publish(struct publication *publication, const char *payload, size_t len)
 {
-    struct roulette_options options = connect_options(publication->arguments);
-    options.name = "roulette pub";
-    options.max_retry = UINT32_MAX; /* only --timeout ends the wait */
-    options.queue_bytes = queue_bytes_for(len, options.queue_bytes);
-    int result =
-        connect_open(publication->command, publication->arguments, &options, &publication->client);
-    if (result != 0) {
-        return result;
+    int result = open_client(publication, len);
+    if (result == 0) {
+        publication->cluster_count = (size_t)roulette_cluster_count(publication->client);
+        publication->ledgers = calloc(publication->cluster_count, sizeof(*publication->ledgers));
+        if (publication->ledgers == NULL) {
+            command_complain(publication->command, "%s", roulette_error_text(ROULETTE_ENOMEM));
+            result = COMMAND_FAILED;
+        }
     }
-    publication->cluster_count = (size_t)roulette_cluster_count(publication->client);
-    publication->ledgers = calloc(publication->cluster_count, sizeof(*publication->ledgers));
-    if (publication->ledgers == NULL) {
-        command_complain(publication->command, "%s", roulette_error_text(ROULETTE_ENOMEM));
-        result = COMMAND_FAILED;
-    }
-    result = result == 0 ? create_topics(publication) : result;
     result = result == 0 ? publish_and_confirm(publication, payload, len) : result;
-    roulette_topic_free(publication->topic);
-    roulette_free(publication->client);
+    close_client(publication);
     free(publication->ledgers);
     return result;
 }

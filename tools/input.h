@@ -9,7 +9,7 @@
 
 #include "command.h"
 
-/** A NATS server takes 64 MiB in a message at most (max_payload). */
+/** The most in one message: a NATS server takes no more (max_payload). */
 #define INPUT_BYTES_MAX ((size_t)64 << 20)
 
 /**
@@ -20,10 +20,11 @@
  */
 int input_read_all(const struct command *command, char **bytes, size_t *len);
 
-/** Called for each line, without its line end. Returns: 0, or what input_each_line() returns. */
+/** Called for each line, without its line end, as soon as it was read. Returns: 0, or what
+ * input_each_line() returns. */
 typedef int input_line_fn(void *context, const char *line, size_t len);
 
-/** Read standard input line by line. Returns: as input_read_all(). */
+/** Read standard input line by line. Returns: as input_read_all(), if a line is too large. */
 int input_each_line(const struct command *command, input_line_fn *each, void *context);
 
 #endif

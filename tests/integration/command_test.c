@@ -698,6 +698,86 @@ Test(command, a_payload_that_the_server_does_not_take_is_refused)
     fleet_stop(&fleet);
 }
 
+/* Publish "first", a line of `len` bytes and "end", to a server that takes 8 MiB. */
+static struct outcome publish_long_line(const char *topic, size_t len)
+{
+    char *lines = malloc(len + 16);
+    cr_assert_not_null(lines);
+    memcpy(lines, "first\n", 6);
+    memset(lines + 6, 'x', len);
+    memcpy(lines + 6 + len, "\nend\n", 5);
+    struct outcome outcome = run_with(CALL("pub", "-v", "--lines", topic), lines, len + 11);
+    free(lines);
+    return outcome;
+}
+
+Test(command, a_long_line_is_published_as_the_same_payload_without_lines)
+{
+    enum { LEN = 5000000 };
+    struct scratch scratch;
+    struct process sub;
+    scratch_create(&scratch);
+    struct nats_server *server = scratch_server(&scratch, "max_payload: 8388608\n");
+    cr_assert_not_null(server);
+    use_server(server, "127.0.0.1");
+    listen_to(&sub, CALL("sub", "--raw", "--count", "4", "room.1"));
+    struct outcome pub = publish_long_line("room.1", LEN);
+    cr_assert_eq(pub.code, 0, "%s", pub.err);
+    cr_assert_not_null(strstr(pub.err, ": accepted 3, confirmed 3, in doubt 0, failed 0, "), "%s",
+                       pub.err);
+    forget(&pub);
+    char *payload = malloc(LEN);
+    cr_assert_not_null(payload);
+    memset(payload, 'x', LEN);
+    pub = run_with(CALL("pub", "room.1"), payload, LEN);
+    cr_assert_eq(pub.code, 0, "%s", pub.err);
+    forget(&pub);
+    struct outcome outcome = finish(&sub);
+    cr_assert_eq(outcome.out_len, 5 + LEN + 3 + LEN);
+    cr_assert_arr_eq(outcome.out, "first", 5);
+    cr_assert_arr_eq(outcome.out + 5, payload, LEN);
+    cr_assert_arr_eq(outcome.out + 5 + LEN, "end", 3);
+    cr_assert_arr_eq(outcome.out + 5 + LEN + 3, payload, LEN);
+    forget(&outcome);
+    free(payload);
+    nats_server_stop(server);
+    scratch_destroy(&scratch);
+}
+
+/* The server's bound, and the program's: no server takes more. */
+Test(command, a_line_that_is_too_long_is_refused_as_the_same_payload_without_lines)
+{
+    enum { LEN = (64 << 20) + 1 };
+    struct fleet fleet;
+    char *payload = calloc(1, LEN);
+    cr_assert_not_null(payload);
+    use_fleet(&fleet, 1);
+    struct outcome outcome = publish_long_line("room.1", 3000000);
+    cr_assert_eq(outcome.code, 1);
+    cr_assert_not_null(strstr(outcome.err, "roulette pub: the payload has 3000000 bytes, the "
+                                           "server takes 1048576: split it\n"),
+                       "%s", outcome.err);
+    cr_assert_not_null(strstr(outcome.err, ": accepted 1, confirmed 1, "), "%s", outcome.err);
+    forget(&outcome);
+    outcome = publish_long_line("room.1", LEN);
+    cr_assert_eq(outcome.code, 1);
+    cr_assert_not_null(strstr(outcome.err, "roulette pub: a line of standard input is larger than "
+                                           "a server takes in one message (64 MiB): split it\n"),
+                       "%s", outcome.err);
+    cr_assert_not_null(strstr(outcome.err, ": accepted 1, confirmed 1, "), "%s", outcome.err);
+    forget(&outcome);
+    outcome = run_with(CALL("pub", "room.1"), payload, LEN);
+    cr_assert_eq(outcome.code, 1);
+    cr_assert_str_eq(outcome.err, "roulette pub: standard input is larger than a server takes in "
+                                  "one message (64 MiB): split it, or give --lines\n");
+    forget(&outcome);
+    outcome = run_with(CALL("pub", "--help"), "", 0);
+    cr_assert_not_null(strstr(outcome.out, " 64 MiB at most,\nwith and without --lines"));
+    forget(&outcome);
+    free(payload);
+    fleet_stop(&fleet);
+}
+
 Test(command, sub_tells_of_a_lost_connection_and_goes_on)
 {
     struct fleet fleet;
