@@ -52,9 +52,11 @@ enum {
     BATCH = 256,
     ROUNDS = 64, /* batches between two looks at signals and the clock */
     /* What waits while nobody reads the output, for each cluster: 100,000 messages of 1 KiB fit.
-     * The memory, half of these slabs of 256 KiB, is used only when they come. */
+     * The memory is used only when they come. */
     RING_SLOTS = 131072,
-    SLAB_COUNT = 1024,
+    PINNED_BYTES = 128 << 20,
+    /* Of 256 KiB. A message takes a quarter at most: 64 MiB, as `pub`, with its line. */
+    SLAB_COUNT = 1280,
     /* Until the clusters are connected they are looked at this often. */
     LOOK_MS = 10,
     /* When to tell of a cluster that is not connected yet, and how long the servers may take to
@@ -331,6 +333,7 @@ static int subscribe_all(struct listener *listener)
     struct roulette_subscriber_options options;
     roulette_subscriber_options_init(&options);
     options.ring_slots = RING_SLOTS;
+    options.pinned_bytes = PINNED_BYTES;
     int result = roulette_subscriber_open(listener->client, &options, &listener->subscriber);
     if (result < 0) {
         command_complain(listener->command, "%s", roulette_last_error());
