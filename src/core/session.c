@@ -229,8 +229,9 @@ enum rlt_session_action rlt_session_on_closed(struct rlt_session *session, uint6
         session->state = RLT_SESSION_IDLE;
         return RLT_SESSION_STOPPED;
     }
-    bool cheap = !established && session->last_error == ROULETTE_ECONNECT &&
-                 now_ns - session->attempt_ns <= RLT_BACKOFF_CHEAP_NS;
+    bool refused =
+        session->last_error == ROULETTE_ECONNECT || session->last_error == ROULETTE_ESELF;
+    bool cheap = !established && refused && now_ns - session->attempt_ns <= RLT_BACKOFF_CHEAP_NS;
     if (established) {
         session->away_ns = now_ns;
     }

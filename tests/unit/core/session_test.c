@@ -131,13 +131,16 @@ Test(session, tls_first_is_spoken_before_info)
     cr_assert_eq(rlt_session_on_info(&session), RLT_SESSION_CONNECT);
 }
 
+/* How an attempt ends that is refused. */
+static int refusal = ROULETTE_ECONNECT;
+
 /* Fail the attempt that is due, `took_ns` later, and return how long the session then waits. */
 static uint64_t wait_after_attempt(struct rlt_session *session, uint64_t took_ns)
 {
     uint64_t now_ns = rlt_session_deadline(session);
     open_at(session, now_ns);
     now_ns += took_ns;
-    cr_assert_eq(rlt_session_on_failure(session, ROULETTE_ECONNECT), RLT_SESSION_CLOSE);
+    cr_assert_eq(rlt_session_on_failure(session, refusal), RLT_SESSION_CLOSE);
     cr_assert_eq(rlt_session_on_closed(session, now_ns), RLT_SESSION_MISSED);
     cr_assert_eq(session->state, RLT_SESSION_WAITING);
     return rlt_session_deadline(session) - now_ns;
@@ -526,6 +529,16 @@ Test(session, refused_attempts_come_within_an_eighth_of_the_outage)
         count = try_while_refused(&session, lost_ns, lost_ns + 1200 * RLT_NS_PER_S);
         cr_assert_leq(count, 2 * 600 / 5 * 3 / 2, "%" PRIu32 " attempts in 600 s", count);
     }
+}
+
+/* A port where nobody listens may also lead a connection back to itself. */
+Test(session, connections_to_themselves_are_refused_attempts)
+{
+    refusal = ROULETTE_ESELF;
+    struct rlt_session session = started(1);
+    (void)wait_after_loss(&session, config.ping_interval_ns);
+    uint64_t lost_ns = session.away_ns;
+    (void)try_while_refused(&session, lost_ns, lost_ns + 100 * RLT_NS_PER_S);
 }
 
 /* max_retry is a measure of time: that of the ladder, however often is tried in between. */
