@@ -6,8 +6,8 @@
 #include "io/uring_race.h"
 #include "roulette.h"
 
-/* On the lookup's thread. The slot cannot be closed before this has returned: to do so it leaves
- * the lookup first. So the ring is there. */
+/* On the lookup's thread. The ring is there: whoever takes the lookup, or gives it up, leaves the
+ * resolver first, which waits until this has returned. */
 static void lookup_done(void *context, struct rlt_lookup *lookup)
 {
     struct rlt_uring *uring = context;
@@ -57,6 +57,8 @@ void rlt_uring_take_resolved(struct rlt_uring *uring)
     while (node != NULL) {
         struct rlt_lookup *lookup = rlt_container_of(node, struct rlt_lookup, node);
         node = node->next;
+        bool was_asking = rlt_resolver_leave(lookup);
+        RLT_ASSERT(!was_asking);
         struct rlt_uring_slot *slot = &uring->slots[lookup->slot];
         if (lookup->generation != slot->generation || !slot->resolving) {
             rlt_memory_free(lookup);

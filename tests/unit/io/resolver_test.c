@@ -287,6 +287,9 @@ static void *keep_busy(void *context)
 
 Test(resolver, child_process_has_lookups_of_its_own)
 {
+#ifdef TEST_OWN_RUNNER
+    cr_skip_test("ThreadSanitizer permits a child process no threads");
+#endif
     enum { FORKS = SCALED(50, 5) };
     pthread_t busy;
     _Atomic(bool) stop = false;
