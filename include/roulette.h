@@ -403,6 +403,11 @@ struct roulette_stats {
     uint64_t direct_sends;       /**< ... of the sends: by a publishing thread itself, because the
                                       event thread slept */
     uint64_t direct_receives;    /**< ... of the receives: by a waiting subscriber itself */
+    uint64_t held_messages;      /**< messages that waited for older ones while moving off a lame
+                                      duck */
+    uint64_t held_early;         /**< ... of these: did not wait long enough, for there was no room,
+                                      or the older ones did not come: may be out of order */
+    uint64_t held_ns_max;        /**< the longest of these waits, ns */
 };
 
 /* ---- Client ------------------------------------------------------------------------------- */

@@ -34,7 +34,10 @@ static void read_counters(const struct rlt_metrics *metrics, struct roulette_sta
     READ(slabs_in_use);
     READ(suppressed);
     READ(unmatched);
+    READ(held_early);
+    READ(held_ns_max);
 #undef READ
+    stats->held_messages = rlt_counter_get(&metrics->held);
     stats->connected = (uint32_t)rlt_counter_get(&metrics->connected);
     stats->last_error = (int32_t)(int64_t)rlt_counter_get(&metrics->last_error);
 }

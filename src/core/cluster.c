@@ -280,6 +280,7 @@ static void drain(struct rlt_cluster *cluster, struct rlt_member *member)
     if (!rlt_subscription_is_wanted(subscription)) {
         rlt_subscription_queue_push(&cluster->active[subscription->connection]->pending,
                                     subscription);
+        rlt_handover_on_drain(cluster, subscription);
     }
 }
 
@@ -348,7 +349,7 @@ static void add_fence(struct rlt_cluster *cluster, struct rlt_fence_part *part)
         if (one && i != fence->position) {
             continue;
         }
-        if (handover->phase == RLT_HANDOVER_DRAINING) {
+        if (rlt_handover_is_leaving(handover)) {
             /* What it waits for is published by the connection that takes over. */
             link->next = handover->held;
             handover->held = link;
@@ -450,6 +451,16 @@ static void execute_all(struct rlt_cluster *cluster)
 
 /* ---- Driving ------------------------------------------------------------------------------ */
 
+void rlt_cluster_show_delivered(struct rlt_cluster *cluster)
+{
+    /* Before the messages are visible: nobody receives what is not counted. */
+    rlt_counter_add(&cluster->metrics.received_messages, cluster->batch_received);
+    rlt_counter_add(&cluster->metrics.delivered_messages, cluster->batch_delivered);
+    cluster->batch_received = 0;
+    cluster->batch_delivered = 0;
+    publish_dirty(cluster);
+}
+
 void rlt_cluster_run(struct rlt_cluster *cluster, uint64_t now_ns)
 {
     cluster->now_ns = now_ns;
@@ -459,7 +470,7 @@ void rlt_cluster_run(struct rlt_cluster *cluster, uint64_t now_ns)
         if (!rlt_sender_is_busy(&active->sender)) {
             rlt_sender_look(&active->sender);
         }
-        if (cluster->handovers[i].phase == RLT_HANDOVER_DRAINING) {
+        if (rlt_handover_is_leaving(&cluster->handovers[i])) {
             /* It may take over in this run. */
             rlt_sender_look(&rlt_cluster_twin(cluster, active)->sender);
         }
@@ -472,19 +483,9 @@ void rlt_cluster_run(struct rlt_cluster *cluster, uint64_t now_ns)
         rlt_connection_run(&cluster->connections[i], now_ns);
     }
     rlt_report_run(cluster, now_ns);
-    publish_dirty(cluster);
+    rlt_cluster_show_delivered(cluster);
     rlt_slab_pool_collect(&cluster->slabs);
     rlt_counter_set(&cluster->metrics.slabs_in_use, rlt_slab_pool_in_use(&cluster->slabs));
-}
-
-void rlt_cluster_show_delivered(struct rlt_cluster *cluster)
-{
-    /* Before the messages are visible: nobody receives what is not counted. */
-    rlt_counter_add(&cluster->metrics.received_messages, cluster->batch_received);
-    rlt_counter_add(&cluster->metrics.delivered_messages, cluster->batch_delivered);
-    cluster->batch_received = 0;
-    cluster->batch_delivered = 0;
-    publish_dirty(cluster);
 }
 
 void rlt_cluster_on_event(struct rlt_cluster *cluster, const struct rlt_io_event *event,

@@ -9,6 +9,7 @@
 #include "core/direct_receive.h"
 #include "core/handshake.h"
 #include "core/inbound.h"
+#include "core/takeover.h"
 #include "proto/encode.h"
 
 void rlt_connection_fini(struct rlt_connection *connection)
@@ -145,11 +146,11 @@ static void on_closed(struct rlt_connection *connection, uint64_t now_ns)
         rlt_counter_add(&cluster->metrics.disconnects, 1);
         rlt_report(cluster, RLT_REPORT_LOST, roulette_error_text(error));
         if (!active) {
-            rlt_handover_on_second_lost(cluster, connection->position, now_ns);
+            rlt_takeover_on_second_lost(cluster, connection->position, now_ns);
             return;
         }
         lose_subscriptions(connection, error);
-        if (rlt_handover_on_active_lost(cluster, connection->position, now_ns)) {
+        if (rlt_takeover_on_active_lost(cluster, connection->position, now_ns)) {
             struct rlt_connection *other = cluster->active[connection->position];
             other->away = other->session.state != RLT_SESSION_READY;
             connection->away = false;
@@ -212,6 +213,9 @@ static bool write_subscriptions(struct rlt_connection *connection)
     }
     while ((subscription = connection->pending.first) != NULL) {
         bool wanted = rlt_subscription_is_wanted(subscription);
+        if (!wanted && !rlt_handover_unsubscribe(cluster, subscription)) {
+            return false;
+        }
         if (wanted != subscription->on_server && !write_change(connection, subscription)) {
             return false;
         }
@@ -223,6 +227,7 @@ static bool write_subscriptions(struct rlt_connection *connection)
             rlt_cluster_forget(cluster, subscription);
         } else if (wanted && !subscription->on_server) {
             subscription->on_server = true;
+            rlt_handover_on_subscribed(connection, subscription);
             rlt_counter_add(&cluster->metrics.subscriptions, 1);
             rlt_cluster_notify(cluster, subscription, RLT_NOTICE_RESTORED, 0);
         }

@@ -3,12 +3,13 @@
 
 #include "base/assert.h"
 #include "core/cluster.h"
+#include "core/takeover.h"
 
 #define START_JITTER_NS (RLT_NS_PER_S / 2)
 #define RECORD_NS       (RLT_NS_PER_S / 4)
 #define SETTLE_NS       (RLT_NS_PER_S / 2)
 #define SETTLES_MAX     8
-#define LINGER_NS       (2 * RLT_NS_PER_S)
+#define CROSS_NS        (RLT_NS_PER_S / 4)
 #define MEMORY_RETRY_NS RLT_NS_PER_S
 
 static struct rlt_handover *of(struct rlt_cluster *cluster, uint32_t position)
@@ -29,43 +30,33 @@ static void begin(struct rlt_cluster *cluster, uint32_t position, uint64_t now_n
     handover->phase = RLT_HANDOVER_CONNECTING;
     handover->second = rlt_cluster_twin(cluster, active);
     handover->started = false;
-    handover->settles = 0;
     handover->deadline_ns = now_ns + jitter_ns;
     rlt_report(cluster, RLT_REPORT_LAME_DUCK, "moving to another one");
 }
 
-static void end(struct rlt_handover *handover)
+void rlt_handover_end(struct rlt_cluster *cluster, struct rlt_handover *handover)
 {
-    rlt_overlap_close(&handover->overlap);
+    rlt_merge_close(&handover->merge, cluster);
     handover->phase = RLT_HANDOVER_NONE;
     handover->deadline_ns = RLT_NEVER;
 }
 
-/* The side of its position's overlap on which a connection is: 0 or 1. */
-static int side_of(const struct rlt_connection *connection)
+int rlt_handover_side_of(const struct rlt_connection *connection)
 {
     return connection->slot == connection->position ? 0 : 1;
 }
 
 bool rlt_handover_overlaps(const struct rlt_connection *connection)
 {
-    return connection->cluster->handovers[connection->position].overlap.entries != NULL;
+    return rlt_merge_is_open(&connection->cluster->handovers[connection->position].merge);
 }
 
-bool rlt_handover_is_copy(struct rlt_connection *connection, const struct rlt_frame *frame)
+bool rlt_handover_lets_through(struct rlt_connection *connection, const struct rlt_frame *frame,
+                               struct rlt_slab *slab, uint64_t now_ns)
 {
     struct rlt_cluster *cluster = connection->cluster;
-    struct rlt_overlap *overlap = &cluster->handovers[connection->position].overlap;
-    const struct rlt_subscription *subscription =
-        rlt_subscriptions_find(&cluster->subscriptions, frame->sid);
-    /* Of a queue group's messages the server sends one copy only. */
-    if (subscription == NULL || subscription->exclusive) {
-        return false;
-    }
-    enum rlt_overlap_copy copy = rlt_overlap_take(overlap, frame, side_of(connection));
-    rlt_counter_add(&cluster->metrics.suppressed, copy == RLT_OVERLAP_SECOND ? 1 : 0);
-    rlt_counter_add(&cluster->metrics.unmatched, copy == RLT_OVERLAP_UNSEEN ? 1 : 0);
-    return copy == RLT_OVERLAP_SECOND;
+    struct rlt_merge *merge = &of(cluster, connection->position)->merge;
+    return rlt_merge_take(merge, cluster, rlt_handover_side_of(connection), frame, slab, now_ns);
 }
 
 /* ---- The phases --------------------------------------------------------------------------- */
@@ -74,6 +65,41 @@ bool rlt_handover_is_copy(struct rlt_connection *connection, const struct rlt_fr
 static bool is_due(const struct rlt_handover *handover, uint64_t now_ns)
 {
     return handover->deadline_ns == RLT_NEVER || now_ns >= handover->deadline_ns;
+}
+
+static bool is_last_round(const struct rlt_handover *handover)
+{
+    return handover->settles > SETTLES_MAX;
+}
+
+/* Whether the second connection is to be told of a subscription, now or later. */
+static bool is_untold(const struct rlt_subscription *subscription, uint32_t position)
+{
+    return subscription != NULL && subscription->connection == position &&
+           !subscription->on_second && rlt_subscription_is_wanted(subscription);
+}
+
+/* What the old connection is subscribed to by now is recorded from now on. Returns: whether the
+ * second one is to be told of something. */
+static bool note_untold(struct rlt_cluster *cluster, uint32_t position)
+{
+    struct rlt_subscriptions *table = &cluster->subscriptions;
+    bool found = false;
+    for (uint32_t i = 0; i < table->index_count; i++) {
+        struct rlt_subscription *subscription = rlt_subscriptions_at(table, i);
+        if (is_untold(subscription, position)) {
+            found = true;
+            subscription->young = subscription->on_server ? RLT_HANDOVER_AGING : RLT_HANDOVER_YOUNG;
+        }
+    }
+    return found;
+}
+
+static void begin_recording(struct rlt_handover *handover)
+{
+    handover->deadline_ns = RLT_NEVER;
+    handover->proved = false;
+    handover->phase = RLT_HANDOVER_RECORDING;
 }
 
 static bool run_connecting(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns)
@@ -88,33 +114,21 @@ static bool run_connecting(struct rlt_cluster *cluster, uint32_t position, uint6
         }
         handover->deadline_ns = RLT_NEVER;
     }
-    const struct rlt_overlap *overlap = &handover->overlap;
     uint64_t seen_ns = cluster->active[position]->seen_ns;
-    if (handover->started &&
-        (is_due(handover, seen_ns) || (overlap->ended && overlap->owed == 0))) {
-        rlt_overlap_close(&handover->overlap); /* of a second connection that was lost */
+    if (handover->started && (is_due(handover, seen_ns) || rlt_merge_is_over(&handover->merge))) {
+        rlt_merge_close(&handover->merge, cluster); /* of a second connection that was lost */
         handover->deadline_ns = RLT_NEVER;
     }
     if (second->session.state != RLT_SESSION_READY || handover->deadline_ns != RLT_NEVER) {
         return false;
     }
-    if (rlt_overlap_open(&handover->overlap, side_of(cluster->active[position])) < 0) {
+    if (rlt_merge_open(&handover->merge, rlt_handover_side_of(cluster->active[position])) < 0) {
         handover->deadline_ns = now_ns + MEMORY_RETRY_NS; /* the old connection goes on */
         return false;
     }
-    handover->deadline_ns = now_ns + RECORD_NS;
-    handover->phase = RLT_HANDOVER_RECORDING;
-    return true;
-}
-
-static bool run_recording(struct rlt_handover *handover, uint64_t now_ns)
-{
-    if (!is_due(handover, now_ns)) {
-        return false;
-    }
-    handover->deadline_ns = RLT_NEVER;
-    handover->phase = RLT_HANDOVER_SUBSCRIBING;
-    handover->cursor = 0;
+    handover->settles = 0;
+    (void)note_untold(cluster, position);
+    begin_recording(handover);
     return true;
 }
 
@@ -147,12 +161,38 @@ static bool end_fence(struct rlt_handover *handover)
     return true;
 }
 
-static void drop_fence(struct rlt_handover *handover)
+void rlt_handover_drop_fence(struct rlt_handover *handover)
 {
     if (handover->fence != NULL) {
         rlt_fence_release(handover->fence);
         handover->fence = NULL;
     }
+}
+
+static bool run_recording(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns)
+{
+    struct rlt_handover *handover = of(cluster, position);
+    if (!handover->proved) {
+        if ((handover->fence == NULL && !begin_fence(handover, cluster->active[position])) ||
+            !end_fence(handover)) {
+            return false;
+        }
+        handover->proved = true;
+        handover->deadline_ns = now_ns + RECORD_NS;
+    }
+    if (!is_due(handover, now_ns)) {
+        return false;
+    }
+    handover->deadline_ns = RLT_NEVER;
+    handover->phase = RLT_HANDOVER_SUBSCRIBING;
+    handover->cursor = 0;
+    return true;
+}
+
+/* Whether the old connection has been subscribed to it since RECORDING began. */
+static bool is_recorded(const struct rlt_subscription *subscription)
+{
+    return subscription->on_server && subscription->young != RLT_HANDOVER_YOUNG;
 }
 
 /* Tell the second connection of what it does not know. True when it was told of everything. */
@@ -165,8 +205,8 @@ static bool write_all(struct rlt_cluster *cluster, uint32_t position)
     }
     for (; handover->cursor < table->index_count; handover->cursor++) {
         struct rlt_subscription *subscription = rlt_subscriptions_at(table, handover->cursor);
-        if (subscription == NULL || subscription->connection != position ||
-            subscription->on_second || !rlt_subscription_is_wanted(subscription)) {
+        if (!is_untold(subscription, position) ||
+            (!is_recorded(subscription) && !is_last_round(handover))) {
             continue;
         }
         struct rlt_topic_key key = rlt_subscription_key(subscription);
@@ -192,17 +232,20 @@ static bool run_subscribing(struct rlt_cluster *cluster, uint32_t position)
     return true;
 }
 
-static bool run_fencing(struct rlt_handover *handover, uint64_t now_ns)
+static bool run_fencing(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns)
 {
+    struct rlt_handover *handover = of(cluster, position);
     if (!end_fence(handover)) {
         return false;
     }
-    bool is_last = handover->settles >= SETTLES_MAX;
     handover->settles++;
+    bool is_last = is_last_round(handover);
+    handover->settled_ns = now_ns;
+    handover->sent = cluster->active[position]->sender.sent;
     handover->phase = RLT_HANDOVER_SETTLING;
     handover->deadline_ns = now_ns + (is_last ? 0 : SETTLE_NS);
     if (!is_last) {
-        rlt_overlap_mark(&handover->overlap);
+        rlt_merge_mark(&handover->merge);
     }
     return true;
 }
@@ -214,17 +257,25 @@ static bool run_settling(struct rlt_cluster *cluster, uint32_t position, uint64_
         return false;
     }
     handover->deadline_ns = RLT_NEVER;
+    if (!rlt_merge_has_caught_up(&handover->merge)) {
+        return false; /* a copy, or the timer of what waits, comes */
+    }
     /* What the old one is to leave it leaves before: who joins later would find it subscribed. */
     const struct rlt_connection *active = cluster->active[position];
     if (active->pending.first != NULL || rlt_inquiry_is_under_way(&active->inquiry)) {
         return false;
     }
-    handover->cursor = 0;
-    if (!write_all(cluster, position) || handover->wrote) {
-        handover->phase = RLT_HANDOVER_SUBSCRIBING;
+    if (is_last_round(handover)) {
+        handover->cursor = 0;
+        if (!write_all(cluster, position) || handover->wrote) {
+            handover->phase = RLT_HANDOVER_SUBSCRIBING;
+            return true;
+        }
+    } else if (note_untold(cluster, position)) {
+        begin_recording(handover);
         return true;
     }
-    rlt_overlap_forget(&handover->overlap);
+    rlt_merge_forget(&handover->merge);
     struct rlt_sender *old = &cluster->active[position]->sender;
     old->lanes_off = true;
     handover->held = rlt_ping_marks_take_unsent(&old->pings);
@@ -252,8 +303,6 @@ static bool leave_groups(struct rlt_cluster *cluster, uint32_t position)
     return true;
 }
 
-static void swap(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns);
-
 static bool run_draining(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns)
 {
     struct rlt_handover *handover = of(cluster, position);
@@ -264,21 +313,39 @@ static bool run_draining(struct rlt_cluster *cluster, uint32_t position, uint64_
             return false;
         }
     }
-    /* If the second one is being closed, its loss is dealt with first. */
-    if (rlt_sender_is_busy(&old->sender) || handover->second->session.state != RLT_SESSION_READY ||
-        !end_fence(handover)) {
+    if (rlt_sender_is_busy(&old->sender) || !end_fence(handover)) {
         return false;
     }
-    swap(cluster, position, now_ns);
+    bool was_quiet =
+        old->sender.sent == handover->sent && now_ns - handover->settled_ns >= CROSS_NS;
+    handover->deadline_ns = now_ns + (was_quiet ? 0 : CROSS_NS);
+    handover->phase = RLT_HANDOVER_CROSSING;
+    return true;
+}
+
+static bool run_crossing(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns)
+{
+    struct rlt_handover *handover = of(cluster, position);
+    struct rlt_connection *old = cluster->active[position];
+    if (!is_due(handover, now_ns)) {
+        return false;
+    }
+    handover->deadline_ns = RLT_NEVER;
+    /* If the second one is being closed, its loss is dealt with first. */
+    if (rlt_sender_is_busy(&old->sender) || handover->second->session.state != RLT_SESSION_READY) {
+        return false;
+    }
+    rlt_takeover_swap(cluster, position, now_ns);
     rlt_connection_retire(old);
     return true;
 }
 
 /* Copies that have come by then are dropped, also if this thread is late. */
-static bool run_lingering(struct rlt_handover *handover, uint64_t seen_ns)
+static bool run_lingering(struct rlt_cluster *cluster, uint32_t position)
 {
-    if (is_due(handover, seen_ns) || handover->overlap.owed == 0) {
-        end(handover);
+    struct rlt_handover *handover = of(cluster, position);
+    if (is_due(handover, cluster->active[position]->seen_ns) || handover->merge.overlap.owed == 0) {
+        rlt_handover_end(cluster, handover);
         return true;
     }
     return false;
@@ -289,6 +356,7 @@ void rlt_handover_run(struct rlt_cluster *cluster, uint32_t position, uint64_t n
     struct rlt_handover *handover = of(cluster, position);
     /* While its sending side is lent nothing is begun; its return wakes the event thread. */
     bool more = !cluster->active[position]->sender.lent;
+    rlt_merge_run(&handover->merge, cluster, cluster->active[position]->seen_ns);
     while (more) {
         switch (handover->phase) {
         case RLT_HANDOVER_NONE:
@@ -301,13 +369,13 @@ void rlt_handover_run(struct rlt_cluster *cluster, uint32_t position, uint64_t n
             more = run_connecting(cluster, position, now_ns);
             break;
         case RLT_HANDOVER_RECORDING:
-            more = run_recording(handover, now_ns);
+            more = run_recording(cluster, position, now_ns);
             break;
         case RLT_HANDOVER_SUBSCRIBING:
             more = run_subscribing(cluster, position);
             break;
         case RLT_HANDOVER_FENCING:
-            more = run_fencing(handover, now_ns);
+            more = run_fencing(cluster, position, now_ns);
             break;
         case RLT_HANDOVER_SETTLING:
             more = run_settling(cluster, position, now_ns);
@@ -315,182 +383,23 @@ void rlt_handover_run(struct rlt_cluster *cluster, uint32_t position, uint64_t n
         case RLT_HANDOVER_DRAINING:
             more = run_draining(cluster, position, now_ns);
             break;
+        case RLT_HANDOVER_CROSSING:
+            more = run_crossing(cluster, position, now_ns);
+            break;
         case RLT_HANDOVER_LINGERING:
-            more = run_lingering(handover, cluster->active[position]->seen_ns);
+            more = run_lingering(cluster, position);
             break;
         }
     }
-}
-
-/* ---- Taking over -------------------------------------------------------------------------- */
-
-/* What the second connection's server was told is what "the server" knows from now on. */
-static void adopt_subscriptions(struct rlt_cluster *cluster, uint32_t position)
-{
-    struct rlt_subscriptions *table = &cluster->subscriptions;
-    struct rlt_connection *active = cluster->active[position];
-    for (uint32_t i = 0; i < table->index_count; i++) {
-        struct rlt_subscription *subscription = rlt_subscriptions_at(table, i);
-        if (subscription == NULL || subscription->connection != position) {
-            continue;
-        }
-        bool wanted = rlt_subscription_is_wanted(subscription);
-        int change = (subscription->on_second ? 1 : 0) - (subscription->on_server ? 1 : 0);
-        rlt_counter_add(&cluster->metrics.subscriptions, (uint64_t)(int64_t)change);
-        subscription->on_server = subscription->on_second;
-        subscription->on_second = false;
-        if (subscription->on_server) {
-            /* Only those that were told LOST are told, when the old connection was lost. */
-            rlt_cluster_notify(cluster, subscription, RLT_NOTICE_RESTORED, 0);
-        }
-        if (wanted != subscription->on_server) {
-            rlt_subscription_queue_push(&active->pending, subscription);
-        } else {
-            rlt_cluster_forget(cluster, subscription);
-        }
-    }
-}
-
-/* Empty a queue of subscriptions: adopting them looks at all of them anyway. */
-static void clear(struct rlt_subscription_queue *queue)
-{
-    while (queue->first != NULL) {
-        rlt_subscription_queue_remove(queue, queue->first);
-    }
-}
-
-static void swap(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns)
-{
-    struct rlt_handover *handover = of(cluster, position);
-    struct rlt_connection *old = cluster->active[position];
-    struct rlt_connection *second = handover->second;
-    drop_fence(handover);
-    clear(&old->pending);
-    cluster->active[position] = second;
-    second->sender.lanes_off = false;
-    old->sender.lanes_off = true;
-    /* Flushes go with the lanes that they wait for. */
-    struct rlt_fence_link *lists[] = {handover->held,
-                                      rlt_ping_marks_take_unsent(&old->sender.pings)};
-    handover->held = NULL;
-    for (int i = 0; i < 2; i++) {
-        while (lists[i] != NULL) {
-            struct rlt_fence_link *link = lists[i];
-            lists[i] = link->next;
-            rlt_ping_marks_add_fence(&second->sender.pings, link);
-        }
-    }
-    rlt_sender_adopt_lanes(&second->sender, &old->sender);
-    rlt_overlap_end_side(&handover->overlap, side_of(old));
-    atomic_store_explicit(&second->wire->payload_max, rlt_sender_payload_max(&second->sender),
-                          memory_order_relaxed);
-    if (second->session.state != RLT_SESSION_READY) {
-        second->session.attempts = 0; /* those that failed until now put nothing out of reach */
-    }
-    adopt_subscriptions(cluster, position);
-    handover->phase = RLT_HANDOVER_LINGERING;
-    handover->deadline_ns = now_ns + LINGER_NS;
-    handover->second = old;
-    handover->started = false;
-}
-
-bool rlt_handover_on_active_lost(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns)
-{
-    struct rlt_handover *handover = of(cluster, position);
-    if (handover->phase == RLT_HANDOVER_RECORDING) {
-        rlt_overlap_close(&handover->overlap); /* the second one is subscribed later than that */
-    }
-    if (handover->phase == RLT_HANDOVER_NONE || handover->phase == RLT_HANDOVER_LINGERING) {
-        /* Second copies that were on their way on it do not come any more. */
-        end(handover);
-        return false;
-    }
-    if (!handover->started && handover->second->session.state == RLT_SESSION_IDLE) {
-        rlt_connection_start(handover->second, now_ns);
-    } else if (!handover->started) {
-        return false;
-    }
-    /* They wait behind messages that are in doubt now. */
-    rlt_cluster_finish_fences(cluster, handover->held, ROULETTE_EDISCONNECTED);
-    handover->held = NULL;
-    swap(cluster, position, now_ns);
-    return true;
-}
-
-/* Messages for a member of a queue group, or for what the active connection was not told of, went
- * to the second one only, and may be lost with it. The active one is still subscribed, unless it
- * has left its groups. */
-static void lose_on_second(struct rlt_cluster *cluster, struct rlt_subscription *subscription,
-                           bool has_left)
-{
-    struct rlt_connection *active = cluster->active[subscription->connection];
-    bool permanent = cluster->config->restart == ROULETTE_RESTART_PERMANENT;
-    int error = ROULETTE_EDISCONNECTED;
-    if (has_left && subscription->on_server) {
-        subscription->on_server = false;
-        rlt_counter_add(&cluster->metrics.subscriptions, (uint64_t)-1);
-    }
-    rlt_subscription_queue_remove(&active->pending, subscription);
-    if (permanent && subscription->member_count != 0) {
-        rlt_cluster_notify(cluster, subscription, RLT_NOTICE_LOST, error);
-        if (subscription->on_server) {
-            rlt_cluster_notify(cluster, subscription, RLT_NOTICE_RESTORED, 0);
-        } else {
-            /* The active one may still bring what it was sent before it left. */
-            rlt_subscriptions_renew(&cluster->subscriptions, subscription);
-        }
-    }
-    if (rlt_subscription_is_wanted(subscription) != subscription->on_server || !permanent) {
-        rlt_subscription_queue_push(&active->pending, subscription);
-    }
-    if (!permanent || subscription->member_count == 0) {
-        if (!subscription->on_server) {
-            rlt_subscription_queue_remove(&active->pending, subscription);
-        }
-        rlt_cluster_end_subscription(cluster, subscription, error);
-    }
-}
-
-void rlt_handover_on_second_lost(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns)
-{
-    struct rlt_handover *handover = of(cluster, position);
-    struct rlt_subscriptions *table = &cluster->subscriptions;
-    drop_fence(handover);
-    if (handover->phase == RLT_HANDOVER_DRAINING) {
-        /* The old one goes on as if nothing had been begun; it is told of its groups again. */
-        struct rlt_connection *active = cluster->active[position];
-        active->sender.lanes_off = false;
-        while (handover->held != NULL) {
-            struct rlt_fence_link *link = handover->held;
-            handover->held = link->next;
-            rlt_ping_marks_add_fence(&active->sender.pings, link);
-        }
-    }
-    for (uint32_t i = 0; i < table->index_count; i++) {
-        struct rlt_subscription *subscription = rlt_subscriptions_at(table, i);
-        if (subscription == NULL || subscription->connection != position) {
-            continue;
-        }
-        bool may_miss =
-            subscription->on_second && (subscription->exclusive || !subscription->on_server);
-        subscription->on_second = false;
-        if (may_miss) {
-            lose_on_second(cluster, subscription, handover->phase == RLT_HANDOVER_DRAINING);
-        } else if (!subscription->on_server && !subscription->queued) {
-            rlt_cluster_forget(cluster, subscription);
-        }
-    }
-    /* The active one may still bring what the second one has brought. */
-    rlt_overlap_end_side(&handover->overlap, side_of(handover->second));
-    handover->phase = RLT_HANDOVER_CONNECTING;
-    handover->deadline_ns = now_ns + LINGER_NS;
 }
 
 /* ---- Waiting ------------------------------------------------------------------------------ */
 
 uint64_t rlt_handover_deadline(const struct rlt_handover *handover)
 {
-    return handover->phase == RLT_HANDOVER_NONE ? RLT_NEVER : handover->deadline_ns;
+    return handover->phase == RLT_HANDOVER_NONE
+               ? RLT_NEVER
+               : rlt_min_u64(handover->deadline_ns, rlt_merge_deadline(&handover->merge));
 }
 
 static bool can_write(const struct rlt_connection *connection)
@@ -517,11 +426,41 @@ bool rlt_handover_has_work(const struct rlt_cluster *cluster, uint32_t position)
     }
 }
 
+void rlt_handover_on_subscribed(const struct rlt_connection *connection,
+                                struct rlt_subscription *subscription)
+{
+    subscription->young = rlt_handover_overlaps(connection) ? RLT_HANDOVER_YOUNG : RLT_HANDOVER_OLD;
+}
+
+bool rlt_handover_unsubscribe(struct rlt_cluster *cluster, struct rlt_subscription *subscription)
+{
+    struct rlt_handover *handover = of(cluster, subscription->connection);
+    if (subscription->on_second && subscription->on_server) {
+        if (handover->second->session.state != RLT_SESSION_READY ||
+            !rlt_connection_write_unsub(handover->second, subscription->sid)) {
+            return false;
+        }
+        subscription->on_second = false;
+        if (!subscription->exclusive) {
+            rlt_merge_drop_of(&handover->merge, cluster, subscription->sid);
+        }
+    }
+    return true;
+}
+
+void rlt_handover_on_drain(struct rlt_cluster *cluster, const struct rlt_subscription *subscription)
+{
+    if (subscription->exclusive) {
+        rlt_merge_let_go_of(&of(cluster, subscription->connection)->merge, cluster,
+                            subscription->sid);
+    }
+}
+
 void rlt_handover_stop(struct rlt_cluster *cluster, uint32_t position)
 {
     struct rlt_handover *handover = of(cluster, position);
-    drop_fence(handover);
+    rlt_handover_drop_fence(handover);
     rlt_cluster_finish_fences(cluster, handover->held, ROULETTE_ECLOSED);
     handover->held = NULL;
-    end(handover);
+    rlt_handover_end(cluster, handover);
 }

@@ -4,27 +4,35 @@
  * moves to another server of its cluster, make before break.
  *
  *     NONE -> CONNECTING -> RECORDING -> SUBSCRIBING -> FENCING -> SETTLING -> DRAINING
- *          -> LINGERING -> NONE
+ *          -> CROSSING -> LINGERING -> NONE
  *
  *  CONNECTING   the second connection is opened, after a random part of half a second (all clients
  *               of the server are told at once); it retries like any other.
- *  RECORDING    what the old one delivers is remembered from now on (core/overlap.h): its copies
- *               may still be on their way to the second one's server. RECORD_NS.
- *  SUBSCRIBING  it is told of all subscriptions. From here on both deliver, and an overlap drops
- *               the second copies; members of queue groups get one copy from the server anyway.
- *  FENCING      its PONG proves that its server knows them all.
- *  SETTLING     the rest of its cluster learns of them: SETTLE_NS. Then subscriptions made
- *               meanwhile are made up for, fenced and settled again; after SETTLES_MAX times only
- *               fenced, since a client that never ceases to subscribe must leave too.
- *  DRAINING     the old connection publishes no more, leaves its queue groups, and sends a PING:
- *               its PONG confirms all it has sent, and is behind the last message for a group.
- *  LINGERING    the second connection is the one now, and publishes; the old one is closed. The
- *               copies that it owes are dropped, until all have come, or LINGER_NS.
+ *  RECORDING    what the old one brings is remembered from now on (core/overlap.h): its copies
+ *               may still be on their way to the second one's server. RECORD_NS from its PONG on,
+ *               which proves that its server knows what is recorded.
+ *  SUBSCRIBING  it is told of all subscriptions that the old one has had since RECORDING began:
+ *               of others the new server could bring what the old one did not. From here on both
+ * bring what is published. The old one's copies are delivered, and what the second one brings first
+ * waits (core/merge.h); members of queue groups get one copy from the server anyway. FENCING its
+ * PONG proves that its server knows them all. SETTLING     the rest of its cluster learns of them:
+ * SETTLE_NS. The old one brings what the second one had brought before. Then it begins again at
+ * RECORDING, for those made meanwhile; after SETTLES_MAX times they are only fenced, since a client
+ * that never ceases to subscribe must leave too. DRAINING     the old connection publishes no more,
+ * leaves its queue groups, and sends a PING: its PONG confirms all it has sent, and is behind the
+ * last message for a group. CROSSING     what it has published crosses the cluster: CROSS_NS, in
+ * which nothing is published. What is published on the second connection must not be faster. Not if
+ * nothing was published for that long. LINGERING    the second connection is the one now, and
+ * publishes; the old one is closed. The copies that it owes are dropped, until all have come, or
+ * LINGER_NS.
  *
- * Limits. Nothing is lost and nothing comes twice as long as
+ * Limits. Nothing is lost, nothing comes twice and order is kept as long as
  *  - the cluster carries a message to the second one's server within RECORD_NS of the old one's
  *    copy, if that came before the subscription there; within SETTLE_NS, if it came before the
  *    proof; and within LINGER_NS in the end. Later copies come twice.
+ *  - it carries a message to the old one's server within SETTLE_NS, if that was published before
+ *    the second one subscribed, and else within RLT_MERGE_WAIT_NS of the second one's copy; and
+ *    to every server within CROSS_NS of the PONG for it.
  *  - at most 98,304 frames are remembered at a time: all that the old one brings from RECORDING to
  *    the end of SETTLING and the other does not, and what is on its way. Beyond that they come
  *    twice, and are counted (`unmatched`).
@@ -49,11 +57,12 @@
 #include <stdint.h>
 
 #include "core/fence.h"
-#include "core/overlap.h"
+#include "core/merge.h"
 
 struct rlt_cluster;
 struct rlt_connection;
 struct rlt_frame;
+struct rlt_slab;
 struct rlt_subscription;
 
 enum rlt_handover_phase {
@@ -64,7 +73,15 @@ enum rlt_handover_phase {
     RLT_HANDOVER_FENCING,
     RLT_HANDOVER_SETTLING,
     RLT_HANDOVER_DRAINING,
+    RLT_HANDOVER_CROSSING,
     RLT_HANDOVER_LINGERING,
+};
+
+/** How long the active connection has been subscribed to something, for the second one. */
+enum rlt_handover_age {
+    RLT_HANDOVER_OLD,   /* since before RECORDING */
+    RLT_HANDOVER_YOUNG, /* for a shorter time, and */
+    RLT_HANDOVER_AGING, /* its copies have been recorded since RECORDING began */
 };
 
 /** The handover of one position of a cluster's pool. */
@@ -73,13 +90,17 @@ struct rlt_handover {
     struct rlt_connection *second; /* it takes over; the active one is the cluster's */
     bool started;                  /* CONNECTING: the second one was started */
     bool group_told;               /* DRAINING: the old one has left its groups */
-    uint64_t deadline_ns;          /* of CONNECTING (start), RECORDING, SETTLING and LINGERING */
-    uint32_t cursor;               /* SUBSCRIBING: the next index of the table */
-    bool wrote;                    /* ... something since the last fence */
-    uint32_t settles;              /* SETTLING: how many times it was reached */
-    struct rlt_fence *fence;       /* FENCING, DRAINING: whose PONG is waited for */
-    struct rlt_fence_link *held;   /* DRAINING: flushes that wait for the second connection */
-    struct rlt_overlap overlap;
+    /* Of CONNECTING (start), RECORDING, SETTLING, CROSSING and LINGERING. */
+    uint64_t deadline_ns;
+    bool proved;                 /* RECORDING: the old one's server knows its subscriptions */
+    uint32_t cursor;             /* SUBSCRIBING: the next index of the table */
+    bool wrote;                  /* ... something since the last fence */
+    uint32_t settles;            /* SETTLING: how many times it was reached */
+    uint64_t settled_ns;         /* ... when it was reached the last time */
+    uint64_t sent;               /* ... what the old one had published by then */
+    struct rlt_fence *fence;     /* RECORDING, FENCING, DRAINING: whose PONG is waited for */
+    struct rlt_fence_link *held; /* DRAINING: flushes that wait for the second connection */
+    struct rlt_merge merge;
 };
 
 /** Begin if the active connection's server is a lame duck, and go on as far as possible now. Called
@@ -89,21 +110,44 @@ void rlt_handover_run(struct rlt_cluster *cluster, uint32_t position, uint64_t n
 /** When rlt_handover_run() has a timer to serve. */
 uint64_t rlt_handover_deadline(const struct rlt_handover *handover);
 
+/** Whether the second connection may take over at any time, and with it what is published. */
+static inline bool rlt_handover_is_leaving(const struct rlt_handover *handover)
+{
+    return handover->phase == RLT_HANDOVER_DRAINING || handover->phase == RLT_HANDOVER_CROSSING;
+}
+
 /** Whether rlt_handover_run() would find something to do. */
 bool rlt_handover_has_work(const struct rlt_cluster *cluster, uint32_t position);
-
-/** The second connection is lost. */
-void rlt_handover_on_second_lost(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns);
-
-/** The active connection is lost, and its subscriptions were dealt with: the second takes over.
- *  Returns: false if there is none, and the active one has to reconnect by itself. */
-bool rlt_handover_on_active_lost(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns);
 
 /** Whether the two connections of a position deliver, for a while. */
 bool rlt_handover_overlaps(const struct rlt_connection *connection);
 
-/** While they do: whether the other one has brought this message already. Counts it. */
-bool rlt_handover_is_copy(struct rlt_connection *connection, const struct rlt_frame *frame);
+/** While they do: whether a message is to be delivered now, or is a second copy or has to wait for
+ *  older ones (core/merge.h). */
+bool rlt_handover_lets_through(struct rlt_connection *connection, const struct rlt_frame *frame,
+                               struct rlt_slab *slab, uint64_t now_ns);
+
+/** The active connection has written a SUB. */
+void rlt_handover_on_subscribed(const struct rlt_connection *connection,
+                                struct rlt_subscription *subscription);
+
+/** The active connection is going to write an UNSUB: the second one does, if it has to. Returns:
+ *  false if there is no room. */
+bool rlt_handover_unsubscribe(struct rlt_cluster *cluster, struct rlt_subscription *subscription);
+
+/** All members of a subscription drain: what waits for a member of a queue group is delivered now,
+ *  since the server has sent it to nobody else. */
+void rlt_handover_on_drain(struct rlt_cluster *cluster,
+                           const struct rlt_subscription *subscription);
+
+/** The side of its position's merge on which a connection is: 0 or 1. */
+int rlt_handover_side_of(const struct rlt_connection *connection);
+
+/** Nobody waits for the fence any more. */
+void rlt_handover_drop_fence(struct rlt_handover *handover);
+
+/** It is over, or given up. */
+void rlt_handover_end(struct rlt_cluster *cluster, struct rlt_handover *handover);
 
 /** The cluster stops. */
 void rlt_handover_stop(struct rlt_cluster *cluster, uint32_t position);

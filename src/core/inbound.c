@@ -195,7 +195,7 @@ void rlt_inbound_go_on(struct rlt_connection *connection, uint64_t now_ns)
             rlt_cluster_drop_oversized(cluster, frame);
         } else if (rlt_likely(frame->op == RLT_OP_MSG && ready)) {
             if (rlt_likely(!rlt_handover_overlaps(connection)) ||
-                !rlt_handover_is_copy(connection, frame)) {
+                rlt_handover_lets_through(connection, frame, slab, now_ns)) {
                 rlt_cluster_deliver(cluster, runs, run_count, slab);
             }
         } else {

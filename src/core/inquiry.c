@@ -51,7 +51,7 @@ static struct rlt_subscription *find_told(struct rlt_connection *connection, uin
         return NULL;
     }
     bool active = cluster->active[connection->position] == connection;
-    bool draining = cluster->handovers[connection->position].phase == RLT_HANDOVER_DRAINING;
+    bool draining = rlt_handover_is_leaving(&cluster->handovers[connection->position]);
     if (active && draining && subscription->exclusive) {
         return NULL;
     }

@@ -44,6 +44,9 @@ struct rlt_metrics {
     rlt_counter connected;
     rlt_counter suppressed;
     rlt_counter unmatched;
+    rlt_counter held;
+    rlt_counter held_early;
+    rlt_counter held_ns_max;
     rlt_counter last_error; /* a negative error code, as two's complement */
 };
 

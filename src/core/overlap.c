@@ -14,9 +14,12 @@
 /* Open addressing with linear probes, which end at a free entry. At most 3/4 are used. */
 struct rlt_overlap_entry {
     uint64_t low;
-    uint64_t high;  /* odd; 0: free */
-    int64_t ahead;  /* copies of the old side less those of the new one */
-    int64_t before; /* `ahead` at the mark, if it was not 0 since */
+    uint64_t high;    /* odd; 0: free */
+    int64_t ahead;    /* copies of the old side less those of the new one */
+    int32_t before;   /* `ahead` at the mark, if it was not 0 since */
+    uint32_t waiting; /* copies of the new side that wait; they count in `ahead` */
+    uint64_t first;   /* of these: their numbers */
+    uint64_t last;
 };
 
 int rlt_overlap_open(struct rlt_overlap *overlap, int old)
@@ -39,7 +42,8 @@ void rlt_overlap_mark(struct rlt_overlap *overlap)
 {
     RLT_ASSERT(overlap->entries != NULL);
     for (uint32_t i = 0; i < RLT_OVERLAP_ENTRIES; i++) {
-        overlap->entries[i].before = overlap->entries[i].ahead;
+        int64_t ahead = overlap->entries[i].ahead;
+        overlap->entries[i].before = ahead < INT32_MAX ? (int32_t)ahead : INT32_MAX;
     }
 }
 
@@ -66,12 +70,12 @@ void rlt_overlap_end_side(struct rlt_overlap *overlap, int side)
     }
 }
 
-/* The entry of a hash, or the free one where it would be. */
-static struct rlt_overlap_entry *find(struct rlt_overlap *overlap, XXH128_hash_t hash)
+/* The entry of a frame, or the free one where it would be. */
+static struct rlt_overlap_entry *find(struct rlt_overlap *overlap, struct rlt_overlap_key key)
 {
-    uint32_t index = (uint32_t)hash.low64 & INDEX_MASK;
+    uint32_t index = (uint32_t)key.low & INDEX_MASK;
     struct rlt_overlap_entry *entry = &overlap->entries[index];
-    while (entry->high != 0 && (entry->low != hash.low64 || entry->high != hash.high64)) {
+    while (entry->high != 0 && (entry->low != key.low || entry->high != key.high)) {
         index = (index + 1) & INDEX_MASK;
         entry = &overlap->entries[index];
     }
@@ -105,14 +109,18 @@ static enum rlt_overlap_copy take_owed(struct rlt_overlap *overlap, struct rlt_o
     return RLT_OVERLAP_SECOND;
 }
 
-enum rlt_overlap_copy rlt_overlap_take(struct rlt_overlap *overlap, const struct rlt_frame *frame,
-                                       int side)
+struct rlt_overlap_key rlt_overlap_key(const struct rlt_frame *frame)
 {
     /* From the topic on, the line too: the sid is the same on both sides. */
     size_t len = (size_t)frame->body_offset + frame->body_len;
     XXH128_hash_t hash = XXH3_128bits(frame->topic, len);
-    hash.high64 |= 1;
-    struct rlt_overlap_entry *entry = find(overlap, hash);
+    return (struct rlt_overlap_key){hash.low64, hash.high64 | 1};
+}
+
+enum rlt_overlap_copy rlt_overlap_take(struct rlt_overlap *overlap, struct rlt_overlap_key key,
+                                       int side)
+{
+    struct rlt_overlap_entry *entry = find(overlap, key);
     if (overlap->ended) {
         return take_owed(overlap, entry);
     }
@@ -121,13 +129,50 @@ enum rlt_overlap_copy rlt_overlap_take(struct rlt_overlap *overlap, const struct
             return RLT_OVERLAP_UNSEEN;
         }
         overlap->used++;
-        *entry = (struct rlt_overlap_entry){.low = hash.low64, .high = hash.high64};
+        *entry = (struct rlt_overlap_entry){.low = key.low, .high = key.high};
     }
     int64_t step = side == overlap->old ? 1 : -1;
+    /* Those that were delivered came before those that wait, so they have their copies first. */
+    if (step == 1 && entry->waiting != 0 && -entry->ahead == (int64_t)entry->waiting) {
+        return RLT_OVERLAP_WAITED;
+    }
     bool second = entry->ahead * step < 0;
     entry->ahead += step;
     if (entry->ahead == 0) {
         take_out(overlap, entry); /* all that is known of it */
     }
     return second ? RLT_OVERLAP_SECOND : RLT_OVERLAP_FIRST;
+}
+
+/* ---- Copies that wait --------------------------------------------------------------------- */
+
+uint64_t rlt_overlap_wait(struct rlt_overlap *overlap, struct rlt_overlap_key key, uint64_t number)
+{
+    struct rlt_overlap_entry *entry = find(overlap, key);
+    RLT_ASSERT(entry->ahead < 0 && !overlap->ended);
+    uint64_t before = entry->waiting != 0 ? entry->last : number;
+    entry->first = entry->waiting != 0 ? entry->first : number;
+    entry->last = number;
+    entry->waiting++;
+    return before;
+}
+
+uint64_t rlt_overlap_waiting(struct rlt_overlap *overlap, struct rlt_overlap_key key)
+{
+    const struct rlt_overlap_entry *entry = find(overlap, key);
+    RLT_ASSERT(entry->waiting != 0);
+    return entry->first;
+}
+
+void rlt_overlap_end_wait(struct rlt_overlap *overlap, struct rlt_overlap_key key, uint64_t next,
+                          bool delivered)
+{
+    struct rlt_overlap_entry *entry = find(overlap, key);
+    RLT_ASSERT(entry->waiting != 0);
+    entry->waiting--;
+    entry->first = next;
+    entry->ahead += delivered ? 0 : 1;
+    if (entry->ahead == 0) {
+        take_out(overlap, entry);
+    }
 }

@@ -185,3 +185,15 @@ void rlt_slab_release(struct rlt_slab *slab, int64_t count)
         rlt_stack_push(&pool->returned, &slab->returned);
     }
 }
+
+void rlt_slab_hand_on(struct rlt_slab *slab, int64_t issued)
+{
+    int64_t count = slab->issued - issued;
+    slab->issued = issued;
+    if (count == 0) {
+        rlt_slab_release(slab, 1);
+    } else if (count > 1) {
+        /* Relaxed: ours keeps the slab, and what publishes the messages publishes this too. */
+        atomic_fetch_add_explicit(&slab->references, count - 1, memory_order_relaxed);
+    }
+}

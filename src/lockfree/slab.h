@@ -117,6 +117,13 @@ void rlt_slab_rewind(struct rlt_slab *slab);
 /** Release `count` references. Threads: any thread. */
 void rlt_slab_release(struct rlt_slab *slab, int64_t count);
 
+/**
+ * The event thread holds a reference to a slab that may be settled, and has handed out others,
+ * which nobody has seen yet, since it read `slab->issued` as `issued`: its own becomes one of them.
+ * If there are none, it is released.
+ */
+void rlt_slab_hand_on(struct rlt_slab *slab, int64_t issued);
+
 /** Take back the slabs that consumers have returned. Acquiring does it too. */
 void rlt_slab_pool_collect(struct rlt_slab_pool *pool);
 

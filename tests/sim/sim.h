@@ -64,6 +64,8 @@ struct sim {
     enum sim_style receive_style;
     uint32_t pace;        /* per 1000: an operation that can complete does so in this step */
     uint32_t max_payload; /* in the next INFO; 0: unlimited */
+    uint64_t route_ns;    /* so long does a message need at most between two servers; 0: none */
+    bool in_order;        /* nothing is lost, so order must be kept */
     uint32_t lag;         /* per 1000: a server's stream stands still for some rounds */
     uint32_t alike;       /* per 1000: a server's message is as long as its last one */
     bool tls;

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define SLAB_BYTES 131072
@@ -253,6 +254,83 @@ static void publish_shared(struct sim_server *server, uint32_t topic)
     network->last_way[topic] = way;
 }
 
+/* ---- With routes that need their time ------------------------------------------------------- */
+
+/* The number of a message for a subscription: the same on both servers. */
+static uint32_t number_of(struct sim_server *server, uint64_t message, const struct sim_sub *sub)
+{
+    struct sim_network *network = server->network;
+    struct sim_news *what = &network->messages[message % SIM_NEWS_MAX];
+    for (uint32_t i = 0; i < what->sid_count; i++) {
+        if (what->sids[i] == sub->sid) {
+            return what->numbers[i];
+        }
+    }
+    SIM_CHECK(server->sim, what->sid_count < 4);
+    uint32_t number = new_number(server, sub);
+    network->copies[number].message = message;
+    network->copies[number].origin = what->origin;
+    what->sids[what->sid_count] = sub->sid;
+    what->numbers[what->sid_count++] = number;
+    return number;
+}
+
+/* A message is at a server. */
+static void arrive(struct sim_server *server, uint64_t message)
+{
+    uint32_t topic = server->network->messages[message % SIM_NEWS_MAX].topic;
+    const struct sim_sub *sub = can_send(server) ? shared_sub(server, topic) : NULL;
+    if (sub != NULL) {
+        send_number(server, sub, number_of(server, message, sub), false);
+    }
+}
+
+/* Routes keep the order of what one server is sent. */
+static void route(struct sim_server *server, uint64_t message)
+{
+    struct sim *sim = server->sim;
+    uint64_t due_ns = sim->now_ns + sim_below(sim, sim->route_ns);
+    uint32_t count = server->routed_count;
+    SIM_CHECK(sim, count < SIM_ROUTED_MAX);
+    if (count != 0 && due_ns < server->routed[count - 1].due_ns) {
+        due_ns = server->routed[count - 1].due_ns;
+    }
+    server->routed[server->routed_count++] = (struct sim_routed){due_ns, message};
+}
+
+void sim_server_take_routed(struct sim_server *server)
+{
+    uint32_t taken = 0;
+    while (taken < server->routed_count && server->routed[taken].due_ns <= server->sim->now_ns) {
+        arrive(server, server->routed[taken++].message);
+    }
+    server->routed_count -= taken;
+    memmove(server->routed, server->routed + taken, server->routed_count * sizeof(*server->routed));
+}
+
+bool sim_server_awaits(const struct sim_server *server, uint64_t message)
+{
+    for (uint32_t i = 0; i < server->routed_count; i++) {
+        if (server->routed[i].message == message) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void publish_by_routes(struct sim_server *server, uint32_t topic, enum sim_origin origin)
+{
+    struct sim_network *network = server->network;
+    uint64_t message = ++network->last_message;
+    network->messages[message % SIM_NEWS_MAX] = (struct sim_news){.topic = topic, .origin = origin};
+    if (origin == SIM_ORIGIN_OTHER) {
+        route(server, message);
+    } else {
+        arrive(server, message);
+    }
+    route(server->twin, message);
+}
+
 /* One copy to one member of the queue group, wherever it is. */
 static void publish_group(struct sim_server *server, uint32_t topic)
 {
@@ -274,12 +352,17 @@ static void publish_group(struct sim_server *server, uint32_t topic)
     }
 }
 
-void sim_server_publish(struct sim_server *server, uint32_t topic)
+void sim_server_publish(struct sim_server *server, uint32_t topic, enum sim_origin origin)
 {
     if (is_slow(server) || (can_send(server->twin) && is_slow(server->twin))) {
         return;
     }
-    publish_shared(server, topic);
+    if (server->sim->route_ns == 0) {
+        publish_shared(server, topic);
+    } else if (server->routed_count < SIM_ROUTED_MAX &&
+               server->twin->routed_count < SIM_ROUTED_MAX) {
+        publish_by_routes(server, topic, origin);
+    }
     publish_group(server, topic);
 }
 
@@ -408,7 +491,7 @@ static size_t on_pub(struct sim_server *server, uint32_t topic, size_t payload_l
     SIM_CHECK(sim, memcmp(payload + payload_len, "\r\n", 2) == 0, "no CR LF behind a payload");
     server->published++;
     server->on_publish(server->context, server->slot, topic, payload, payload_len);
-    sim_server_publish(server, topic);
+    sim_server_publish(server, topic, SIM_ORIGIN_CLIENT);
     return payload_len + 2;
 }
 
@@ -558,7 +641,10 @@ void sim_server_act(struct sim_server *server)
         return;
     }
     for (uint64_t i = sim_below(sim, 4); i != 0 && server->sub_count != 0; i--) {
-        sim_server_publish(server, server->subs[sim_below(sim, server->sub_count)].topic);
+        enum sim_origin origin = sim_below(sim, 3) == 0  ? SIM_ORIGIN_OTHER
+                                 : server < server->twin ? SIM_ORIGIN_SERVER
+                                                         : SIM_ORIGIN_SERVER + 1;
+        sim_server_publish(server, server->subs[sim_below(sim, server->sub_count)].topic, origin);
     }
     if (sim_chance(sim, faults->stray)) {
         static const uint64_t sids[] = {0, 1000, UINT64_C(1) << 24, INT64_MAX};

@@ -43,6 +43,32 @@ struct sim_sub {
     bool exclusive; /* of a member of the topic's queue group */
 };
 
+#define SIM_NEWS_MAX   4096 /* of which some server has not heard yet */
+#define SIM_ROUTED_MAX 16
+
+/** Who publishes: something that a server is told directly, or by a server that is not ours. */
+enum sim_origin {
+    SIM_ORIGIN_SERVER, /* and + 1 */
+    SIM_ORIGIN_OTHER = 2,
+    SIM_ORIGIN_CLIENT,
+    SIM_ORIGINS,
+};
+
+/** A message for the shared subscriptions of a topic, as far as it has come in the cluster. */
+struct sim_news {
+    uint32_t topic;
+    enum sim_origin origin;
+    uint32_t sid_count;
+    uint64_t sids[4];
+    uint32_t numbers[4]; /* of it, as a message to each of these */
+};
+
+/** A message on its way to a server. */
+struct sim_routed {
+    uint64_t due_ns;
+    uint64_t message;
+};
+
 /** What became of a message to one subscription: of all that are equal to it, by side. */
 struct sim_copy {
     uint64_t sid;
@@ -52,6 +78,8 @@ struct sim_copy {
     uint16_t got[2];  /* received by the client */
     uint16_t lost[2]; /* with their connection */
     uint16_t delivered;
+    enum sim_origin origin;
+    uint64_t message; /* counts up; 0: nothing is known of its order */
 };
 
 /** What servers did that the worlds must have seen. */
@@ -87,6 +115,8 @@ struct sim_network {
     uint32_t next_number;        /* of the messages that servers send */
     size_t last_len;             /* of their bodies */
     struct sim_copy *copies;     /* by number */
+    uint64_t last_message;
+    struct sim_news messages[SIM_NEWS_MAX]; /* by remainder */
     /* Of the last message of each topic: its number, and where it went. */
     uint32_t last_number[SIM_TOPICS];
     uint64_t last_way[SIM_TOPICS];
@@ -125,6 +155,10 @@ struct sim_server {
     uint32_t limit;            /* subscriptions at most */
     bool has_refused;          /* a SUB, without naming it */
 
+    /* From other servers, in order. */
+    struct sim_routed routed[SIM_ROUTED_MAX];
+    uint32_t routed_count;
+
     struct sim_sub subs[SIM_SUBS_MAX];
     uint32_t sub_count;
     bool denied[SIM_TOPICS]; /* no permission to subscribe */
@@ -154,7 +188,13 @@ void sim_server_take(struct sim_server *server, const uint8_t *bytes, size_t len
 void sim_server_act(struct sim_server *server);
 
 /** Somebody publishes in the cluster: send to its subscribers on both servers. */
-void sim_server_publish(struct sim_server *server, uint32_t topic);
+void sim_server_publish(struct sim_server *server, uint32_t topic, enum sim_origin origin);
+
+/** Messages from other servers arrive. */
+void sim_server_take_routed(struct sim_server *server);
+
+/** Whether a message is on its way to the server. */
+bool sim_server_awaits(const struct sim_server *server, uint64_t message);
 
 /** The client received `len` bytes. */
 void sim_server_received(struct sim_server *server, uint8_t *out, size_t len);

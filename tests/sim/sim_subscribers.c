@@ -47,6 +47,9 @@ static void begin_one(struct sim_subscribers *self, uint32_t index)
     SIM_CHECK(self->sim, rlt_mailbox_init(&subscriber->mailbox, &options) == 0);
 }
 
+static void on_release(void *context, const struct sim_waiting *released);
+static void on_drop(void *context);
+
 void sim_subscribers_begin(struct sim_subscribers *self, struct sim *sim,
                            struct rlt_cluster *cluster, struct sim_transport *transport)
 {
@@ -59,6 +62,10 @@ void sim_subscribers_begin(struct sim_subscribers *self, struct sim *sim,
     self->unknown = 0;
     self->suppressed = 0;
     self->losses = 0;
+    self->holdback.on_release = on_release;
+    self->holdback.on_drop = on_drop;
+    self->holdback.context = self;
+    sim_holdback_begin(&self->holdback, sim, cluster);
     self->groups = sim_below(sim, 2) == 0 ? 0 : (uint32_t)sim_below(sim, 1001);
     memset(self->oversized_noted, 0, sizeof(self->oversized_noted));
     self->count = 1 + (uint32_t)sim_below(sim, SIM_SUBSCRIBERS_MAX);
@@ -147,6 +154,21 @@ static void release_some(struct sim_subscribers *self, struct sim_subscriber *su
     }
 }
 
+/* Each publisher's messages of a topic come in the order in which they were published. */
+static void check_order(struct sim_subscribers *self, struct sim_handle *handle, uint32_t number)
+{
+    const struct sim_copy *copy = &self->network->copies[number];
+    /* Without room to wait order is not promised. */
+    if (!self->sim->in_order || copy->message == 0 ||
+        rlt_counter_get(&self->cluster->metrics.held_early) != 0) {
+        return;
+    }
+    uint64_t *last = &handle->last_message[copy->origin];
+    SIM_CHECK(self->sim, copy->message > *last, "message %u, %lu of publisher %d, comes behind %lu",
+              number, copy->message, (int)copy->origin, *last);
+    *last = copy->message;
+}
+
 /* Messages up to the expected one that were not received were told as dropped before. */
 static void take_message(struct sim_subscribers *self, struct sim_subscriber *subscriber,
                          const struct rlt_delivery *delivery)
@@ -171,6 +193,7 @@ static void take_message(struct sim_subscribers *self, struct sim_subscriber *su
     const struct sim_expected *expected = &subscriber->expected[subscriber->expected_seen++];
     SIM_CHECK(sim, expected->member == member && expected->number == number,
               "message %u comes, %u must", number, expected->number);
+    check_order(self, handle, number);
     subscriber->received++;
     sim_trace(sim, 0x600 + number);
     struct sim_held held = {body, delivery->base, len, number};
@@ -443,6 +466,73 @@ static struct sim_subscriber *subscriber_of(struct rlt_mailbox *mailbox)
                                              offsetof(struct sim_subscriber, mailbox));
 }
 
+/* A message is delivered now, if somebody is there for it. */
+static void expect_delivery(struct sim_subscribers *self, struct rlt_subscription *subscription,
+                            uint64_t sid, uint32_t number)
+{
+    self->messages++;
+    if (subscription == NULL || subscription->member_count == 0) {
+        self->unknown++;
+        return;
+    }
+    struct rlt_member **members = rlt_subscription_members(subscription);
+    for (uint32_t i = 0; i < subscription->member_count; i++) {
+        struct sim_subscriber *subscriber = subscriber_of(members[i]->mailbox);
+        SIM_CHECK(self->sim, subscriber->expected_count < SIM_EXPECTED_MAX, "%lu", sid);
+        subscriber->expected[subscriber->expected_count++] =
+            (struct sim_expected){members[i], number};
+        self->deliveries++;
+    }
+}
+
+/* The core lets go what has waited. */
+static void on_release(void *context, const struct sim_waiting *released)
+{
+    struct sim_subscribers *self = context;
+    struct rlt_subscription *subscription =
+        rlt_subscriptions_find(&self->cluster->subscriptions, released->sid);
+    if (released->shared) {
+        self->network->copies[released->number].delivered++;
+    }
+    expect_delivery(self, subscription, released->sid, released->number);
+}
+
+/* What has waited is dropped. */
+static void on_drop(void *context)
+{
+    ((struct sim_subscribers *)context)->suppressed++;
+}
+
+/* Whether a first copy has to wait: core/merge.h. */
+static bool must_wait(const struct sim_subscribers *self, int side,
+                      const struct rlt_subscription *subscription)
+{
+    const struct rlt_merge *merge = &self->cluster->handovers[subscription->connection].merge;
+    if (!rlt_merge_is_open(merge) || side == merge->overlap.old || merge->overlap.ended ||
+        subscription->member_count == 0) {
+        return false;
+    }
+    bool wanted = rlt_subscription_is_wanted(subscription);
+    return subscription->exclusive ? wanted && subscription->on_server
+                                   : !wanted || subscription->on_server;
+}
+
+static bool is_old_side(const struct sim_subscribers *self, int side,
+                        const struct rlt_subscription *subscription)
+{
+    const struct rlt_merge *merge = &self->cluster->handovers[subscription->connection].merge;
+    return rlt_merge_is_open(merge) && side == merge->overlap.old;
+}
+
+/* Whether the second connection has been told to leave it. */
+static bool is_over_on_second(const struct sim_subscribers *self, int side,
+                              const struct rlt_subscription *subscription)
+{
+    const struct rlt_merge *merge = &self->cluster->handovers[subscription->connection].merge;
+    return rlt_merge_is_open(merge) && side != merge->overlap.old && !merge->overlap.ended &&
+           !subscription->on_second;
+}
+
 /* A message of a server's stream reaches the client now. */
 static void expect(struct sim_subscribers *self, uint32_t slot, const struct sim_record *record,
                    const struct sim_denial *denial)
@@ -456,30 +546,30 @@ static void expect(struct sim_subscribers *self, uint32_t slot, const struct sim
     struct sim_copy *copy = &self->network->copies[record->number];
     int side = slot < self->cluster->config->pool_size ? 0 : 1;
     copy->got[side]++;
-    if (subscription != NULL && !copy->exclusive) {
-        /* Of each message the copy that comes first. */
-        if (copy->got[side] <= copy->delivered) {
-            self->suppressed++;
-            return;
-        }
-        copy->delivered++;
-    }
-    self->messages++;
-    if (subscription == NULL || subscription->member_count == 0 || is_over) {
-        self->unknown++;
+    bool shared = subscription != NULL && !copy->exclusive;
+    if (shared && is_over_on_second(self, side, subscription)) {
+        self->suppressed++;
         return;
     }
-    struct rlt_member **members = rlt_subscription_members(subscription);
-    for (uint32_t i = 0; i < subscription->member_count; i++) {
-        struct sim_handle *handle = handle_of(members[i]);
-        struct sim_subscriber *subscriber = subscriber_of(members[i]->mailbox);
-        SIM_CHECK(self->sim, handle->topic == record->topic, "sid %lu is of t.%u, not t.%u",
-                  record->sid, handle->topic, record->topic);
-        SIM_CHECK(self->sim, subscriber->expected_count < SIM_EXPECTED_MAX);
-        subscriber->expected[subscriber->expected_count++] =
-            (struct sim_expected){members[i], record->number};
-        self->deliveries++;
+    if (shared && copy->got[side] <= copy->delivered) {
+        self->suppressed++;
+        return;
     }
+    if (subscription != NULL && !is_over && must_wait(self, side, subscription)) {
+        sim_holdback_push(&self->holdback,
+                          (struct sim_waiting){record->sid, record->number, shared});
+        return;
+    }
+    if (shared) {
+        copy->delivered++;
+        if (is_old_side(self, side, subscription)) {
+            self->suppressed += sim_holdback_cancel(&self->holdback, record->number) ? 1 : 0;
+        }
+        SIM_CHECK(self->sim,
+                  subscription->member_count == 0 ||
+                      handle_of(rlt_subscription_members(subscription)[0])->topic == record->topic);
+    }
+    expect_delivery(self, is_over ? NULL : subscription, record->sid, record->number);
 }
 
 static const struct sim_denial *find_denial(const struct sim_denial *denials, uint32_t count,
@@ -551,7 +641,8 @@ static void note_losses(struct sim_subscribers *self, uint32_t slot)
                          self->transport->slots[twin->slot].dead;
             int left[2] = {copy->sent[0] - copy->lost[0], copy->sent[1] - copy->lost[1]};
             bool wanted = subscription != NULL && rlt_subscription_is_wanted(subscription);
-            missed = wanted && left[1 - side] < copy->sent[side];
+            missed = wanted && left[1 - side] < copy->sent[side] &&
+                     !sim_server_awaits(twin, copy->message);
             SIM_CHECK(self->sim, !wanted || (!copy->exclusive && (!missed || hangs)),
                       "message %u of %lu is lost by moving: %d, sent %u %u, lost %u %u",
                       record->number, record->sid, copy->exclusive, copy->sent[0], copy->sent[1],
@@ -624,6 +715,7 @@ void sim_subscribers_before_event(struct sim_subscribers *self, const struct rlt
 
 void sim_subscribers_on_received(struct sim_subscribers *self, uint32_t index)
 {
+    sim_holdback_note_receive(&self->holdback);
     struct sim_slot *slot = &self->transport->slots[index];
     struct sim_server *server = &slot->server;
     struct sim_denial denials[16];
@@ -666,6 +758,7 @@ static void note_oversized(struct sim_subscribers *self, uint32_t slot)
 
 void sim_subscribers_check(struct sim_subscribers *self)
 {
+    sim_holdback_note_end(&self->holdback);
     note_all_refused(self);
     const struct rlt_metrics *metrics = &self->cluster->metrics;
     for (uint32_t i = 0; i < self->transport->slot_count; i++) {

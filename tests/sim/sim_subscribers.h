@@ -11,6 +11,7 @@
 
 #include "core/cluster.h"
 #include "sim/sim.h"
+#include "sim/sim_holdback.h"
 #include "sim/sim_transport.h"
 
 #define SIM_SUBSCRIBERS_MAX 3
@@ -29,6 +30,7 @@ struct sim_handle {
     bool was_lost;  /* and that was told */
     bool seen;      /* the member has joined a subscription */
     bool refused;   /* the server has refused what it is a member of, and not let it in since */
+    uint64_t last_message[SIM_ORIGINS]; /* received from each publisher */
     char last_notice;
     char text[8];
     struct sim_handle *next; /* that is leaving */
@@ -85,6 +87,7 @@ struct sim_subscribers {
     uint64_t unknown;
     uint64_t suppressed;
     uint64_t losses; /* LOST notices */
+    struct sim_holdback holdback;
     struct sim_network *network;
     uint32_t groups; /* per 1000 subscriptions: of a queue group */
     /* By slot, when its connection is closed: what was lost with it. */

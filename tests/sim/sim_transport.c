@@ -297,6 +297,7 @@ static void feed_server(struct sim_slot *slot, size_t len)
 
 static void step_slot(struct sim *sim, struct sim_slot *slot, bool act)
 {
+    sim_server_take_routed(&slot->server);
     if (!slot->open || slot->dead || slot->closing) {
         return;
     }

@@ -123,7 +123,7 @@ static void random_config(struct sim_world *world)
         .guarantee = sim_below(sim, 2) == 0 ? ROULETTE_AT_LEAST_ONCE : ROULETTE_AT_MOST_ONCE,
         .lane_capacity = 65536,
         .slab_bytes = 131072,
-        .slab_count = 4 + (uint32_t)sim_below(sim, 5),
+        .slab_count = world->slabs_more + 4 + (uint32_t)sim_below(sim, 5),
         .name = "simulation",
         .tls = sim_below(sim, 4) == 0,
         .tls_first = sim_below(sim, 2) == 0,
@@ -147,6 +147,7 @@ static void begin_site(struct sim_site *site, uint32_t index, uint64_t seed)
     site->well = false;
     site->network.next_number = 1;
     site->network.last_len = 0;
+    site->network.last_message = 0;
     memset(site->network.last_way, 0, sizeof(site->network.last_way));
     memset(site->network.refused, 0, sizeof(site->network.refused));
     site->subscribers.network = &site->network;
@@ -164,6 +165,7 @@ static void begin_site(struct sim_site *site, uint32_t index, uint64_t seed)
         server->out_len = 0;
         server->record_count = 0;
         server->ended = false;
+        server->routed_count = 0;
     }
     sim_publishers_begin(&site->publishers, sim, site->cluster, &site->transport);
     sim_subscribers_begin(&site->subscribers, sim, site->cluster, &site->transport);

@@ -42,6 +42,7 @@ struct sim_world {
     struct rlt_loop_entry entries[SIM_CLUSTERS_MAX];
     struct sim_site sites[SIM_CLUSTERS_MAX];
     uint32_t site_count;
+    uint32_t slabs_more; /* set before a world begins: receive memory is never short */
     uint32_t spins;
     uint32_t busyness;             /* steps of other threads between two of the event thread */
     uint64_t totals[SIM_COUNTERS]; /* of all worlds: each metric of all clusters */

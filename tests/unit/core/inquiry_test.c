@@ -494,6 +494,7 @@ InquiryTest(second_connection_of_a_move_is_asked_too)
     world_say(0, WORLD_LAME_DUCK);
     world_pass(RLT_NS_PER_S / 2);
     world_accept(1);
+    world_pong(0);
     world_pass(RLT_NS_PER_S / 4);
     server = (struct server){.slot = 1, .limit = 2, .invalid = "", .denied = "", .quoted = ""};
     cr_assert_eq(world.cluster->handovers[0].phase, RLT_HANDOVER_FENCING);
@@ -502,7 +503,7 @@ InquiryTest(second_connection_of_a_move_is_asked_too)
     serve();
     cr_assert_eq(world.cluster->handovers[0].phase, RLT_HANDOVER_SETTLING);
     world_assert_told("c-ended d-ended ");
-    world_assert_sent(0, "UNSUB 3|UNSUB 4|");
+    world_assert_sent(0, "PING|UNSUB 3|UNSUB 4|");
     world_pass(RLT_NS_PER_S / 2);
     world_pong(0);
     world_pass(3 * RLT_NS_PER_S);

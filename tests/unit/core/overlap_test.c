@@ -28,7 +28,7 @@ static enum rlt_overlap_copy take(const char *body, int side)
         .topic = (const uint8_t *)body,
         .body_len = (uint32_t)strlen(body),
     };
-    return rlt_overlap_take(&overlap, &frame, side);
+    return rlt_overlap_take(&overlap, rlt_overlap_key(&frame), side);
 }
 
 static bool is_second(const char *body, int side)

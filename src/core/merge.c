@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/merge.h"
+
+#include "core/cluster.h"
+
+int rlt_merge_open(struct rlt_merge *merge, int old)
+{
+    int result = rlt_overlap_open(&merge->overlap, old);
+    if (result == 0) {
+        result = rlt_holdback_open(&merge->waiting);
+    }
+    if (result < 0) {
+        rlt_overlap_close(&merge->overlap);
+    }
+    return result;
+}
+
+void rlt_merge_close(struct rlt_merge *merge, struct rlt_cluster *cluster)
+{
+    rlt_merge_let_go(merge, cluster);
+    rlt_holdback_close(&merge->waiting);
+    rlt_overlap_close(&merge->overlap);
+}
+
+/* ---- Messages that arrive ----------------------------------------------------------------- */
+
+/* Whether the old server may still bring older messages to somebody. One that its members drain is
+ * unsubscribed there, and brings what was on its way. */
+static bool has_older(const struct rlt_subscription *subscription)
+{
+    if (subscription->member_count == 0) {
+        return false;
+    }
+    bool wanted = rlt_subscription_is_wanted(subscription);
+    return subscription->exclusive ? wanted && subscription->on_server
+                                   : !wanted || subscription->on_server;
+}
+
+/* Begin to wait; `key` NULL: there is no copy. */
+static void hold(struct rlt_merge *merge, struct rlt_cluster *cluster,
+                 const struct rlt_frame *frame, struct rlt_slab *slab,
+                 const struct rlt_overlap_key *key, uint64_t now_ns)
+{
+    struct rlt_holdback *waiting = &merge->waiting;
+    uint64_t number = rlt_holdback_push(waiting, frame, slab, now_ns);
+    rlt_counter_add(&cluster->metrics.held, 1);
+    if (key != NULL) {
+        struct rlt_holdback_item *item = rlt_holdback_at(waiting, number);
+        item->shared = true;
+        item->key = *key;
+        uint64_t before = rlt_overlap_wait(&merge->overlap, *key, number);
+        rlt_holdback_at(waiting, before)->next = number;
+    }
+}
+
+/* It has waited from `since_ns` on. */
+static void note_wait(struct rlt_cluster *cluster, uint64_t since_ns, uint64_t now_ns)
+{
+    rlt_counter *most = &cluster->metrics.held_ns_max;
+    uint64_t waited_ns = now_ns > since_ns ? now_ns - since_ns : 0;
+    if (waited_ns > rlt_counter_get(most)) {
+        rlt_counter_set(most, waited_ns);
+    }
+}
+
+/* The old side brings it, or nobody wants it. */
+static void drop(struct rlt_merge *merge, struct rlt_cluster *cluster, uint64_t number)
+{
+    struct rlt_holdback_item item = rlt_holdback_take(&merge->waiting, number);
+    rlt_overlap_end_wait(&merge->overlap, item.key, item.next, false);
+    if (item.slab != NULL) {
+        rlt_slab_release(item.slab, 1);
+    }
+    rlt_counter_add(&cluster->metrics.suppressed, 1);
+}
+
+/* The old side brings what waits. */
+static void replace(struct rlt_merge *merge, struct rlt_cluster *cluster,
+                    struct rlt_overlap_key key, uint64_t now_ns)
+{
+    uint64_t number = rlt_overlap_waiting(&merge->overlap, key);
+    note_wait(cluster, rlt_holdback_at(&merge->waiting, number)->since_ns, now_ns);
+    drop(merge, cluster, number);
+}
+
+bool rlt_merge_take(struct rlt_merge *merge, struct rlt_cluster *cluster, int side,
+                    const struct rlt_frame *frame, struct rlt_slab *slab, uint64_t now_ns)
+{
+    const struct rlt_subscription *subscription =
+        rlt_subscriptions_find(&cluster->subscriptions, frame->sid);
+    struct rlt_overlap *overlap = &merge->overlap;
+    if (subscription == NULL) {
+        return true;
+    }
+    bool waits = side != overlap->old && !overlap->ended && has_older(subscription) &&
+                 !rlt_holdback_is_full(&merge->waiting);
+    /* Of a queue group's messages the server sends one copy only. */
+    if (subscription->exclusive) {
+        if (waits) {
+            hold(merge, cluster, frame, slab, NULL, now_ns);
+        }
+        return !waits;
+    }
+    if (side != overlap->old && !overlap->ended && !subscription->on_second) {
+        /* On its way when the new server was told of its end. */
+        rlt_counter_add(&cluster->metrics.suppressed, 1);
+        return false;
+    }
+    struct rlt_overlap_key key = rlt_overlap_key(frame);
+    switch (rlt_overlap_take(overlap, key, side)) {
+    case RLT_OVERLAP_SECOND:
+        rlt_counter_add(&cluster->metrics.suppressed, 1);
+        return false;
+    case RLT_OVERLAP_UNSEEN:
+        rlt_counter_add(&cluster->metrics.unmatched, 1);
+        return true;
+    case RLT_OVERLAP_WAITED:
+        replace(merge, cluster, key, now_ns);
+        return true;
+    case RLT_OVERLAP_FIRST:
+        if (waits) {
+            hold(merge, cluster, frame, slab, &key, now_ns);
+        }
+        return !waits;
+    }
+    return true;
+}
+
+/* ---- Messages that leave ------------------------------------------------------------------ */
+
+static void deliver(struct rlt_cluster *cluster, const struct rlt_holdback_item *item)
+{
+    struct rlt_run run = {.frame = item->frame};
+    int64_t issued = item->slab != NULL ? item->slab->issued : 0;
+    rlt_cluster_deliver(cluster, &run, 1, item->slab);
+    if (item->slab != NULL) {
+        rlt_slab_hand_on(item->slab, issued);
+    }
+}
+
+static void let_go(struct rlt_merge *merge, struct rlt_cluster *cluster, uint64_t number)
+{
+    struct rlt_holdback_item item = rlt_holdback_take(&merge->waiting, number);
+    if (item.shared) {
+        rlt_overlap_end_wait(&merge->overlap, item.key, item.next, true);
+    }
+    deliver(cluster, &item);
+}
+
+void rlt_merge_let_go(struct rlt_merge *merge, struct rlt_cluster *cluster)
+{
+    while (!rlt_holdback_is_empty(&merge->waiting)) {
+        let_go(merge, cluster, merge->waiting.first);
+    }
+}
+
+void rlt_merge_let_go_of(struct rlt_merge *merge, struct rlt_cluster *cluster, uint64_t sid)
+{
+    struct rlt_holdback *waiting = &merge->waiting;
+    for (uint64_t i = waiting->first; i < waiting->end; i++) {
+        const struct rlt_holdback_item *item = rlt_holdback_at(waiting, i);
+        if (!item->left && item->frame.sid == sid) {
+            let_go(merge, cluster, i);
+        }
+    }
+}
+
+void rlt_merge_drop_of(struct rlt_merge *merge, struct rlt_cluster *cluster, uint64_t sid)
+{
+    struct rlt_holdback *waiting = &merge->waiting;
+    for (uint64_t i = waiting->first; i < waiting->end; i++) {
+        const struct rlt_holdback_item *item = rlt_holdback_at(waiting, i);
+        if (!item->left && item->frame.sid == sid) {
+            drop(merge, cluster, i);
+        }
+    }
+}
+
+static bool is_short_of_room(const struct rlt_merge *merge, const struct rlt_cluster *cluster)
+{
+    const struct rlt_slab_pool *pool = &cluster->slabs;
+    const struct rlt_holdback *waiting = &merge->waiting;
+    return pool->free_count <= pool->slab_count / 4 ||
+           waiting->end - waiting->first > RLT_HOLDBACK_MAX / 4 * 3;
+}
+
+void rlt_merge_run(struct rlt_merge *merge, struct rlt_cluster *cluster, uint64_t seen_ns)
+{
+    struct rlt_holdback *waiting = &merge->waiting;
+    while (!rlt_holdback_is_empty(waiting)) {
+        uint64_t since_ns = rlt_holdback_oldest(waiting)->since_ns;
+        if (seen_ns < since_ns + RLT_MERGE_WAIT_NS) {
+            rlt_slab_pool_collect(&cluster->slabs);
+            if (!is_short_of_room(merge, cluster)) {
+                break;
+            }
+        }
+        note_wait(cluster, since_ns, seen_ns);
+        rlt_counter_add(&cluster->metrics.held_early, 1);
+        let_go(merge, cluster, merge->waiting.first);
+    }
+}
+
+uint64_t rlt_merge_deadline(const struct rlt_merge *merge)
+{
+    const struct rlt_holdback *waiting = &merge->waiting;
+    return rlt_holdback_is_empty(waiting)
+               ? RLT_NEVER
+               : rlt_holdback_oldest(waiting)->since_ns + RLT_MERGE_WAIT_NS;
+}
+
+void rlt_merge_mark(struct rlt_merge *merge)
+{
+    rlt_overlap_mark(&merge->overlap);
+    rlt_holdback_mark(&merge->waiting);
+}
+
+/* The new side is lost. What it alone was sent is delivered. */
+static void leave_to_old(struct rlt_merge *merge, struct rlt_cluster *cluster)
+{
+    struct rlt_holdback *waiting = &merge->waiting;
+    while (!rlt_holdback_is_empty(waiting)) {
+        if (rlt_holdback_oldest(waiting)->shared) {
+            drop(merge, cluster, waiting->first);
+        } else {
+            let_go(merge, cluster, waiting->first);
+        }
+    }
+}
+
+void rlt_merge_end_side(struct rlt_merge *merge, struct rlt_cluster *cluster, int side)
+{
+    if (!rlt_merge_is_open(merge)) {
+        return;
+    }
+    if (side == merge->overlap.old) {
+        rlt_merge_let_go(merge, cluster);
+    } else {
+        leave_to_old(merge, cluster);
+    }
+    rlt_overlap_end_side(&merge->overlap, side);
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * What a handover ends with: the second connection takes over; or one of the two is lost, and the
+ * other one goes on (core/handover.h).
+ *
+ * Owner: the event thread.
+ */
+#ifndef RLT_CORE_TAKEOVER_H
+#define RLT_CORE_TAKEOVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct rlt_cluster;
+
+/** The second connection is the active one from now on, in whatever state it is. */
+void rlt_takeover_swap(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns);
+
+/** The second connection is lost. */
+void rlt_takeover_on_second_lost(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns);
+
+/** The active connection is lost, and its subscriptions were dealt with: the second takes over.
+ *  Returns: false if there is none, and the active one has to reconnect by itself. */
+bool rlt_takeover_on_active_lost(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns);
+
+#endif
