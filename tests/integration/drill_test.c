@@ -147,7 +147,7 @@ static void report(const struct drill *drill, const char *guarantee, long turns)
     printf("drill: %s, %ld rounds, %ld connections cut: accepted %llu = confirmed %llu + in doubt "
            "%llu + failed %llu + discarded %llu, difference %lld; refused %llu; the servers "
            "processed %llu, "
-           "%llu of them again; received %llu, %llu again\n",
+           "%llu of them again; received %llu, %llu again, %llu out of order\n",
            guarantee, turns, drill->cut, (unsigned long long)total->accepted,
            (unsigned long long)total->confirmed, (unsigned long long)total->in_doubt,
            (unsigned long long)total->failed, (unsigned long long)total->discarded,
@@ -156,7 +156,8 @@ static void report(const struct drill *drill, const char *guarantee, long turns)
            (unsigned long long)atomic_load(&drill->witnessed.seen),
            (unsigned long long)atomic_load(&drill->witnessed.repeated),
            (unsigned long long)atomic_load(&drill->received.seen),
-           (unsigned long long)atomic_load(&drill->received.repeated));
+           (unsigned long long)atomic_load(&drill->received.repeated),
+           (unsigned long long)atomic_load(&drill->reader.out_of_order));
 }
 
 static void run(struct drill *drill, enum roulette_guarantee guarantee, const char *name)

@@ -36,7 +36,7 @@
 #define LATE  20
 #else
 #define SEEDS 8000
-#define MOVES 2000
+#define MOVES 1000
 #define LATE  500
 #endif
 

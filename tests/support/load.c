@@ -103,10 +103,26 @@ uint64_t load_stop(struct load *load)
 
 /* ---- Receiving ---------------------------------------------------------------------------- */
 
+static void note_order(struct load_reader *reader, const struct roulette_message *message)
+{
+    struct tally_stamp stamp;
+    REQUIRE(message->payload_len >= sizeof(stamp));
+    memcpy(&stamp, message->payload, sizeof(stamp));
+    if (stamp.sequence == TALLY_PRIME || stamp.stream >= TALLY_STREAMS) {
+        return;
+    }
+    if (stamp.sequence < reader->next[stamp.stream]) {
+        atomic_fetch_add(&reader->out_of_order, 1);
+    } else {
+        reader->next[stamp.stream] = stamp.sequence + 1;
+    }
+}
+
 static void on_entry(struct load_reader *reader, const struct roulette_message *message)
 {
     switch (message->kind) {
     case ROULETTE_KIND_MESSAGE:
+        note_order(reader, message);
         tally_note(reader->tally, message->payload, message->payload_len);
         break;
     case ROULETTE_KIND_LOST:

@@ -47,6 +47,8 @@ struct load_reader {
     pthread_t thread;
     atomic_uint_fast64_t lost; /* notices */
     atomic_uint_fast64_t restored;
+    uint32_t next[TALLY_STREAMS];      /* sequences are expected from here on */
+    atomic_uint_fast64_t out_of_order; /* messages behind one of their stream that is younger */
 };
 
 /** Subscribe to each topic of the tally, or if `pattern` is not NULL to this one, and start to

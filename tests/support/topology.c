@@ -240,10 +240,37 @@ int topology_server_of(struct topology *topology, size_t cluster, const char *na
     return -1;
 }
 
+/* From 2.10 on a server has a pool of routes to each of the others, which is made in full. */
+static bool has_all_routes(struct nats_server *server)
+{
+    char peers[TOPOLOGY_SERVERS][64] = {""};
+    size_t routes[TOPOLOGY_SERVERS] = {0};
+    size_t count = 0;
+    size_t index;
+    json_t *route;
+    json_t *json = nats_server_json(server, "/routez");
+    REQUIRE(json != NULL);
+    json_array_foreach(json_object_get(json, "routes"), index, route)
+    {
+        const char *name = json_string_value(json_object_get(route, "remote_id"));
+        size_t peer = 0;
+        REQUIRE(name != NULL);
+        while (peer < count && strcmp(peers[peer], name) != 0) {
+            peer++;
+        }
+        if (peer == count && count < TOPOLOGY_SERVERS) {
+            (void)snprintf(peers[count++], sizeof(peers[0]), "%s", name);
+        }
+        routes[peer < TOPOLOGY_SERVERS ? peer : 0]++;
+    }
+    json_decref(json);
+    return count == TOPOLOGY_SERVERS - 1 && routes[0] == routes[1];
+}
+
 static void await_routes(struct topology *topology, size_t cluster)
 {
     for (size_t i = 0; i < TOPOLOGY_SERVERS; i++) {
-        EVENTUALLY(topology_counter(topology, cluster, i, "routes") == TOPOLOGY_SERVERS - 1);
+        EVENTUALLY(has_all_routes(topology->clusters[cluster].servers[i]));
     }
 }
 
