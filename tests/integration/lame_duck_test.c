@@ -89,12 +89,17 @@ static void start(struct upgrade *upgrade)
     load_start(&upgrade->load);
 }
 
-static void replace_server(struct upgrade *upgrade, size_t cluster, size_t server)
+/* In all clusters at once: they know nothing of each other. */
+static void replace_servers(struct upgrade *upgrade, size_t server)
 {
-    cr_assert(nats_server_kill(upgrade->topology.clusters[cluster].servers[server], SIGUSR2));
-    topology_restart(&upgrade->topology, cluster, server);
-    /* Until it knows of all subscriptions, a publisher must not be driven to it. */
-    load_prime(&upgrade->load, &upgrade->topology, cluster, server, upgrade->list, TALLIES);
+    for (size_t i = 0; i < TOPOLOGY_CLUSTERS; i++) {
+        cr_assert(nats_server_kill(upgrade->topology.clusters[i].servers[server], SIGUSR2));
+    }
+    for (size_t i = 0; i < TOPOLOGY_CLUSTERS; i++) {
+        topology_restart(&upgrade->topology, i, server);
+        /* Until it knows of all subscriptions, a publisher must not be driven to it. */
+        load_prime(&upgrade->load, &upgrade->topology, i, server, upgrade->list, TALLIES);
+    }
 }
 
 /* Close a client. Returns: how many connections it has made. */
@@ -182,8 +187,8 @@ static void run(bool is_one)
     upgrade.is_one = is_one;
     start(&upgrade);
     for (long round = 0; round < turns; round++) {
-        for (size_t i = 0; i < TOPOLOGY_CLUSTERS * TOPOLOGY_SERVERS; i++) {
-            replace_server(&upgrade, i % TOPOLOGY_CLUSTERS, i / TOPOLOGY_CLUSTERS);
+        for (size_t i = 0; i < TOPOLOGY_SERVERS; i++) {
+            replace_servers(&upgrade, i);
         }
     }
     uint64_t accepted = load_stop(&upgrade.load);
