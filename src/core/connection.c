@@ -213,8 +213,8 @@ static bool write_subscriptions(struct rlt_connection *connection)
     }
     while ((subscription = connection->pending.first) != NULL) {
         bool wanted = rlt_subscription_is_wanted(subscription);
-        if (!wanted && !rlt_handover_unsubscribe(cluster, subscription)) {
-            return false;
+        if (!wanted) {
+            rlt_handover_on_unsubscribe(cluster, subscription);
         }
         if (wanted != subscription->on_server && !write_change(connection, subscription)) {
             return false;

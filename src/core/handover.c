@@ -432,20 +432,20 @@ void rlt_handover_on_subscribed(const struct rlt_connection *connection,
     subscription->young = rlt_handover_overlaps(connection) ? RLT_HANDOVER_YOUNG : RLT_HANDOVER_OLD;
 }
 
-bool rlt_handover_unsubscribe(struct rlt_cluster *cluster, struct rlt_subscription *subscription)
+void rlt_handover_on_unsubscribe(struct rlt_cluster *cluster, struct rlt_subscription *subscription)
 {
     struct rlt_handover *handover = of(cluster, subscription->connection);
-    if (subscription->on_second && subscription->on_server) {
-        if (handover->second->session.state != RLT_SESSION_READY ||
-            !rlt_connection_write_unsub(handover->second, subscription->sid)) {
-            return false;
-        }
-        subscription->on_second = false;
-        if (!subscription->exclusive) {
-            rlt_merge_drop_of(&handover->merge, cluster, subscription->sid);
-        }
+    if (!subscription->on_second || !subscription->on_server) {
+        return;
     }
-    return true;
+    bool is_ready = handover->second->session.state == RLT_SESSION_READY;
+    if (is_ready && !rlt_connection_write_unsub(handover->second, subscription->sid)) {
+        return; /* no room: it is told when it has taken over */
+    }
+    subscription->on_second = false;
+    if (!subscription->exclusive) {
+        rlt_merge_drop_of(&handover->merge, cluster, subscription->sid);
+    }
 }
 
 void rlt_handover_on_drain(struct rlt_cluster *cluster, const struct rlt_subscription *subscription)

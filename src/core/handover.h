@@ -131,9 +131,9 @@ bool rlt_handover_lets_through(struct rlt_connection *connection, const struct r
 void rlt_handover_on_subscribed(const struct rlt_connection *connection,
                                 struct rlt_subscription *subscription);
 
-/** The active connection is going to write an UNSUB: the second one does, if it has to. Returns:
- *  false if there is no room. */
-bool rlt_handover_unsubscribe(struct rlt_cluster *cluster, struct rlt_subscription *subscription);
+/** The active connection is going to write an UNSUB: so does the second one. */
+void rlt_handover_on_unsubscribe(struct rlt_cluster *cluster,
+                                 struct rlt_subscription *subscription);
 
 /** All members of a subscription drain: what waits for a member of a queue group is delivered now,
  *  since the server has sent it to nobody else. */
