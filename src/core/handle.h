@@ -43,7 +43,7 @@ struct rlt_subscription {
     bool on_second;     /* and on the one that takes over (core/handover.h) */
     bool queued;
     uint8_t young; /* subscribed in the middle of a handover: enum rlt_handover_age */
-    bool again; /* an UNSUB was written; another SUB may follow, with the same sid */
+    bool again;    /* an UNSUB was written; another SUB may follow, with the same sid */
     uint32_t member_count;
     uint32_t draining_count; /* of these */
     uint32_t queue_next;     /* indexes; 0: none */
