@@ -280,7 +280,6 @@ static void drain(struct rlt_cluster *cluster, struct rlt_member *member)
     if (!rlt_subscription_is_wanted(subscription)) {
         rlt_subscription_queue_push(&cluster->active[subscription->connection]->pending,
                                     subscription);
-        rlt_handover_on_drain(cluster, subscription);
     }
 }
 

@@ -448,14 +448,6 @@ void rlt_handover_on_unsubscribe(struct rlt_cluster *cluster, struct rlt_subscri
     }
 }
 
-void rlt_handover_on_drain(struct rlt_cluster *cluster, const struct rlt_subscription *subscription)
-{
-    if (subscription->exclusive) {
-        rlt_merge_let_go_of(&of(cluster, subscription->connection)->merge, cluster,
-                            subscription->sid);
-    }
-}
-
 void rlt_handover_stop(struct rlt_cluster *cluster, uint32_t position)
 {
     struct rlt_handover *handover = of(cluster, position);

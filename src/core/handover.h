@@ -135,11 +135,6 @@ void rlt_handover_on_subscribed(const struct rlt_connection *connection,
 void rlt_handover_on_unsubscribe(struct rlt_cluster *cluster,
                                  struct rlt_subscription *subscription);
 
-/** All members of a subscription drain: what waits for a member of a queue group is delivered now,
- *  since the server has sent it to nobody else. */
-void rlt_handover_on_drain(struct rlt_cluster *cluster,
-                           const struct rlt_subscription *subscription);
-
 /** The side of its position's merge on which a connection is: 0 or 1. */
 int rlt_handover_side_of(const struct rlt_connection *connection);
 

@@ -22,13 +22,14 @@ void rlt_holdback_close(struct rlt_holdback *holdback)
 }
 
 uint64_t rlt_holdback_push(struct rlt_holdback *holdback, const struct rlt_frame *frame,
-                           struct rlt_slab *slab, uint64_t now_ns)
+                           struct rlt_slab *slab, struct rlt_overlap_key key, uint64_t now_ns)
 {
     RLT_ASSERT(!rlt_holdback_is_full(holdback));
     uint64_t number = holdback->end++;
     *rlt_holdback_at(holdback, number) = (struct rlt_holdback_item){
         .frame = *frame,
         .slab = slab,
+        .key = key,
         .since_ns = now_ns,
         .next = number,
     };
@@ -43,7 +44,7 @@ struct rlt_holdback_item rlt_holdback_take(struct rlt_holdback *holdback, uint64
     struct rlt_holdback_item *item = rlt_holdback_at(holdback, number);
     RLT_ASSERT(number - holdback->first < holdback->end - holdback->first && !item->left);
     item->left = true;
-    if (item->shared && number < holdback->mark) {
+    if (number < holdback->mark) {
         holdback->marked--;
     }
     struct rlt_holdback_item taken = *item;
@@ -59,6 +60,6 @@ void rlt_holdback_mark(struct rlt_holdback *holdback)
     holdback->marked = 0;
     for (uint64_t i = holdback->first; i != holdback->end; i++) {
         const struct rlt_holdback_item *item = rlt_holdback_at(holdback, i);
-        holdback->marked += item->shared && !item->left ? 1 : 0;
+        holdback->marked += item->left ? 0 : 1;
     }
 }

@@ -26,12 +26,11 @@
 
 struct rlt_holdback_item {
     struct rlt_frame frame;
-    struct rlt_slab *slab;      /* NULL: its bytes are gone */
-    struct rlt_overlap_key key; /* if it is shared */
-    uint64_t since_ns;          /* when it came */
-    uint64_t next;              /* number of the next equal one, if any */
-    bool shared;                /* a copy of it comes on the other connection */
-    bool left;                  /* out of turn */
+    struct rlt_slab *slab; /* NULL: its bytes are gone */
+    struct rlt_overlap_key key;
+    uint64_t since_ns; /* when it came */
+    uint64_t next;     /* number of the next equal one, if any */
+    bool left;         /* out of turn */
 };
 
 struct rlt_holdback {
@@ -73,12 +72,12 @@ rlt_holdback_oldest(const struct rlt_holdback *holdback)
 
 /** A message begins to wait, not full; takes a reference to its slab. Returns: its number. */
 uint64_t rlt_holdback_push(struct rlt_holdback *holdback, const struct rlt_frame *frame,
-                           struct rlt_slab *slab, uint64_t now_ns);
+                           struct rlt_slab *slab, struct rlt_overlap_key key, uint64_t now_ns);
 
 /** Message `number` leaves. Returns: what it was; the caller has its reference. */
 struct rlt_holdback_item rlt_holdback_take(struct rlt_holdback *holdback, uint64_t number);
 
-/** Count in `marked` the shared messages of now, as long as they wait. */
+/** Count in `marked` the messages of now, as long as they wait. */
 void rlt_holdback_mark(struct rlt_holdback *holdback);
 
 #endif

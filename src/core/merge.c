@@ -31,26 +31,18 @@ static bool has_older(const struct rlt_subscription *subscription)
     if (subscription->member_count == 0) {
         return false;
     }
-    bool wanted = rlt_subscription_is_wanted(subscription);
-    return subscription->exclusive ? wanted && subscription->on_server
-                                   : !wanted || subscription->on_server;
+    return subscription->on_server || !rlt_subscription_is_wanted(subscription);
 }
 
-/* Begin to wait; `key` NULL: there is no copy. */
 static void hold(struct rlt_merge *merge, struct rlt_cluster *cluster,
-                 const struct rlt_frame *frame, struct rlt_slab *slab,
-                 const struct rlt_overlap_key *key, uint64_t now_ns)
+                 const struct rlt_frame *frame, struct rlt_slab *slab, struct rlt_overlap_key key,
+                 uint64_t now_ns)
 {
     struct rlt_holdback *waiting = &merge->waiting;
-    uint64_t number = rlt_holdback_push(waiting, frame, slab, now_ns);
+    uint64_t number = rlt_holdback_push(waiting, frame, slab, key, now_ns);
+    uint64_t before = rlt_overlap_wait(&merge->overlap, key, number);
+    rlt_holdback_at(waiting, before)->next = number;
     rlt_counter_add(&cluster->metrics.held, 1);
-    if (key != NULL) {
-        struct rlt_holdback_item *item = rlt_holdback_at(waiting, number);
-        item->shared = true;
-        item->key = *key;
-        uint64_t before = rlt_overlap_wait(&merge->overlap, *key, number);
-        rlt_holdback_at(waiting, before)->next = number;
-    }
 }
 
 /* It has waited from `since_ns` on. */
@@ -89,18 +81,12 @@ bool rlt_merge_take(struct rlt_merge *merge, struct rlt_cluster *cluster, int si
     const struct rlt_subscription *subscription =
         rlt_subscriptions_find(&cluster->subscriptions, frame->sid);
     struct rlt_overlap *overlap = &merge->overlap;
-    if (subscription == NULL) {
+    /* Of a queue group's messages the server sends one copy only. */
+    if (subscription == NULL || subscription->exclusive) {
         return true;
     }
     bool waits = side != overlap->old && !overlap->ended && has_older(subscription) &&
                  !rlt_holdback_is_full(&merge->waiting);
-    /* Of a queue group's messages the server sends one copy only. */
-    if (subscription->exclusive) {
-        if (waits) {
-            hold(merge, cluster, frame, slab, NULL, now_ns);
-        }
-        return !waits;
-    }
     if (side != overlap->old && !overlap->ended && !subscription->on_second) {
         /* On its way when the new server was told of its end. */
         rlt_counter_add(&cluster->metrics.suppressed, 1);
@@ -119,7 +105,7 @@ bool rlt_merge_take(struct rlt_merge *merge, struct rlt_cluster *cluster, int si
         return true;
     case RLT_OVERLAP_FIRST:
         if (waits) {
-            hold(merge, cluster, frame, slab, &key, now_ns);
+            hold(merge, cluster, frame, slab, key, now_ns);
         }
         return !waits;
     }
@@ -141,9 +127,7 @@ static void deliver(struct rlt_cluster *cluster, const struct rlt_holdback_item 
 static void let_go(struct rlt_merge *merge, struct rlt_cluster *cluster, uint64_t number)
 {
     struct rlt_holdback_item item = rlt_holdback_take(&merge->waiting, number);
-    if (item.shared) {
-        rlt_overlap_end_wait(&merge->overlap, item.key, item.next, true);
-    }
+    rlt_overlap_end_wait(&merge->overlap, item.key, item.next, true);
     deliver(cluster, &item);
 }
 
@@ -151,17 +135,6 @@ void rlt_merge_let_go(struct rlt_merge *merge, struct rlt_cluster *cluster)
 {
     while (!rlt_holdback_is_empty(&merge->waiting)) {
         let_go(merge, cluster, merge->waiting.first);
-    }
-}
-
-void rlt_merge_let_go_of(struct rlt_merge *merge, struct rlt_cluster *cluster, uint64_t sid)
-{
-    struct rlt_holdback *waiting = &merge->waiting;
-    for (uint64_t i = waiting->first; i < waiting->end; i++) {
-        const struct rlt_holdback_item *item = rlt_holdback_at(waiting, i);
-        if (!item->left && item->frame.sid == sid) {
-            let_go(merge, cluster, i);
-        }
     }
 }
 
@@ -215,16 +188,11 @@ void rlt_merge_mark(struct rlt_merge *merge)
     rlt_holdback_mark(&merge->waiting);
 }
 
-/* The new side is lost. What it alone was sent is delivered. */
+/* The new side is lost. */
 static void leave_to_old(struct rlt_merge *merge, struct rlt_cluster *cluster)
 {
-    struct rlt_holdback *waiting = &merge->waiting;
-    while (!rlt_holdback_is_empty(waiting)) {
-        if (rlt_holdback_oldest(waiting)->shared) {
-            drop(merge, cluster, waiting->first);
-        } else {
-            let_go(merge, cluster, waiting->first);
-        }
+    while (!rlt_holdback_is_empty(&merge->waiting)) {
+        drop(merge, cluster, merge->waiting.first);
     }
 }
 

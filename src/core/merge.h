@@ -13,8 +13,9 @@
  *  - until the old one is over: then all that waits is delivered in the order in which it came.
  *    What has not come on the old one is newer than what has.
  *
- * A message for a member of a queue group has no copy, and waits until the old connection has left
- * the group and has brought what was on its way. What the old server was not told of does not wait.
+ * A message for a member of a queue group has no copy and does not wait: the server spreads the
+ * group's messages over both connections, and nobody can tell how they were published. Nor does
+ * what the old server was not told of.
  *
  * Bounds. A message is let go RLT_MERGE_WAIT_NS after it came, and the oldest is when
  * RLT_HOLDBACK_MAX wait or a quarter of the receive memory, or less, is left: from there on its
@@ -72,10 +73,7 @@ uint64_t rlt_merge_deadline(const struct rlt_merge *merge);
 /** Deliver all that waits. */
 void rlt_merge_let_go(struct rlt_merge *merge, struct rlt_cluster *cluster);
 
-/** Deliver what waits of one subscription, out of turn. */
-void rlt_merge_let_go_of(struct rlt_merge *merge, struct rlt_cluster *cluster, uint64_t sid);
-
-/** A shared subscription ends on both sides: what waits of it is dropped. The old one brings what
+/** A subscription ends on both sides: what waits of it is dropped. The old one brings what
  *  came before its end. */
 void rlt_merge_drop_of(struct rlt_merge *merge, struct rlt_cluster *cluster, uint64_t sid);
 
@@ -96,7 +94,7 @@ static inline void rlt_merge_forget(struct rlt_merge *merge)
 
 /**
  * Nothing more arrives on a side. The old one: what waits is delivered. The new one: what waits
- * and has a copy is left to the old side.
+ * is left to the old side.
  */
 void rlt_merge_end_side(struct rlt_merge *merge, struct rlt_cluster *cluster, int side);
 

@@ -38,6 +38,20 @@ struct upgrade {
     struct load_reader readers[READERS];
 };
 
+static const struct {
+    int client;
+    const char *pattern;
+    const char *group;
+    int tally;
+} plan[READERS] = {
+    {FIRST, NULL, NULL, PLAIN},
+    {SECOND, "load.*", NULL, WILDCARD},
+    {FIRST, NULL, "literal", GROUP},
+    {SECOND, NULL, "literal", GROUP},
+    {FIRST, "work.>", "wild", WILDCARD_GROUP},
+    {SECOND, "work.>", "wild", WILDCARD_GROUP},
+};
+
 static long rounds(void)
 {
     const char *text = getenv("RLT_LAME_DUCKS");
@@ -57,19 +71,6 @@ static void open_clients(struct upgrade *upgrade)
 
 static void start(struct upgrade *upgrade)
 {
-    static const struct {
-        int client;
-        const char *pattern;
-        const char *group;
-        int tally;
-    } plan[READERS] = {
-        {FIRST, NULL, NULL, PLAIN},
-        {SECOND, "load.*", NULL, WILDCARD},
-        {FIRST, NULL, "literal", GROUP},
-        {SECOND, NULL, "literal", GROUP},
-        {FIRST, "work.>", "wild", WILDCARD_GROUP},
-        {SECOND, "work.>", "wild", WILDCARD_GROUP},
-    };
     topology_start(&upgrade->topology);
     open_clients(upgrade);
     load_init(&upgrade->load, upgrade->clients[PUBLISHER]);
@@ -175,7 +176,8 @@ static void check(struct upgrade *upgrade)
         tally_fini(&upgrade->tallies[i]);
     }
     for (size_t i = 0; i < READERS; i++) {
-        cr_assert_eq(atomic_load(&upgrade->readers[i].out_of_order), 0);
+        /* A server spreads a group's messages over both connections of a member that moves. */
+        cr_assert(plan[i].group != NULL || atomic_load(&upgrade->readers[i].out_of_order) == 0);
     }
 }
 

@@ -17,7 +17,6 @@ struct sim;
 struct sim_waiting {
     uint64_t sid;
     uint32_t number; /* of the message */
-    bool shared;
 };
 
 struct sim_holdback {

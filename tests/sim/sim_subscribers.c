@@ -491,9 +491,7 @@ static void on_release(void *context, const struct sim_waiting *released)
     struct sim_subscribers *self = context;
     struct rlt_subscription *subscription =
         rlt_subscriptions_find(&self->cluster->subscriptions, released->sid);
-    if (released->shared) {
-        self->network->copies[released->number].delivered++;
-    }
+    self->network->copies[released->number].delivered++;
     expect_delivery(self, subscription, released->sid, released->number);
 }
 
@@ -512,9 +510,7 @@ static bool must_wait(const struct sim_subscribers *self, int side,
         subscription->member_count == 0) {
         return false;
     }
-    bool wanted = rlt_subscription_is_wanted(subscription);
-    return subscription->exclusive ? wanted && subscription->on_server
-                                   : !wanted || subscription->on_server;
+    return subscription->on_server || !rlt_subscription_is_wanted(subscription);
 }
 
 static bool is_old_side(const struct sim_subscribers *self, int side,
@@ -555,9 +551,8 @@ static void expect(struct sim_subscribers *self, uint32_t slot, const struct sim
         self->suppressed++;
         return;
     }
-    if (subscription != NULL && !is_over && must_wait(self, side, subscription)) {
-        sim_holdback_push(&self->holdback,
-                          (struct sim_waiting){record->sid, record->number, shared});
+    if (shared && !is_over && must_wait(self, side, subscription)) {
+        sim_holdback_push(&self->holdback, (struct sim_waiting){record->sid, record->number});
         return;
     }
     if (shared) {
