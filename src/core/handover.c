@@ -95,11 +95,29 @@ static bool note_untold(struct rlt_cluster *cluster, uint32_t position)
     return found;
 }
 
-static void begin_recording(struct rlt_handover *handover)
+/* Returns: false if there is no memory for it; then the old connection goes on. */
+static bool begin_recording(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns)
 {
+    struct rlt_handover *handover = of(cluster, position);
+    int old = rlt_handover_side_of(cluster->active[position]);
+    if (!rlt_merge_is_open(&handover->merge) && rlt_merge_open(&handover->merge, old) < 0) {
+        handover->deadline_ns = now_ns + MEMORY_RETRY_NS;
+        return false;
+    }
     handover->deadline_ns = RLT_NEVER;
     handover->proved = false;
     handover->phase = RLT_HANDOVER_RECORDING;
+    return true;
+}
+
+/* Begin SETTLING; it is over at once. */
+static void settle(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns)
+{
+    struct rlt_handover *handover = of(cluster, position);
+    handover->settled_ns = now_ns;
+    handover->sent = cluster->active[position]->sender.sent;
+    handover->deadline_ns = now_ns;
+    handover->phase = RLT_HANDOVER_SETTLING;
 }
 
 static bool run_connecting(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns)
@@ -122,13 +140,11 @@ static bool run_connecting(struct rlt_cluster *cluster, uint32_t position, uint6
     if (second->session.state != RLT_SESSION_READY || handover->deadline_ns != RLT_NEVER) {
         return false;
     }
-    if (rlt_merge_open(&handover->merge, rlt_handover_side_of(cluster->active[position])) < 0) {
-        handover->deadline_ns = now_ns + MEMORY_RETRY_NS; /* the old connection goes on */
-        return false;
-    }
     handover->settles = 0;
-    (void)note_untold(cluster, position);
-    begin_recording(handover);
+    if (note_untold(cluster, position)) {
+        return begin_recording(cluster, position, now_ns);
+    }
+    settle(cluster, position, now_ns); /* there is nothing to be told */
     return true;
 }
 
@@ -239,12 +255,9 @@ static bool run_fencing(struct rlt_cluster *cluster, uint32_t position, uint64_t
         return false;
     }
     handover->settles++;
-    bool is_last = is_last_round(handover);
-    handover->settled_ns = now_ns;
-    handover->sent = cluster->active[position]->sender.sent;
-    handover->phase = RLT_HANDOVER_SETTLING;
-    handover->deadline_ns = now_ns + (is_last ? 0 : SETTLE_NS);
-    if (!is_last) {
+    settle(cluster, position, now_ns);
+    if (!is_last_round(handover)) {
+        handover->deadline_ns = now_ns + SETTLE_NS;
         rlt_merge_mark(&handover->merge);
     }
     return true;
@@ -272,10 +285,11 @@ static bool run_settling(struct rlt_cluster *cluster, uint32_t position, uint64_
             return true;
         }
     } else if (note_untold(cluster, position)) {
-        begin_recording(handover);
-        return true;
+        return begin_recording(cluster, position, now_ns);
     }
-    rlt_merge_forget(&handover->merge);
+    if (rlt_merge_is_open(&handover->merge)) {
+        rlt_merge_forget(&handover->merge);
+    }
     struct rlt_sender *old = &cluster->active[position]->sender;
     old->lanes_off = true;
     handover->held = rlt_ping_marks_take_unsent(&old->pings);

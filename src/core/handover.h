@@ -8,6 +8,7 @@
  *
  *  CONNECTING   the second connection is opened, after a random part of half a second (all clients
  *               of the server are told at once); it retries like any other.
+ *               Without any subscription it goes on at SETTLING, which is over then.
  *  RECORDING    what the old one brings is remembered from now on (core/overlap.h): its copies
  *               may still be on their way to the second one's server. RECORD_NS from its PONG on,
  *               which proves that its server knows what is recorded.

@@ -257,3 +257,20 @@ MergeTest(loss_of_either_connection_while_crossing_goes_on_with_the_other)
         }
     }
 }
+
+MergeTest(connection_without_subscriptions_has_nothing_to_settle)
+{
+    world_ask(plain, RLT_ASK_UNSUBSCRIBE);
+    world_ask(grouped, RLT_ASK_UNSUBSCRIBE);
+    world_say(0, WORLD_LAME_DUCK);
+    world_pass(JITTER_NS);
+    world_accept(1);
+    assert_phase(RLT_HANDOVER_DRAINING);
+    world_assert_sent(1, "");
+    world_publish("p", "1");
+    world_pong(0);
+    assert_phase(RLT_HANDOVER_CROSSING);
+    world_pass(CROSS_NS);
+    assert_active(1);
+    world_assert_sent(1, "PUB p 1|1|");
+}
