@@ -552,7 +552,8 @@ int roulette_topic_publish_wait(roulette_topic *handle, const void *payload, siz
 
 /* ---- Subscribe and receive ---------------------------------------------------------------- */
 
-/** What an entry that roulette_receive() returned is. */
+/** What an entry that roulette_receive() returned is. Grows at the end: pass over what you do not
+ *  know. */
 enum roulette_kind {
     ROULETTE_KIND_MESSAGE = 0,
     /** Messages of this subscriber and cluster were dropped here; `count` says how many. */
@@ -563,6 +564,16 @@ enum roulette_kind {
     ROULETTE_KIND_RESTORED = 3,
     /** The subscription is over; `error` says why. The handle dies with the next receive. */
     ROULETTE_KIND_ENDED = 4,
+    /**
+     * A server of `cluster` answered an attempt to connect and did not let this client in, or the
+     * client has no login to give; `error` says why: ROULETTE_EAUTH, ROULETTE_ETLS,
+     * ROULETTE_ESERVER (too many connections), ROULETTE_ESYSTEM (the credentials cannot be read)
+     * and others. The client goes on trying. Told once for each reason until a connection of the
+     * cluster succeeds, to each subscriber that has ever subscribed there: also after its
+     * temporary subscriptions have ended, since a server that has removed a user closes without a
+     * word (ROULETTE_EDISCONNECTED), and says the reason when the client comes back.
+     */
+    ROULETTE_KIND_REFUSED = 5,
 };
 
 /**
@@ -580,10 +591,10 @@ struct roulette_message {
     uint32_t reply_len;
     uint32_t headers_len;
     uint32_t payload_len;
-    roulette_subscription *subscription; /**< NULL in ROULETTE_KIND_DROPPED */
+    roulette_subscription *subscription; /**< NULL in ROULETTE_KIND_DROPPED and _REFUSED */
     void *user_data;                     /**< as given to roulette_subscribe() */
     uint64_t count;                      /**< ROULETTE_KIND_DROPPED: how many */
-    int error;                           /**< ROULETTE_KIND_LOST and _ENDED: why */
+    int error;                           /**< ROULETTE_KIND_LOST, _ENDED and _REFUSED: why */
     void *internal;                      /**< the library's */
 };
 

@@ -34,8 +34,9 @@ static const char help[] =
     "      --temporary     a subscription whose connection is lost ends; otherwise it is made\n"
     "                      again on the next connection\n" ARGUMENTS_HELP_CLIENT "\n"
     "Notices go to stderr: when the servers have the subscriptions (\"listening\"), and for a\n"
-    "subscription lost, restored or ended, and for messages dropped because they were not read\n"
-    "fast enough: up to 128 MiB and 131072 messages of each cluster wait for the reader of the\n"
+    "subscription lost, restored or ended, for a cluster that does not let the client in, and\n"
+    "for messages dropped because they were not read fast enough: up to 128 MiB and 131072 "
+    "messages of each cluster wait for the reader of the\n"
     "output.\n"
     "\n"
     "SIGINT or SIGTERM ends it at once: a reader of the output that reads still gets whole\n"
@@ -62,6 +63,8 @@ enum {
     /* When to tell of a cluster that is not connected yet, and how long the servers may take to
      * confirm the subscriptions. */
     PATIENCE_MS = 2000,
+    /* How long to wait for the reason when a server has closed without a word. */
+    REASON_MS = 1000,
 };
 
 struct listener {
@@ -75,9 +78,11 @@ struct listener {
     int live;          /* subscriptions that have not ended */
     uint64_t received; /* messages */
     uint64_t start_ms;
-    uint64_t end_ms; /* UINT64_MAX: no --timeout */
-    bool ready;      /* the servers have all subscriptions */
-    bool impatient;  /* told of clusters that are not connected */
+    uint64_t end_ms;       /* UINT64_MAX: no --timeout */
+    bool ready;            /* the servers have all subscriptions */
+    bool impatient;        /* told of clusters that are not connected */
+    bool unexplained;      /* the last end was that of a connection, */
+    uint32_t last_cluster; /* to this cluster */
 };
 
 static bool has_enough(const struct listener *listener)
@@ -130,6 +135,13 @@ static void print_notice(struct listener *listener, const struct roulette_messag
         command_complain(listener->command, "ended %s on cluster %u (%s): %s", topic,
                          notice->cluster, address, roulette_error_text(notice->error));
         listener->live--;
+        listener->unexplained = notice->error == ROULETTE_EDISCONNECTED;
+        listener->last_cluster = notice->cluster;
+        break;
+    case ROULETTE_KIND_REFUSED:
+        command_complain(listener->command, "cluster %u (%s) does not let this client in: %s",
+                         notice->cluster, address, roulette_error_text(notice->error));
+        listener->unexplained = false;
         break;
     case ROULETTE_KIND_MESSAGE:
         break;
@@ -267,6 +279,30 @@ static int on_output_error(const struct listener *listener)
     return COMMAND_FAILED;
 }
 
+/* Whether the next attempt to connect may tell more. */
+static bool may_be_explained(const struct listener *listener)
+{
+    struct roulette_stats stats;
+    (void)roulette_stats_get(listener->client, listener->last_cluster, &stats);
+    return listener->unexplained && stats.connected == 0 && stats.last_error != ROULETTE_ECONNECT;
+}
+
+/* The last subscription has ended. A server that has removed the login closes without a word, and
+ * refuses the next attempt: that is told before the program ends. */
+static int on_all_ended(struct listener *listener)
+{
+    uint64_t end_ms = connect_now_ms() + REASON_MS;
+    while (may_be_explained(listener) && connect_now_ms() < end_ms) {
+        struct pollfd wait = {.fd = listener->asked_fd, .events = POLLIN};
+        if (poll(&wait, 1, LOOK_MS) > 0) {
+            break;
+        }
+        (void)drain(listener);
+    }
+    command_complain(listener->command, "all subscriptions have ended");
+    return COMMAND_FAILED;
+}
+
 static int listen_until_done(struct listener *listener)
 {
     for (;;) {
@@ -285,8 +321,7 @@ static int listen_until_done(struct listener *listener)
             return COMMAND_OK;
         }
         if (listener->live == 0) {
-            command_complain(listener->command, "all subscriptions have ended");
-            return COMMAND_FAILED;
+            return on_all_ended(listener);
         }
         if (!listener->ready) {
             look(listener);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/reason.h"
 #include "api/registry.h"
 #include "api/subscriber.h"
 #include "base/assert.h"
@@ -210,7 +211,7 @@ int roulette_flush(roulette_client *client, int timeout_ms, struct roulette_ledg
     const struct rlt_fence_wish wish = {.scope = RLT_FENCE_ALL};
     int result = rlt_client_fence(client, &wish, timeout_ms);
     rlt_client_ledgers(client, ledgers, count);
-    return result < 0 ? rlt_error_set_plain(result) : 0;
+    return result < 0 ? rlt_reason_of_wait(client, &wish, result) : 0;
 }
 
 /* ---- Close -------------------------------------------------------------------------------- */

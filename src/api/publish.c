@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "api/producer.h"
+#include "api/reason.h"
 #include "base/error.h"
 #include "core/cluster.h"
 #include "io/clock.h"
@@ -16,10 +17,16 @@ static _Thread_local struct rlt_pace pace __attribute__((tls_model("initial-exec
 
 /* ---- Into the queue ----------------------------------------------------------------------- */
 
-/* Whether the queue takes a message of this size now. */
-static int admit(roulette_client *client, const struct rlt_wire_queue *queue,
-                 const struct rlt_pub *pub, size_t frame_len)
+static struct rlt_wire_queue *queue_of(roulette_client *client, struct rlt_place place)
 {
+    return &client->shards[place.cluster].cluster->connections[place.connection].queue;
+}
+
+/* Whether the queue takes a message of this size now. */
+static int admit(roulette_client *client, struct rlt_place place, const struct rlt_pub *pub,
+                 size_t frame_len)
+{
+    const struct rlt_wire_queue *queue = queue_of(client, place);
     /* Relaxed, all three: what slips through is checked again or counted. */
     if (rlt_unlikely(atomic_load_explicit(&client->state, memory_order_relaxed) !=
                      RLT_CLIENT_OPEN)) {
@@ -31,8 +38,8 @@ static int admit(roulette_client *client, const struct rlt_wire_queue *queue,
     }
     uint32_t state = atomic_load_explicit(&queue->state, memory_order_relaxed);
     if (rlt_unlikely(state != RLT_WIRE_OPEN)) {
-        return rlt_error_set_plain(state == RLT_WIRE_CLOSED ? ROULETTE_ECLOSED
-                                                            : ROULETTE_EUNREACHABLE);
+        return state == RLT_WIRE_CLOSED ? rlt_error_set_plain(ROULETTE_ECLOSED)
+                                        : rlt_reason_unreachable(client, place.cluster);
     }
     uint32_t payload_max = atomic_load_explicit(&queue->payload_max, memory_order_relaxed);
     if (rlt_unlikely(payload_max != 0 && pub->payload_len > payload_max)) {
@@ -84,13 +91,14 @@ static _Atomic(uint32_t) *announce(struct rlt_wire_queue *queue, int lane)
 }
 
 /* The queue is full: wait for room. */
-static int put_waiting(roulette_client *client, struct rlt_wire_queue *queue, int lane,
+static int put_waiting(roulette_client *client, struct rlt_place place, int lane,
                        const struct rlt_pub *pub, size_t frame_len, int timeout_ms)
 {
+    struct rlt_wire_queue *queue = queue_of(client, place);
     uint64_t deadline_ns = rlt_clock_deadline(timeout_ms);
     for (;;) {
         _Atomic(uint32_t) *word = announce(queue, lane);
-        int result = admit(client, queue, pub, frame_len);
+        int result = admit(client, place, pub, frame_len);
         if (result < 0) {
             return result;
         }
@@ -125,9 +133,9 @@ int rlt_publish(roulette_client *client, struct rlt_place place, const struct rl
                 int timeout_ms)
 {
     struct rlt_shard *shard = &client->shards[place.cluster];
-    struct rlt_wire_queue *queue = &shard->cluster->connections[place.connection].queue;
+    struct rlt_wire_queue *queue = queue_of(client, place);
     size_t frame_len = rlt_encode_pub_len(pub);
-    int result = admit(client, queue, pub, frame_len);
+    int result = admit(client, place, pub, frame_len);
     if (rlt_unlikely(result < 0)) {
         return result;
     }
@@ -139,7 +147,7 @@ int rlt_publish(roulette_client *client, struct rlt_place place, const struct rl
         if (timeout_ms == 0) {
             return ROULETTE_EAGAIN;
         }
-        result = put_waiting(client, queue, lane, pub, frame_len, timeout_ms);
+        result = put_waiting(client, place, lane, pub, frame_len, timeout_ms);
     }
     rlt_shard_ring(shard, place.connection, &pace);
     return result;

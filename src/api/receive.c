@@ -74,12 +74,16 @@ static bool take_drop_notice(struct rlt_mailbox *mailbox, uint64_t total,
     return true;
 }
 
-/* A notice about a member. True if the user is to see it. */
+/* A notice. True if the user is to see it. */
 static bool take_notice(struct roulette_subscriber *subscriber, struct rlt_mailbox *mailbox,
                         const struct rlt_delivery *delivery, struct roulette_message *message)
 {
     if (delivery->notice.kind == RLT_NOTICE_DROPPED) {
         return take_drop_notice(mailbox, delivery->notice.count, message);
+    }
+    if (delivery->notice.kind == RLT_NOTICE_REFUSED) {
+        fill_notice(mailbox, ROULETTE_KIND_REFUSED, NULL, delivery->notice.error, message);
+        return true;
     }
     struct rlt_member *member = delivery->target;
     struct rlt_handle *handle = rlt_handle_of(member);

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "api/reason.h"
 #include "base/assert.h"
 #include "base/error.h"
 #include "base/memory.h"
@@ -147,6 +148,21 @@ static void release_unreleased(struct roulette_subscriber *subscriber)
     }
 }
 
+/* Nothing of a cluster's own is told to the mailboxes any more. */
+static void leave_clusters(struct roulette_subscriber *subscriber)
+{
+    roulette_client *client = subscriber->client;
+    if (!rlt_client_enter(client)) {
+        return; /* the event threads end */
+    }
+    for (size_t i = 0; i < client->cluster_count; i++) {
+        if (subscriber->mailboxes[i] != NULL) {
+            rlt_shard_submit(&client->shards[i], &subscriber->mailboxes[i]->leave);
+        }
+    }
+    rlt_client_leave(client);
+}
+
 int roulette_subscriber_drain(roulette_subscriber *subscriber, int timeout_ms)
 {
     if (subscriber == NULL) {
@@ -163,7 +179,7 @@ int roulette_subscriber_drain(roulette_subscriber *subscriber, int timeout_ms)
     }
     /* So that all that was on its way is there when this returns. */
     rlt_client_sync(client);
-    return result < 0 ? rlt_error_set_plain(result) : 0;
+    return result < 0 ? rlt_reason_of_wait(client, &wish, result) : 0;
 }
 
 void roulette_subscriber_close(roulette_subscriber *subscriber)
@@ -173,6 +189,7 @@ void roulette_subscriber_close(roulette_subscriber *subscriber)
     }
     roulette_client *client = subscriber->client;
     rlt_subscriber_end_all(subscriber);
+    leave_clusters(subscriber);
     /* The event threads have taken out all members then, and touch nothing of ours any more. */
     rlt_client_sync(client);
     delist(client, subscriber);

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "api/reason.h"
 #include "api/subscriber.h"
 #include "base/assert.h"
 #include "base/error.h"
@@ -348,8 +349,9 @@ static int confirm(struct roulette_subscriber *subscriber, struct rlt_handle *ha
     }
     if (result < 0) {
         rlt_subscriber_end(subscriber, handle, NULL);
+        return rlt_reason_of_wait(subscriber->client, &fence, result);
     }
-    return result;
+    return 0;
 }
 
 static int subscribe(struct roulette_subscriber *subscriber, const struct wish *wish,
@@ -410,10 +412,10 @@ int roulette_subscribe_with(roulette_subscriber *subscriber, const char *topic, 
     if ((result == 0 || result == ROULETTE_EEXIST) && subscription != NULL) {
         *subscription = rlt_handle_name(handle);
     }
-    if (result == 0 && options.timeout_ms != 0) {
-        result = confirm(subscriber, handle, &wish, options.timeout_ms);
+    if (result < 0) {
+        return rlt_error_set_plain(result);
     }
-    return result < 0 ? rlt_error_set_plain(result) : 0;
+    return options.timeout_ms != 0 ? confirm(subscriber, handle, &wish, options.timeout_ms) : 0;
 }
 
 int roulette_subscribe(roulette_subscriber *subscriber, const char *topic, size_t topic_len,

@@ -8,6 +8,7 @@
 #include "base/random.h"
 #include "core/direct_receive.h"
 #include "core/direct_send.h"
+#include "core/refused_login.h"
 #include "roulette.h"
 
 /* ---- Life --------------------------------------------------------------------------------- */
@@ -69,7 +70,7 @@ void rlt_cluster_start(struct rlt_cluster *cluster, uint64_t now_ns)
 
 /* ---- Mailboxes ---------------------------------------------------------------------------- */
 
-static void mark_dirty(struct rlt_cluster *cluster, struct rlt_mailbox *mailbox)
+void rlt_cluster_mark_dirty(struct rlt_cluster *cluster, struct rlt_mailbox *mailbox)
 {
     if (!mailbox->dirty) {
         mailbox->dirty = true;
@@ -95,7 +96,7 @@ static void publish_dirty(struct rlt_cluster *cluster)
 static void notify_member(struct rlt_cluster *cluster, struct rlt_member *member,
                           enum rlt_notice notice, int error)
 {
-    mark_dirty(cluster, member->mailbox);
+    rlt_cluster_mark_dirty(cluster, member->mailbox);
     rlt_mailbox_notify(member->mailbox, member, notice, error);
 }
 
@@ -105,7 +106,7 @@ static void drop_for(struct rlt_cluster *cluster, struct rlt_subscription *subsc
     struct rlt_member **members = rlt_subscription_members(subscription);
     for (uint32_t i = 0; i < subscription->member_count; i++) {
         rlt_mailbox_drop(members[i]->mailbox, count);
-        mark_dirty(cluster, members[i]->mailbox);
+        rlt_cluster_mark_dirty(cluster, members[i]->mailbox);
         rlt_counter_add(reason, count);
     }
 }
@@ -116,7 +117,7 @@ static struct rlt_mailbox *push(struct rlt_cluster *cluster, struct rlt_member *
 {
     struct rlt_mailbox *mailbox = member->mailbox;
     struct rlt_metrics *metrics = &cluster->metrics;
-    mark_dirty(cluster, mailbox);
+    rlt_cluster_mark_dirty(cluster, mailbox);
     switch (rlt_mailbox_push(mailbox, member, run, slab, cluster->round)) {
     case RLT_PUSH_DONE:
         cluster->batch_delivered += 1 + run->more;
@@ -262,6 +263,7 @@ static void subscribe(struct rlt_cluster *cluster, struct rlt_member *member)
         return;
     }
     cluster->mailbox_count += member->mailbox->member_count++ == 0 ? 1 : 0;
+    rlt_refused_login_enlist(cluster, member->mailbox);
     struct rlt_subscription *subscription = rlt_subscriptions_of(&cluster->subscriptions, member);
     struct rlt_connection *connection = cluster->active[subscription->connection];
     if (!subscription->on_server) {
@@ -421,10 +423,13 @@ static void execute(struct rlt_cluster *cluster, struct rlt_command *command)
         break;
     case RLT_COMMAND_RETRY: {
         struct rlt_mailbox *mailbox = rlt_container_of(command, struct rlt_mailbox, retry);
-        mark_dirty(cluster, mailbox);
+        rlt_cluster_mark_dirty(cluster, mailbox);
         rlt_mailbox_retry(mailbox);
         break;
     }
+    case RLT_COMMAND_LEAVE:
+        rlt_refused_login_delist(rlt_container_of(command, struct rlt_mailbox, leave));
+        break;
     case RLT_COMMAND_FENCE:
         add_fence(cluster, rlt_container_of(command, struct rlt_fence_part, command));
         break;

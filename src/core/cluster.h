@@ -70,10 +70,11 @@ struct rlt_cluster {
     /* Event thread. */
     alignas(RLT_CACHE_LINE) struct rlt_subscriptions subscriptions;
     struct rlt_slab_pool slabs;
-    struct rlt_mailbox *dirty; /* pushed into and not published */
-    uint64_t now_ns;           /* of the run, event or awakening that is under way */
-    uint64_t round;            /* counts batches of received bytes */
-    uint64_t crowd_ns;         /* when many messages were sent at once the last time */
+    struct rlt_mailbox *dirty;     /* pushed into and not published */
+    struct rlt_mailbox *mailboxes; /* all that were ever subscribed with (core/refused_login.h) */
+    uint64_t now_ns;               /* of the run, event or awakening that is under way */
+    uint64_t round;                /* counts batches of received bytes */
+    uint64_t crowd_ns;             /* when many messages were sent at once the last time */
     /* Of the current batch; added to the metrics at its end. */
     uint64_t batch_received;
     uint64_t batch_delivered;
@@ -217,6 +218,9 @@ void rlt_cluster_show_delivered(struct rlt_cluster *cluster);
 
 /** A message was too large for receive memory. */
 void rlt_cluster_drop_oversized(struct rlt_cluster *cluster, const struct rlt_frame *frame);
+
+/** Something is pushed into a mailbox: publish it at the end of the run. */
+void rlt_cluster_mark_dirty(struct rlt_cluster *cluster, struct rlt_mailbox *mailbox);
 
 /** Tell all members of a subscription that it is LOST, or RESTORED to those who were told that. */
 void rlt_cluster_notify(struct rlt_cluster *cluster, struct rlt_subscription *subscription,

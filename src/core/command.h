@@ -14,6 +14,7 @@
 enum rlt_command_kind {
     RLT_COMMAND_MEMBER, /* struct rlt_member, field `command`: what `asked` says */
     RLT_COMMAND_RETRY,  /* struct rlt_mailbox, field `retry`: there is room again */
+    RLT_COMMAND_LEAVE,  /* struct rlt_mailbox, field `leave`: it is not told of anything more */
     RLT_COMMAND_FENCE,  /* struct rlt_fence_part, field `command`: once on the network */
     RLT_COMMAND_SYNC,   /* the same: once all earlier commands are carried out */
     RLT_COMMAND_STOP,   /* struct rlt_cluster, field `stop` */

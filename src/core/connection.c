@@ -9,6 +9,7 @@
 #include "core/direct_receive.h"
 #include "core/handshake.h"
 #include "core/inbound.h"
+#include "core/refused_login.h"
 #include "core/takeover.h"
 #include "proto/encode.h"
 
@@ -160,6 +161,9 @@ static void on_closed(struct rlt_connection *connection, uint64_t now_ns)
     } else {
         rlt_counter_add(&cluster->metrics.connect_failures, 1);
         rlt_report(cluster, RLT_REPORT_MISSED, roulette_error_text(error));
+        if (active) {
+            rlt_refused_login_on_failure(cluster, error);
+        }
     }
     if (active && connection->session.attempts >= cluster->config->max_retry) {
         /* Relaxed: publishers may see it late; those that wait are woken below. */

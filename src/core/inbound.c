@@ -7,6 +7,7 @@
 #include "core/cluster.h"
 #include "core/handshake.h"
 #include "core/refusal.h"
+#include "core/refused_login.h"
 #include "core/ring.h"
 
 /* ---- Operations of the server ------------------------------------------------------------- */
@@ -46,6 +47,7 @@ static void become_ready(struct rlt_connection *connection)
     rlt_counter_add(&metrics->connects, 1);
     rlt_counter_add(&metrics->connected, 1);
     atomic_store_explicit(&connection->wire->state, RLT_WIRE_OPEN, memory_order_relaxed);
+    rlt_refused_login_on_ready(connection->cluster);
     if (connection->away && config->reconnect_hold_ns != 0) {
         rlt_hold_on_return(&connection->hold,
                            connection->cluster->now_ns + config->reconnect_hold_ns);

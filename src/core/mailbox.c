@@ -17,6 +17,7 @@ int rlt_mailbox_init(struct rlt_mailbox *mailbox, const struct rlt_mailbox_optio
     mailbox->descriptor = options->descriptor;
     mailbox->cluster = options->cluster;
     mailbox->retry.kind = RLT_COMMAND_RETRY;
+    mailbox->leave.kind = RLT_COMMAND_LEAVE;
     mailbox->issued = rlt_memory_alloc(options->slab_indexes, sizeof(*mailbox->issued));
     mailbox->lengths = rlt_memory_alloc(options->slab_indexes, sizeof(*mailbox->lengths));
     mailbox->released = rlt_memory_alloc(options->slab_indexes, sizeof(*mailbox->released));
@@ -126,33 +127,42 @@ static bool expect_retry(struct rlt_mailbox *mailbox)
     return false;
 }
 
-/* Push owed notices in order while there is room for all of one member's (3, and the count). */
+/* Push what is owed to the first member that is owed something: 3 notices at most. */
+static void pay_member(struct rlt_mailbox *mailbox)
+{
+    struct rlt_member *member = mailbox->owed_first;
+    mailbox->owed_first = member->owed_next;
+    uint32_t owed = member->owed;
+    member->owed = 0;
+    /* A pushed ENDED or REMOVED ends our ownership: nothing is read from the member then. */
+    if (owed & RLT_NOTICE_LOST) {
+        push_notice(mailbox, member, RLT_NOTICE_LOST, member->lost_error);
+    }
+    if ((owed & RLT_NOTICE_RESTORED) && member->owed_restored_last) {
+        push_notice(mailbox, member, RLT_NOTICE_RESTORED, 0);
+    }
+    if (owed & RLT_NOTICE_REMOVED) {
+        push_notice(mailbox, member, RLT_NOTICE_REMOVED, 0);
+    } else if (owed & RLT_NOTICE_ENDED) {
+        /* Relaxed: our own value. */
+        int error = atomic_load_explicit(&member->end_error, memory_order_relaxed);
+        push_notice(mailbox, member, RLT_NOTICE_ENDED, error);
+    }
+}
+
+/* Push owed notices in order while there is room for all of one member's, and the count. */
 static void pay(struct rlt_mailbox *mailbox)
 {
-    while (mailbox->owed_first != NULL) {
-        struct rlt_member *member = mailbox->owed_first;
+    while (mailbox->owed_first != NULL || mailbox->owed_refusal != 0) {
         if (!rlt_delivery_ring_has_room(&mailbox->ring, 4)) {
             if (!expect_retry(mailbox)) {
                 return;
             }
-            continue;
-        }
-        mailbox->owed_first = member->owed_next;
-        uint32_t owed = member->owed;
-        member->owed = 0;
-        /* A pushed ENDED or REMOVED ends our ownership: nothing is read from the member then. */
-        if (owed & RLT_NOTICE_LOST) {
-            push_notice(mailbox, member, RLT_NOTICE_LOST, member->lost_error);
-        }
-        if ((owed & RLT_NOTICE_RESTORED) && member->owed_restored_last) {
-            push_notice(mailbox, member, RLT_NOTICE_RESTORED, 0);
-        }
-        if (owed & RLT_NOTICE_REMOVED) {
-            push_notice(mailbox, member, RLT_NOTICE_REMOVED, 0);
-        } else if (owed & RLT_NOTICE_ENDED) {
-            /* Relaxed: our own value. */
-            int error = atomic_load_explicit(&member->end_error, memory_order_relaxed);
-            push_notice(mailbox, member, RLT_NOTICE_ENDED, error);
+        } else if (mailbox->owed_first != NULL) {
+            pay_member(mailbox);
+        } else {
+            push_notice(mailbox, NULL, RLT_NOTICE_REFUSED, mailbox->owed_refusal);
+            mailbox->owed_refusal = 0;
         }
     }
 }
@@ -171,6 +181,12 @@ void rlt_mailbox_notify(struct rlt_mailbox *mailbox, struct rlt_member *member,
         return;
     }
     owe(mailbox, member, notice, error);
+    pay(mailbox);
+}
+
+void rlt_mailbox_refuse(struct rlt_mailbox *mailbox, int error)
+{
+    mailbox->owed_refusal = (int16_t)error;
     pay(mailbox);
 }
 

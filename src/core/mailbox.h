@@ -7,8 +7,8 @@
  * messages; the event thread pushes notices. A message that does not fit (ring full, or the
  * subscriber pins too much receive memory) is dropped, newest first, and counted in `dropped`;
  * the count travels in the ring as a notice before the next message that fits. If none follows,
- * the consumer finds it in the counter once the ring is empty. Notices about subscriptions are
- * never dropped: those that do not fit are owed, and pushed before anything else as soon as the
+ * the consumer finds it in the counter once the ring is empty. Other notices are never dropped:
+ * those that do not fit are owed, and pushed before anything else as soon as the
  * consumer has made room (it sends RLT_COMMAND_RETRY then).
  *
  * Owner: fields are grouped by the thread that writes them. A mailbox lives from a subscriber's
@@ -38,7 +38,9 @@ enum rlt_notice {
     RLT_NOTICE_RESTORED = 2,
     RLT_NOTICE_ENDED = 4,   /* by the cluster: told to the user */
     RLT_NOTICE_REMOVED = 8, /* by the user's unsubscribe: the last trace of the member */
+    /* Of no member. */
     RLT_NOTICE_DROPPED = 16,
+    RLT_NOTICE_REFUSED = 32, /* core/refused_login.h */
 };
 
 struct rlt_mailbox {
@@ -63,8 +65,12 @@ struct rlt_mailbox {
     uint32_t *lengths;     /* by slab index: slabs in that run */
     struct rlt_member *owed_first;
     struct rlt_member *owed_last;
-    bool retry_expected;   /* the consumer was asked to send `retry` */
-    uint32_t member_count; /* of the cluster's subscriptions */
+    bool retry_expected;            /* the consumer was asked to send `retry` */
+    uint32_t member_count;          /* of the cluster's subscriptions */
+    struct rlt_mailbox *next;       /* of the cluster (core/refused_login.h) */
+    struct rlt_mailbox **prev_link; /* NULL: it is not in that list */
+    uint32_t refusals;              /* reasons that were told, as bits */
+    int16_t owed_refusal;           /* the last one, if there was no room for it; 0: none */
 
     /* Event thread writes, consumer reads. */
     _Atomic(uint64_t) dropped; /* release, acquire: ordered with the ring, see take_dropped */
@@ -79,6 +85,7 @@ struct rlt_mailbox {
      * hint. */
     _Atomic(uint32_t) awaited;
     struct rlt_command retry;
+    struct rlt_command leave;
 };
 
 struct rlt_mailbox_options {
@@ -231,6 +238,9 @@ static inline uint32_t rlt_mailbox_batch_end(struct rlt_mailbox_batch *batch)
 /** Push a notice about a member, or owe it. */
 void rlt_mailbox_notify(struct rlt_mailbox *mailbox, struct rlt_member *member,
                         enum rlt_notice notice, int error);
+
+/** Push a notice that the cluster does not let the client in, or owe it. */
+void rlt_mailbox_refuse(struct rlt_mailbox *mailbox, int error);
 
 /** RLT_COMMAND_RETRY arrived: push what is owed. */
 void rlt_mailbox_retry(struct rlt_mailbox *mailbox);

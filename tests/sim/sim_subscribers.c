@@ -316,7 +316,9 @@ static void take(struct sim_subscribers *self, struct sim_subscriber *subscriber
             continue;
         }
         position++;
-        if (delivery->notice.kind != RLT_NOTICE_DROPPED) {
+        if (delivery->notice.kind == RLT_NOTICE_REFUSED) {
+            SIM_CHECK(self->sim, delivery->notice.error < 0);
+        } else if (delivery->notice.kind != RLT_NOTICE_DROPPED) {
             take_notice(self, subscriber, delivery);
         } else if ((int64_t)(delivery->notice.count - mailbox->dropped_seen) > 0) {
             take_drops(self, subscriber, delivery->notice.count - mailbox->dropped_seen);

@@ -23,6 +23,7 @@ enum {
     START_TRIES = 5,
     START_MS = 15000,
     STOP_MS = 5000,
+    RELOAD_MS = 15000,
     GET_MS = 15000,
     TICK_MS = 10,
     ARGS_MAX = 64,
@@ -292,6 +293,42 @@ bool nats_server_restart(struct nats_server *server)
     }
     complain(server, "no restart in %d attempts", START_TRIES);
     return false;
+}
+
+const char *nats_server_name(const struct nats_server *server)
+{
+    return server->name;
+}
+
+/* How often the log has a text. */
+static size_t count_logged(const struct nats_server *server, const char *text)
+{
+    char log[1 << 16];
+    ssize_t len = pread(server->log, log, sizeof(log) - 1, 0);
+    log[len > 0 ? len : 0] = '\0';
+    size_t count = 0;
+    for (const char *at = log; (at = strstr(at, text)) != NULL; at++) {
+        count++;
+    }
+    return count;
+}
+
+bool nats_server_reload(struct nats_server *server)
+{
+    static const char done[] = "Reloaded server configuration";
+    uint64_t deadline_ms = net_now_ms() + RELOAD_MS;
+    size_t before = count_logged(server, done);
+    if (!nats_server_kill(server, SIGHUP)) {
+        return false;
+    }
+    while (count_logged(server, done) == before) {
+        if (net_left_ms(deadline_ms) == 0) {
+            complain(server, "not reloaded in %d ms", RELOAD_MS);
+            return false;
+        }
+        (void)poll(NULL, 0, 1);
+    }
+    return true;
 }
 
 void nats_server_stop(struct nats_server *server)

@@ -43,6 +43,12 @@ bool nats_server_kill(struct nats_server *server, int signal);
 /** Start a server again that was killed, on the same ports. Returns: whether it greets. */
 bool nats_server_restart(struct nats_server *server);
 
+/** The name it was started with: a configuration that is reloaded has to say it again. */
+const char *nats_server_name(const struct nats_server *server);
+
+/** Make it read its configuration again. Returns: whether it took it. */
+bool nats_server_reload(struct nats_server *server);
+
 /** End the process (SIGTERM, then SIGKILL) and free the server. NULL is allowed. */
 void nats_server_stop(struct nats_server *server);
 

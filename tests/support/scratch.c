@@ -73,3 +73,13 @@ void scratch_restart(const struct scratch *scratch, struct nats_server *server, 
     REQUIRE(nats_server_kill(server, SIGKILL));
     REQUIRE(nats_server_restart(server));
 }
+
+void scratch_reload(const struct scratch *scratch, struct nats_server *server, const char *config)
+{
+    char text[8192];
+    int len =
+        snprintf(text, sizeof(text), "server_name: \"%s\"\n%s", nats_server_name(server), config);
+    REQUIRE(len > 0 && (size_t)len < sizeof(text));
+    scratch_write(scratch, "server.conf", text);
+    REQUIRE(nats_server_reload(server));
+}

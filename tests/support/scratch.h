@@ -34,4 +34,7 @@ struct nats_server *scratch_server(const struct scratch *scratch, const char *co
 /** Kill the server and start it again with another configuration, on the same port. */
 void scratch_restart(const struct scratch *scratch, struct nats_server *server, const char *config);
 
+/** Let a running server read another configuration. */
+void scratch_reload(const struct scratch *scratch, struct nats_server *server, const char *config);
+
 #endif

@@ -419,6 +419,9 @@ static size_t tell(char *out, size_t room, const struct rlt_delivery *delivery)
         [RLT_NOTICE_ENDED] = "-ended",
         [RLT_NOTICE_REMOVED] = "-removed",
     };
+    if (delivery->base == NULL && delivery->notice.kind == RLT_NOTICE_REFUSED) {
+        return (size_t)snprintf(out, room, "refused%d ", delivery->notice.error);
+    }
     if (delivery->base == NULL && delivery->target == NULL) {
         return (size_t)snprintf(out, room, "dropped:%d ", (int)delivery->notice.count);
     }

@@ -58,7 +58,7 @@ ConnectionTest(message_that_is_too_large_is_no_greeting)
     cr_assert_eq(rlt_counter_get(&world.cluster->metrics.last_error),
                  (uint64_t)(int64_t)ROULETTE_EPROTOCOL);
     cr_assert_eq(rlt_counter_get(&world.cluster->metrics.dropped_oversized), 0);
-    world_assert_told("");
+    world_assert_told("refused-14 ");
 }
 
 /* ---- A thread that is late ---------------------------------------------------------------- */

@@ -2,7 +2,7 @@
 /*
  * What one cluster tells one subscriber. The consumer here does what api/receive.c does and writes
  * down what it sees: "m7" a message, "D3" 3 dropped (a notice), "d3" the same found in the empty
- * ring, "L-12" lost, "R" restored, "E-5" ended, "X" removed.
+ * ring, "L-12" lost, "R" restored, "E-5" ended, "X" removed, "N-15" not let in.
  *
  * RLT_SEED chooses the first round of the random test, RLT_ROUNDS how many there are.
  */
@@ -150,6 +150,10 @@ static void note_delivery(struct box *box, const struct rlt_delivery *delivery, 
     }
     case RLT_NOTICE_LOST:
         note(box, "L%d ", delivery->notice.error);
+        break;
+    case RLT_NOTICE_REFUSED:
+        cr_assert_null(delivery->target);
+        note(box, "N%d ", delivery->notice.error);
         break;
     case RLT_NOTICE_RESTORED:
         note(box, "R ");
@@ -634,6 +638,33 @@ Test(mailbox, retry_that_makes_too_little_room_is_asked_for_again)
     retry(box);
     assert_takes_all(box, "L-12 X ");
     cr_assert_not(box->retry_sent);
+    close_box(box);
+}
+
+Test(mailbox, refusal_comes_behind_what_is_owed_and_is_the_last_one)
+{
+    struct box *box = open_box(SLABS);
+    struct rlt_member member = member_of(box);
+    rlt_mailbox_refuse(&box->mailbox, -15);
+    publish(box);
+    assert_takes_all(box, "N-15 ");
+    push_many(box, &member, RING_MESSAGES);
+    rlt_mailbox_notify(&box->mailbox, &member, RLT_NOTICE_LOST, -12);
+    rlt_mailbox_notify(&box->mailbox, &member, RLT_NOTICE_RESTORED, 0);
+    rlt_mailbox_refuse(&box->mailbox, -15);
+    rlt_mailbox_refuse(&box->mailbox, -17);
+    publish(box);
+    assert_takes_all(box, "m1 m2 m3 m4 m5 m6 m7 ");
+    retry(box);
+    assert_takes_all(box, "L-12 R N-17 ");
+    cr_assert_not(box->retry_sent);
+    /* It alone is owed. */
+    push_many(box, &member, RING_MESSAGES);
+    rlt_mailbox_refuse(&box->mailbox, -15);
+    publish(box);
+    assert_takes_all(box, "m8 m9 m10 m11 m12 m13 m14 ");
+    retry(box);
+    assert_takes_all(box, "N-15 ");
     close_box(box);
 }
 
