@@ -666,8 +666,10 @@ int roulette_subscriber_fd(const roulette_subscriber *subscriber);
  *            receive that follows ROULETTE_KIND_ENDED, or with the subscriber.
  * Threads:   the owner thread. Allocates; does not block.
  * Returns:   0; ROULETTE_EEXIST (already subscribed; `*subscription` is set to the existing
- *            handle); ROULETTE_ETOPIC, ROULETTE_EINVAL, ROULETTE_ECLOSED, ROULETTE_EROLE,
- *            ROULETTE_ENOMEM.
+ *            handle); ROULETTE_EBUSY (65,536 subscriptions of this subscriber are over, or as many
+ *            as it ever had at a time if that is more, and cannot be given back before
+ *            roulette_receive() has taken what waits in front of their ends: receive);
+ *            ROULETTE_ETOPIC, ROULETTE_EINVAL, ROULETTE_ECLOSED, ROULETTE_EROLE, ROULETTE_ENOMEM.
  */
 int roulette_subscribe(roulette_subscriber *subscriber, const char *topic, size_t topic_len,
                        void *user_data, roulette_subscription **subscription);
@@ -711,7 +713,8 @@ int roulette_subscribe_with(roulette_subscriber *subscriber, const char *topic, 
                             roulette_subscription **subscription);
 
 /**
- * End a subscription by its handle. Nothing of it is received afterwards.
+ * End a subscription by its handle. Nothing of it is received afterwards. Its memory is given back
+ * by a later call on the subscriber: to receive, to subscribe or to unsubscribe.
  *
  * Threads: the owner thread. Does not block.
  * Returns: 0; ROULETTE_ENOENT (it is not a live subscription of this subscriber), ROULETTE_EINVAL.

@@ -182,6 +182,18 @@ static bool take_messages(struct roulette_subscriber *subscriber, struct rlt_mai
     return true;
 }
 
+/* All before `position` was taken. */
+static void advance(struct roulette_subscriber *subscriber, struct rlt_mailbox *mailbox,
+                    uint64_t position)
+{
+    roulette_client *client = subscriber->client;
+    rlt_delivery_ring_advance(&mailbox->ring, position);
+    if (rlt_unlikely(rlt_mailbox_must_retry(mailbox)) && rlt_client_enter(client)) {
+        rlt_shard_submit(&client->shards[mailbox->cluster], &mailbox->retry);
+        rlt_client_leave(client);
+    }
+}
+
 static void take_all(struct roulette_subscriber *subscriber, struct rlt_mailbox *mailbox,
                      struct sink *sink)
 {
@@ -202,14 +214,8 @@ static void take_all(struct roulette_subscriber *subscriber, struct rlt_mailbox 
             position++;
         }
     }
-    if (position == start) {
-        return;
-    }
-    rlt_delivery_ring_advance(&mailbox->ring, position);
-    roulette_client *client = subscriber->client;
-    if (rlt_unlikely(rlt_mailbox_must_retry(mailbox)) && rlt_client_enter(client)) {
-        rlt_shard_submit(&client->shards[mailbox->cluster], &mailbox->retry);
-        rlt_client_leave(client);
+    if (position != start) {
+        advance(subscriber, mailbox, position);
     }
 }
 
@@ -223,6 +229,48 @@ static void take_completed(struct roulette_subscriber *subscriber, struct sink *
         fill_notice(mailbox, ROULETTE_KIND_ENDED, handle, 0, next_of(sink));
         put(sink);
     }
+}
+
+/* Whether the user would see nothing of an entry. */
+static bool is_unseen(const struct rlt_delivery *delivery)
+{
+    if (delivery->base == NULL && (delivery->notice.kind == RLT_NOTICE_DROPPED ||
+                                   delivery->notice.kind == RLT_NOTICE_REFUSED)) {
+        return false;
+    }
+    return rlt_handle_of(delivery->target)->over;
+}
+
+static bool reap(struct roulette_subscriber *subscriber, struct rlt_mailbox *mailbox)
+{
+    struct roulette_message unseen;
+    struct sink none = {.left = 0};
+    uint64_t start = rlt_delivery_ring_head(&mailbox->ring);
+    uint64_t position = start;
+    const struct rlt_delivery *delivery;
+    while ((delivery = rlt_delivery_ring_peek(&mailbox->ring, position)) != NULL &&
+           is_unseen(delivery)) {
+        if (delivery->base == NULL) {
+            (void)take_notice(subscriber, mailbox, delivery, &unseen);
+        } else {
+            (void)take_messages(subscriber, mailbox, delivery, &none);
+        }
+        position++;
+    }
+    if (position != start) {
+        advance(subscriber, mailbox, position);
+    }
+    return delivery == NULL;
+}
+
+bool rlt_subscriber_reap(struct roulette_subscriber *subscriber)
+{
+    bool all_seen = true;
+    for (size_t i = 0; i < subscriber->client->cluster_count; i++) {
+        struct rlt_mailbox *mailbox = subscriber->mailboxes[i];
+        all_seen = (mailbox == NULL || reap(subscriber, mailbox)) && all_seen;
+    }
+    return all_seen;
 }
 
 /* One round over the mailboxes, beginning with another one each time. */

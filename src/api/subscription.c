@@ -12,7 +12,9 @@
 #include "proto/topic.h"
 
 #define SLOTS_FIRST 64
-#define SLOTS_MAX   (RLT_TOPIC_INDEX_MAX + 1)
+/* So many handles that are over are not looked for. */
+#define OVER_FEW  64
+#define SLOTS_MAX (RLT_TOPIC_INDEX_MAX + 1)
 
 /* ---- The table ---------------------------------------------------------------------------- */
 
@@ -112,12 +114,14 @@ static int add_handle(struct rlt_handle_table *table, struct rlt_handle *handle)
         return result;
     }
     handle->name = next_serial() << RLT_TOPIC_INDEX_BITS | index;
+    table->live_max = rlt_max_u32(table->live_max, table->by_key.count);
     return 0;
 }
 
 static void free_handle(struct rlt_handle_table *table, struct rlt_handle *handle)
 {
     give_slot(table, index_of(handle));
+    table->over_count -= handle->over ? 1 : 0;
     rlt_handle_release(handle);
 }
 
@@ -129,6 +133,7 @@ static struct rlt_topic_key key_of(const void *table, uint32_t index)
 int rlt_handle_table_init(struct rlt_handle_table *table)
 {
     memset(table, 0, sizeof(*table));
+    table->over_look = OVER_FEW;
     return rlt_topic_set_init(&table->by_key, key_of, table);
 }
 
@@ -180,6 +185,7 @@ void rlt_subscriber_end(struct roulette_subscriber *subscriber, struct rlt_handl
     roulette_client *client = subscriber->client;
     RLT_ASSERT(!handle->over);
     handle->over = true;
+    subscriber->handles.over_count++;
     rlt_topic_set_remove(&subscriber->handles.by_key, index_of(handle));
     /* When the client closes meanwhile, the event threads end all members by themselves. */
     if (handle->member_count == (ended != NULL ? 1 : 0) || !rlt_client_enter(client)) {
@@ -193,6 +199,25 @@ void rlt_subscriber_end(struct roulette_subscriber *subscriber, struct rlt_handl
         }
     }
     rlt_client_leave(client);
+}
+
+/*
+ * Give back handles that are over, though the user does not receive. Looked for when they have
+ * doubled: what is left then may be kept by something in front of it, or the event thread is
+ * behind.
+ *
+ * Returns: 0, or ROULETTE_EBUSY if only receiving can make room.
+ */
+static int give_back(struct roulette_subscriber *subscriber)
+{
+    struct rlt_handle_table *table = &subscriber->handles;
+    uint32_t max = rlt_max_u32(RLT_HANDLES_OVER_MAX, table->live_max);
+    if (table->over_count < rlt_min_u32(table->over_look, max)) {
+        return 0;
+    }
+    bool all_seen = rlt_subscriber_reap(subscriber);
+    table->over_look = rlt_max_u32(OVER_FEW, 2 * table->over_count);
+    return all_seen || table->over_count < max ? 0 : ROULETTE_EBUSY;
 }
 
 void rlt_subscriber_end_all(struct roulette_subscriber *subscriber)
@@ -407,6 +432,12 @@ int roulette_subscribe_with(roulette_subscriber *subscriber, const char *topic, 
     if (result < 0) {
         return result;
     }
+    if (give_back(subscriber) < 0) {
+        return rlt_error_set(ROULETTE_EBUSY,
+                             "%u subscriptions are over, and wait for roulette_receive() to take "
+                             "what came before: receive",
+                             subscriber->handles.over_count);
+    }
     struct rlt_handle *handle = NULL;
     result = subscribe_once(subscriber, &wish, &options, &handle);
     if ((result == 0 || result == ROULETTE_EEXIST) && subscription != NULL) {
@@ -437,6 +468,7 @@ int roulette_unsubscribe(roulette_subscriber *subscriber, roulette_subscription 
         return rlt_error_set_plain(ROULETTE_ENOENT);
     }
     rlt_subscriber_end(subscriber, handle, NULL);
+    (void)give_back(subscriber);
     return 0;
 }
 
@@ -452,5 +484,6 @@ int roulette_unsubscribe_topic(roulette_subscriber *subscriber, const char *topi
         return rlt_error_set_plain(ROULETTE_ENOENT);
     }
     rlt_subscriber_end(subscriber, existing, NULL);
+    (void)give_back(subscriber);
     return 0;
 }

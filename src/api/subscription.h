@@ -27,6 +27,11 @@ struct rlt_handle_table {
     uint32_t slot_count;    /* indexes ever used, and index 0, which never is */
     uint32_t slot_capacity; /* of the array */
     uint32_t slot_free;     /* the first free index below slot_count; 0: none */
+    /* Handles that are over and not given back: their last notices are to come, or wait behind what
+     * is to be received. Looked for when there are `over_look` of them. */
+    uint32_t over_count;
+    uint32_t over_look;
+    uint32_t live_max; /* the most that were not over at a time */
     /* Their last notice was received; they go with the next receive. */
     struct rlt_handle *over;
     /* Ended by themselves (max_messages), and the user is still to be told. */
@@ -40,6 +45,10 @@ int rlt_handle_table_init(struct rlt_handle_table *table);
  *  them. */
 void rlt_handle_table_fini(struct rlt_handle_table *table);
 
+/** Over at a time at most, if what waits to be received keeps them: as many, or as many as were
+ *  ever subscribed at a time. */
+#define RLT_HANDLES_OVER_MAX 65536
+
 /** Let go of the handles that are over and were told. */
 void rlt_handle_table_free_over(struct rlt_handle_table *table);
 
@@ -48,6 +57,14 @@ void rlt_handle_table_free_over(struct rlt_handle_table *table);
  * if it was the last and `keep` is false; otherwise it goes with the next receive.
  */
 void rlt_handle_member_done(struct rlt_handle_table *table, struct rlt_handle *handle, bool keep);
+
+/**
+ * Take what the user would not see anyway (notices and messages of handles that are over) from the
+ * front of the mailboxes, without a receive. In receive.c.
+ *
+ * Returns: whether nothing is left in front that the user is to receive.
+ */
+bool rlt_subscriber_reap(struct roulette_subscriber *subscriber);
 
 /** End all subscriptions. */
 void rlt_subscriber_end_all(struct roulette_subscriber *subscriber);
