@@ -183,8 +183,13 @@ enum roulette_role {
 enum roulette_guarantee {
     /** They are in doubt: never sent again, so the server gets no message twice. */
     ROULETTE_AT_MOST_ONCE = 0,
-    /** They stay in the queue until a PONG covers them and are sent again: none is lost on the
-     *  way to the server, some may arrive twice. */
+    /** They stay in the queue until a PONG covers them and are sent again, so some may arrive
+     *  twice. None is lost on the way to the server, with two exceptions, both counted: when
+     *  max_retry attempts in a row have failed, what was sent ends as in doubt and what was not as
+     *  failed (raise max_retry to keep them longer); and a message for which the server closes the
+     *  connection (its line or payload is longer than the server takes) is found out and failed,
+     *  after at most 11 reconnects for each: 6, and one for each factor of 16 in the number of
+     *  unconfirmed messages; fewer if the server says why. The log names it. */
     ROULETTE_AT_LEAST_ONCE = 1,
 };
 
@@ -362,7 +367,8 @@ struct roulette_ledger {
                              those who were subscribed then, if any was */
     uint64_t in_doubt;  /**< handed to a connection that was lost before the PONG */
     uint64_t failed;    /**< never sent: the cluster was away for max_retry attempts, or the
-                             server's max_payload fell below it */
+                             server's max_payload fell below it; or, at least once, a message for
+                             which the server closes the connection */
     uint64_t discarded; /**< never sent: the client was closed first */
 };
 
@@ -650,6 +656,11 @@ int roulette_subscriber_fd(const roulette_subscriber *subscriber);
  * Returns before the server knows: a message that the same thread publishes afterwards arrives;
  * for one that others publish, and for a wildcard with a pool_size above 1, whose messages may
  * take another connection than the subscription, roulette_flush() first.
+ *
+ * A server may close the connection for it, such as one with a small max_control_line:
+ * which one it is takes at most 11 reconnects to find out (see ROULETTE_AT_LEAST_ONCE), then a
+ * permanent one ends with ROULETTE_ETOPIC (the server said that it is too long) or ROULETTE_ESERVER
+ * and is not made again; a temporary one has ended with the first connection.
  *
  * A server that refuses it ends it, with ROULETTE_KIND_ENDED and ROULETTE_EPERMISSION,
  * ROULETTE_ETOPIC or ROULETTE_ESERVER (too many subscriptions). It is always known which one is

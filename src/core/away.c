@@ -28,7 +28,10 @@ static int result_of(const struct rlt_connection *connection, enum rlt_fence_sco
         return is_settled(connection) ? 0 : PENDING;
     case RLT_FENCE_SUBSCRIPTION:
         /* It has ended meanwhile, and says why itself. */
-        return connection->pending.first == NULL ? 0 : PENDING;
+        return connection->pending.first == NULL &&
+                       rlt_sub_suspects_are_none(&connection->sub_suspects)
+                   ? 0
+                   : PENDING;
     case RLT_FENCE_DRAIN:
         return 0;
     }

@@ -5,6 +5,7 @@
 
 #include "base/assert.h"
 #include "core/away.h"
+#include "core/blame.h"
 #include "core/cluster.h"
 #include "core/direct_receive.h"
 #include "core/handshake.h"
@@ -15,6 +16,7 @@
 
 void rlt_connection_fini(struct rlt_connection *connection)
 {
+    rlt_sub_suspects_fini(&connection->sub_suspects);
     rlt_sender_fini(&connection->sender);
     rlt_wire_queue_fini(&connection->queue);
 }
@@ -126,12 +128,14 @@ static void on_closed(struct rlt_connection *connection, uint64_t now_ns)
         rlt_sender_on_lost(&connection->sender, wake_producers, connection);
     rlt_cluster_finish_fences(cluster, failed, ROULETTE_EDISCONNECTED);
     rlt_away_on_closed(connection);
+    rlt_blame_on_closed(connection);
     rlt_inquiry_end(connection);
     rlt_receiver_reset(&connection->receiver);
     rlt_hold_on_closed(&connection->hold);
 
     if (connection->retiring && !connection->session.stopping) {
         connection->retiring = false;
+        rlt_sub_suspects_fini(&connection->sub_suspects);
         init_session(connection, rlt_random_next(&connection->session.random));
         return;
     }
@@ -151,10 +155,12 @@ static void on_closed(struct rlt_connection *connection, uint64_t now_ns)
             return;
         }
         lose_subscriptions(connection, error);
+        rlt_blame_end_found(connection);
         if (rlt_takeover_on_active_lost(cluster, connection->position, now_ns)) {
             struct rlt_connection *other = cluster->active[connection->position];
             other->away = other->session.state != RLT_SESSION_READY;
             connection->away = false;
+            rlt_sub_suspects_fini(&connection->sub_suspects);
             init_session(connection, rlt_random_next(&connection->session.random));
             return;
         }
@@ -236,12 +242,19 @@ static bool write_subscriptions(struct rlt_connection *connection)
             rlt_cluster_notify(cluster, subscription, RLT_NOTICE_RESTORED, 0);
         }
     }
-    return true;
+    return rlt_sub_suspects_run(connection);
+}
+
+/* Whether the server knows of all that is subscribed. */
+static bool is_all_told(const struct rlt_connection *connection)
+{
+    return connection->pending.first == NULL &&
+           rlt_sub_suspects_are_none(&connection->sub_suspects);
 }
 
 bool rlt_connection_wants_lanes(const struct rlt_connection *connection)
 {
-    return connection->session.state == RLT_SESSION_READY && connection->pending.first == NULL &&
+    return connection->session.state == RLT_SESSION_READY && is_all_told(connection) &&
            !rlt_sender_is_busy(&connection->sender) && !connection->sender.stalled &&
            !connection->sender.lanes_off && !rlt_hold_is_on(&connection->hold);
 }
@@ -391,8 +404,11 @@ bool rlt_connection_has_work(struct rlt_connection *connection)
     }
     bool ready = connection->session.state == RLT_SESSION_READY;
     bool can_send = !rlt_sender_is_busy(&connection->sender);
-    bool all_told = connection->pending.first == NULL || connection->sender.lanes_off;
-    bool can_tell = ready && ((!all_told && rlt_connection_may_subscribe(connection)) ||
+    bool lanes_off = connection->sender.lanes_off;
+    bool all_told = is_all_told(connection) || lanes_off;
+    bool may_tell = !lanes_off && rlt_connection_may_subscribe(connection);
+    bool can_tell = ready && ((may_tell && (connection->pending.first != NULL ||
+                                            rlt_sub_suspects_have_work(connection))) ||
                               rlt_inquiry_has_work(connection));
     /* Messages and fences wait for what is not told, or this thread would never sleep. */
     return !(connection->receiving || connection->watched) || (can_send && can_tell) ||

@@ -17,10 +17,12 @@
 #include "core/receiver.h"
 #include "core/sender.h"
 #include "core/session.h"
+#include "core/sub_suspects.h"
 #include "core/subscriptions.h"
 #include "core/transport.h"
 #include "lockfree/wire_queue.h"
 #include "proto/info.h"
+#include "proto/server_error.h"
 
 struct rlt_cluster;
 
@@ -35,6 +37,8 @@ struct rlt_connection {
     bool away;                             /* its position had none since, or at the first try */
     struct rlt_subscription_queue pending; /* server and table differ about these */
     struct rlt_inquiry inquiry;
+    struct rlt_sub_suspects sub_suspects;
+    enum rlt_line_fault line_fault; /* what the server said of what it was sent, before it closed */
     struct rlt_info info;
     bool receiving;       /* a receive is in progress */
     bool watched;         /* or none, but it is watched (direct_receive.h) */

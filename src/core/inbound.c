@@ -67,6 +67,9 @@ static void on_pong(struct rlt_connection *connection, uint64_t now_ns)
     rlt_cluster_show_delivered(connection->cluster);
     struct rlt_fence_link *passed = rlt_sender_on_pong(&connection->sender);
     rlt_inquiry_on_pong(connection);
+    if (connection->sub_suspects.losses != 0) {
+        rlt_sub_suspects_on_pong(connection);
+    }
     rlt_inquiry_pass(connection, passed);
 }
 

@@ -103,6 +103,7 @@ void rlt_refusal_on_error(struct rlt_connection *connection, const struct rlt_fr
     rlt_counter_add(&cluster->metrics.server_errors, 1);
     rlt_report(cluster, reports[what.reaction], text);
     if (what.reaction == RLT_REACTION_RECONNECT) {
+        connection->line_fault = what.fault;
         rlt_connection_fail(connection, what.error);
     }
     if (what.reaction == RLT_REACTION_SUBSCRIPTION) {

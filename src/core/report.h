@@ -40,7 +40,9 @@
     X(TLS, ERROR, "TLS")                                                  \
     X(TLS_REQUIRED, ERROR, "the server requires TLS")                     \
     X(TLS_NOT_OFFERED, ERROR, "the server does not offer TLS")            \
-    X(CLEAR_BYTES, ERROR, "bytes in clear behind INFO")
+    X(CLEAR_BYTES, ERROR, "bytes in clear behind INFO")                   \
+    X(POISON, ERROR, "gave up a message for which the server closes")     \
+    X(POISON_SUB, ERROR, "ended a subscription for which the server closes")
 
 enum rlt_report {
 #define RLT_REPORT_ENUM(name, level, text) RLT_REPORT_##name,

@@ -151,7 +151,7 @@ void rlt_sender_set_payload_max(struct rlt_sender *sender, uint32_t payload_max)
  * Cut a chunk of frames that were accepted under another max_payload before the first that is
  * too large now; if that is the first of all, cut behind it and report true: it is given up.
  */
-static bool check_chunk(const struct rlt_sender *sender, struct rlt_lane_chunk *chunk)
+bool rlt_sender_check_chunk(const struct rlt_sender *sender, struct rlt_lane_chunk *chunk)
 {
     size_t offset = 0;
     uint64_t count = 0;
@@ -172,8 +172,8 @@ static bool check_chunk(const struct rlt_sender *sender, struct rlt_lane_chunk *
 }
 
 /* Add frames that were peeked at; `len` 0: they are given up. */
-static void add_chunk(struct rlt_sender *sender, int lane, const struct rlt_lane_chunk *chunk,
-                      size_t len)
+void rlt_sender_add_chunk(struct rlt_sender *sender, int lane, const struct rlt_lane_chunk *chunk,
+                          size_t len)
 {
     move_cursor(sender, lane, chunk->end);
     sender->unmarked += chunk->len;
@@ -189,13 +189,14 @@ static size_t gather_lane(struct rlt_sender *sender, int lane, size_t limit)
     }
     /* A chunk that is not larger than the limit has no frame that is. A publisher may have read an
      * older limit than the server's last INFO, however late it commits: so look, each time. */
-    bool given_up = chunk.len > rlt_sender_payload_max(sender) && check_chunk(sender, &chunk);
+    bool given_up =
+        chunk.len > rlt_sender_payload_max(sender) && rlt_sender_check_chunk(sender, &chunk);
     if (given_up && sender->keep && sender->released[lane].count != chunk.start.count) {
         /* What is before it may have to be sent again: give it up once that is confirmed. */
         sender->stalled = true;
         return 0;
     }
-    add_chunk(sender, lane, &chunk, given_up ? 0 : chunk.len);
+    rlt_sender_add_chunk(sender, lane, &chunk, given_up ? 0 : chunk.len);
     return chunk.len;
 }
 
@@ -210,7 +211,7 @@ bool rlt_sender_gather_lane(struct rlt_sender *sender, int lane, size_t limit, s
     if (chunk.len > limit || chunk.len > rlt_sender_payload_max(sender)) {
         return false;
     }
-    add_chunk(sender, lane, &chunk, chunk.len);
+    rlt_sender_add_chunk(sender, lane, &chunk, chunk.len);
     *added = chunk.len;
     return true;
 }
@@ -240,6 +241,9 @@ static void gather_lanes(struct rlt_sender *sender)
         rlt_sender_look(sender);
     }
     sender->looked = false;
+    if (rlt_unlikely(sender->suspect.window != 0) && rlt_suspect_gather(sender)) {
+        return;
+    }
     uint32_t lanes = sender->seen.lanes;
     bool has_shared = !rlt_shared_lane_is_empty(&sender->queue->shared);
     uint32_t turns = lanes + (has_shared ? 1 : 0);
@@ -270,6 +274,8 @@ void rlt_sender_adopt_lanes(struct rlt_sender *sender, struct rlt_sender *from)
     memcpy(sender->reached, from->reached, sizeof(sender->reached));
     memset(from->released, 0, sizeof(from->released));
     memset(from->reached, 0, sizeof(from->reached));
+    sender->suspect = from->suspect;
+    from->suspect = (struct rlt_suspect){0};
 }
 
 /* All that was accepted before now is to be sent before the fences' PING. */
@@ -465,13 +471,17 @@ static struct rlt_fence_link *confirm(struct rlt_sender *sender, const struct rl
         return NULL;
     }
     RLT_ASSERT(mark->sent >= sender->confirmed);
-    rlt_counter_add(&sender->metrics->confirmed, mark->sent - sender->confirmed);
+    uint64_t count = mark->sent - sender->confirmed;
+    rlt_counter_add(&sender->metrics->confirmed, count);
     sender->confirmed = mark->sent;
     sender->stalled = false;
     for (int lane = 0; sender->keep && lane <= SHARED; lane++) {
         if (mark->covers[lane].position > sender->released[lane].position) {
             release(sender, lane, mark->covers[lane], sender->wake, sender->wake_context);
         }
+    }
+    if (rlt_unlikely(sender->suspect.losses != 0)) {
+        rlt_suspect_on_confirmed(sender, count);
     }
     return mark->fences;
 }
@@ -510,6 +520,9 @@ static void rewind_part(struct rlt_sender *sender, uint32_t index, rlt_sender_wa
     }
     mark.position += offset;
     sender->sent += mark.count - part->start.count;
+    if (offset < taken) {
+        rlt_suspect_note_torn(&sender->suspect, part->lane, mark.count + 1);
+    }
     move_cursor(sender, part->lane, mark);
     rlt_counter_add_shared(&sender->metrics->published_bytes, offset);
     if (offset != 0 && !sender->keep) {
@@ -529,26 +542,10 @@ static void go_back(struct rlt_sender *sender)
     }
 }
 
-/* At least once: messages that an earlier connection sent and nobody confirmed. */
-static uint64_t count_in_doubt(const struct rlt_sender *sender)
-{
-    uint64_t count = 0;
-    for (int lane = 0; sender->keep && lane <= SHARED; lane++) {
-        if (sender->reached[lane].count > sender->released[lane].count) {
-            count += sender->reached[lane].count - sender->released[lane].count;
-        }
-    }
-    return count;
-}
-
-void rlt_sender_give_up_unconfirmed(struct rlt_sender *sender)
-{
-    rlt_counter_add(&sender->metrics->in_doubt, count_in_doubt(sender));
-}
-
 struct rlt_fence_link *rlt_sender_on_lost(struct rlt_sender *sender, rlt_sender_wake_fn *wake,
                                           void *context)
 {
+    sender->suspect.open = 0;
     /* Backwards: where a lane has two parts, the earlier one decides. */
     for (uint32_t i = sender->span_count; i-- > sender->span_done;) {
         rewind_part(sender, i, wake, context);
@@ -557,6 +554,7 @@ struct rlt_fence_link *rlt_sender_on_lost(struct rlt_sender *sender, rlt_sender_
     forget_batch(sender);
     uint64_t in_doubt = sender->keep ? 0 : sender->sent - sender->confirmed;
     rlt_counter_add(&sender->metrics->in_doubt, in_doubt);
+    sender->suspect.open += sender->sent - sender->confirmed;
     go_back(sender);
     sender->sent = 0;
     sender->confirmed = 0;
@@ -564,30 +562,4 @@ struct rlt_fence_link *rlt_sender_on_lost(struct rlt_sender *sender, rlt_sender_
     sender->ping_due = false;
     sender->stalled = false;
     return rlt_ping_marks_fail(&sender->pings, in_doubt != 0);
-}
-
-void rlt_sender_fail_queued(struct rlt_sender *sender, rlt_sender_wake_fn *wake, void *context)
-{
-    RLT_ASSERT(sender->span_count == 0);
-    uint64_t in_doubt = count_in_doubt(sender);
-    rlt_counter_add(&sender->metrics->in_doubt, in_doubt);
-    rlt_counter_add(&sender->metrics->failed, rlt_wire_queue_discard(sender->queue) - in_doubt);
-    for (int lane = 0; lane <= SHARED; lane++) {
-        sender->released[lane] = cursor_of(sender, lane);
-        wake_waiter(sender, lane, wake, context);
-    }
-}
-
-void rlt_sender_wake_all(struct rlt_sender *sender, rlt_sender_wake_fn *wake, void *context)
-{
-    /* Orders the queue's state before the exchanges: a producer that announces itself later sees
-     * the state. Relaxed: nothing else is published. */
-    atomic_thread_fence(memory_order_seq_cst);
-    for (int lane = 0; lane < RLT_WIRE_LANES; lane++) {
-        _Atomic(uint32_t) *word = &sender->queue->lanes[lane].waiting;
-        atomic_store_explicit(word, 0, memory_order_relaxed);
-        wake(context, word);
-    }
-    atomic_store_explicit(&sender->queue->shared.waiting, 0, memory_order_relaxed);
-    wake(context, &sender->queue->shared.waiting);
 }

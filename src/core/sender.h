@@ -32,6 +32,7 @@
 #include "core/metrics.h"
 #include "core/ping_marks.h"
 #include "core/sub_marks.h"
+#include "core/suspect.h"
 #include "core/topic_set.h"
 #include "core/transport.h"
 #include "lockfree/wire_queue.h"
@@ -89,6 +90,7 @@ struct rlt_sender {
     bool stalled; /* a lane's next frame is to be given up, once what is before is confirmed */
     struct rlt_lane_mark released[RLT_WIRE_LANES + 1]; /* where each lane begins */
     struct rlt_lane_mark reached[RLT_WIRE_LANES + 1];  /* sent on an earlier connection up to */
+    struct rlt_suspect suspect;                        /* for what the server has closed */
 
     bool lent;        /* borrowers have the lanes and the batch: see direct_send.h; event thread */
     uint64_t sent_ns; /* when the last batch was sent; who has the lanes */
@@ -215,6 +217,23 @@ void rlt_sender_fail_queued(struct rlt_sender *sender, rlt_sender_wake_fn *wake,
 
 /** Wake all producers that wait for room: the queue takes nothing any more. */
 void rlt_sender_wake_all(struct rlt_sender *sender, rlt_sender_wake_fn *wake, void *context);
+
+/** At least once: the lane's first messages, up to `end`, have failed. */
+void rlt_sender_drop(struct rlt_sender *sender, int lane, struct rlt_lane_mark end);
+
+/* ---- For core/suspect.c ------------------------------------------------------------------- */
+
+/**
+ * Cut a chunk of frames that were accepted under another max_payload before the first that is too
+ * large now. Returns: whether that is the first of all; then it is cut behind it, to be given up.
+ */
+bool rlt_sender_check_chunk(const struct rlt_sender *sender, struct rlt_lane_chunk *chunk);
+
+/** Add frames that were peeked at; `len` 0: they are given up. */
+void rlt_sender_add_chunk(struct rlt_sender *sender, int lane, const struct rlt_lane_chunk *chunk,
+                          size_t len);
+
+/* ---- For connections that move ------------------------------------------------------------ */
 
 /** Become the owner of the lanes, and go on where `from`, which is idle and was it, has stopped. */
 void rlt_sender_adopt_lanes(struct rlt_sender *sender, struct rlt_sender *from);

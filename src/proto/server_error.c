@@ -111,6 +111,24 @@ static void read_names(struct rest *rest, struct rlt_server_error *result)
         result->sid = 0;
 }
 
+static enum rlt_line_fault fault_of(const char *prefix)
+{
+    static const struct {
+        const char *prefix;
+        enum rlt_line_fault fault;
+    } faults[] = {
+        {"Maximum Control Line Exceeded", RLT_LINE_FAULT_LENGTH},
+        {"Maximum Payload Violation", RLT_LINE_FAULT_PAYLOAD},
+        {"Unknown Protocol Operation", RLT_LINE_FAULT_OTHER},
+        {"Invalid Client Protocol", RLT_LINE_FAULT_OTHER},
+    };
+    for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
+        if (strcmp(prefix, faults[i].prefix) == 0)
+            return faults[i].fault;
+    }
+    return RLT_LINE_FAULT_NONE;
+}
+
 struct rlt_server_error rlt_server_error_classify(const char *text, size_t len)
 {
     struct rlt_server_error result = {.reaction = RLT_REACTION_REPORT, .error = ROULETTE_ESERVER};
@@ -123,6 +141,7 @@ struct rlt_server_error rlt_server_error_classify(const char *text, size_t len)
 
     result.reaction = known[i].reaction;
     result.error = known[i].error;
+    result.fault = fault_of(known[i].prefix);
     if (result.error == ROULETTE_EPERMISSION)
         read_names(&rest, &result);
     return result;

@@ -18,9 +18,18 @@ enum rlt_reaction {
     RLT_REACTION_RECONNECT, /* the server closes: reconnect with backoff */
 };
 
+/** What the server does not take of what it was sent. */
+enum rlt_line_fault {
+    RLT_LINE_FAULT_NONE, /* it does not say so */
+    RLT_LINE_FAULT_LENGTH,
+    RLT_LINE_FAULT_PAYLOAD,
+    RLT_LINE_FAULT_OTHER,
+};
+
 struct rlt_server_error {
     enum rlt_reaction reaction;
-    int error; /* ROULETTE_EAUTH, _EPERMISSION, _ESTALE, _ESERVER … */
+    enum rlt_line_fault fault; /* RLT_REACTION_RECONNECT */
+    int error;                 /* ROULETTE_EAUTH, _EPERMISSION, _ESTALE, _ESERVER … */
     /* ROULETTE_EPERMISSION: the topic (or reply) and queue group between the quotes; NULL if the
      * text names none, or one with bytes that the server had to escape. They lead into the text
      * that was classified. */

@@ -592,14 +592,12 @@ static void say_error(struct sim_server *server)
 {
     static const char *const harmless[] = {"Permissions Violation for Publish to \"t.1\"",
                                            "Invalid Publish Subject", "Something Never Heard Of"};
-    static const char *const fatal[] = {"Stale Connection",
-                                        "Authorization Violation",
-                                        "User Authentication Expired",
-                                        "Authentication Timeout",
-                                        "Maximum Connections Exceeded",
-                                        "Unknown Protocol Operation",
-                                        "Maximum Control Line Exceeded",
-                                        "Maximum Payload Violation"};
+    static const char *const fatal[] = {
+        "Stale Connection", "Authorization Violation", "User Authentication Expired",
+        "Authentication Timeout", "Maximum Connections Exceeded",
+        /* Not of a line: it would be a lie, and be believed. */
+        "Maximum Account Active Connections Exceeded", "Connection Throttling Is Active",
+        "Failed Account Registration"};
     struct sim *sim = server->sim;
     uint64_t choice = sim_below(sim, 3);
     if (choice == 0) {
