@@ -414,6 +414,10 @@ struct roulette_stats {
     uint64_t held_early;         /**< ... of these: did not wait long enough, for there was no room,
                                       or the older ones did not come: may be out of order */
     uint64_t held_ns_max;        /**< the longest of these waits, ns */
+    uint64_t denied_publishes;   /**< messages of which the server said that it does not permit
+                                      their topic or reply: they count as confirmed (it has
+                                      processed them), and nobody gets them */
+    uint64_t stray_pongs;        /**< PONGs that answer no PING: they confirm nothing */
 };
 
 /* ---- Client ------------------------------------------------------------------------------- */

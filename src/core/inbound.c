@@ -65,6 +65,8 @@ static void on_pong(struct rlt_connection *connection, uint64_t now_ns)
     }
     /* Whoever waited for this PONG finds the messages before it. */
     rlt_cluster_show_delivered(connection->cluster);
+    bool stray = rlt_ping_marks_owe_none(&connection->sender.pings);
+    rlt_counter_add(&connection->cluster->metrics.stray_pongs, stray ? 1 : 0);
     struct rlt_fence_link *passed = rlt_sender_on_pong(&connection->sender);
     rlt_inquiry_on_pong(connection);
     if (connection->sub_suspects.losses != 0) {

@@ -84,7 +84,7 @@ static struct rlt_ping_mark *take_first(struct rlt_ping_marks *marks)
 struct rlt_ping_mark *rlt_ping_marks_pop(struct rlt_ping_marks *marks)
 {
     /* None is open, but for those behind an early one, which are not sent: nobody's PONG. */
-    if (marks->answered == marks->written || marks->early) {
+    if (rlt_ping_marks_owe_none(marks)) {
         return NULL;
     }
     bool marked = marks->count != 0 && marks->marks[marks->first].number == marks->answered + 1;

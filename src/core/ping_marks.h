@@ -78,6 +78,12 @@ static inline uint64_t rlt_ping_marks_pongs(const struct rlt_ping_marks *marks)
     return marks->answered + (marks->early ? 1 : 0);
 }
 
+/** Whether a PONG that arrives now answers nothing: behind an early one no PING is sent. */
+static inline bool rlt_ping_marks_owe_none(const struct rlt_ping_marks *marks)
+{
+    return marks->answered == marks->written || marks->early;
+}
+
 /** Whether no PONG is to come and no fence waits. */
 static inline bool rlt_ping_marks_are_quiet(const struct rlt_ping_marks *marks)
 {

@@ -101,6 +101,9 @@ void rlt_refusal_on_error(struct rlt_connection *connection, const struct rlt_fr
     struct rlt_server_error what =
         rlt_server_error_classify((const char *)frame->text, frame->text_len);
     rlt_counter_add(&cluster->metrics.server_errors, 1);
+    /* Of subscriptions they end one. */
+    bool denied = what.reaction == RLT_REACTION_REPORT && what.error == ROULETTE_EPERMISSION;
+    rlt_counter_add(&cluster->metrics.denied_publishes, denied ? 1 : 0);
     rlt_report(cluster, reports[what.reaction], text);
     if (what.reaction == RLT_REACTION_RECONNECT) {
         connection->line_fault = what.fault;

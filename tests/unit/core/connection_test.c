@@ -145,3 +145,27 @@ ConnectionTest(flush_behind_a_subscription_that_waits_for_a_pong_sleeps)
     cr_assert_eq(atomic_load(&fence->done), 0);
     rlt_fence_release(fence);
 }
+
+/* ---- What is counted ---------------------------------------------------------------------- */
+
+ConnectionTest(pong_that_nobody_asked_for_is_counted)
+{
+    world_accept(0);
+    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.stray_pongs), 0);
+    world_say(0, "PONG\r\nPONG\r\n");
+    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.stray_pongs), 2);
+    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.confirmed), 0);
+}
+
+ConnectionTest(message_that_is_not_permitted_is_counted_by_its_name)
+{
+    const rlt_counter *denied = &world.cluster->metrics.denied_publishes;
+    world_accept(0);
+    world_say(0, "-ERR 'Permissions Violation for Publish to \"p\"'\r\n");
+    cr_assert_eq(rlt_counter_get(denied), 1);
+    world_say(0, "-ERR 'Permissions Violation for Publish with Reply of \"p\"'\r\n");
+    cr_assert_eq(rlt_counter_get(denied), 2);
+    world_say(0, "-ERR 'Permissions Violation for Subscription to \"p\"'\r\n");
+    world_say(0, "-ERR 'Invalid Publish Subject'\r\n");
+    cr_assert_eq(rlt_counter_get(denied), 2);
+}
