@@ -19,7 +19,7 @@
 #define TOPOLOGY_CLUSTERS 2
 #define TOPOLOGY_SERVERS  3
 /** How long a lame duck waits before it closes connections. */
-#define TOPOLOGY_GRACE_MS 4000
+#define TOPOLOGY_GRACE_MS 8000
 
 struct topology_cluster {
     uint16_t port; /* of the haproxy */
