@@ -127,7 +127,7 @@ struct table {
 static void join(struct table *table, uint32_t place)
 {
     const char *topic = table->topics + (size_t)place * MICRO_TOPIC_LEN;
-    struct rlt_handle *handle = rlt_handle_create(topic, MICRO_TOPIC_LEN, NULL, 0, 1);
+    struct rlt_handle *handle = rlt_handle_create(topic, MICRO_TOPIC_LEN, NULL, 0, 1, 0);
     if (handle == NULL || rlt_subscriptions_join(&table->subscriptions, &handle->members[0]) < 0) {
         stop("no subscription");
     }

@@ -218,7 +218,7 @@ typedef void roulette_log_fn(void *context, enum roulette_log_level level, const
  *     clusters * (pool_size * (queue_bytes + 2 * slab_bytes + 1 MiB) + slab_bytes * slab_count)
  *     + for each subscriber: clusters * (ring_slots * 32 B + slab_count * 16 B)
  *     + for each subscription 205 bytes and its topic; 135 more for each further cluster of a
- *       wildcard.
+ *       wildcard; in a queue group with max_messages 80, and 64 for each further cluster.
  * While a connection moves off a lame duck: 4 MiB more; with TLS: 0.5 MiB more for each connection.
  * While a server's INFO of more than 16 KiB (1 MiB at most) is read: 2 MiB more for its connection
  * and 16 MiB for its event thread.
@@ -418,6 +418,8 @@ struct roulette_stats {
                                       their topic or reply: they count as confirmed (it has
                                       processed them), and nobody gets them */
     uint64_t stray_pongs;        /**< PONGs that answer no PING: they confirm nothing */
+    uint64_t dropped_limit;      /**< messages beyond max_messages of a member of a queue group:
+                                      they reached no other member */
 };
 
 /* ---- Client ------------------------------------------------------------------------------- */
@@ -699,8 +701,16 @@ struct roulette_subscription_options {
      * receives each message.
      */
     const char *queue_group;
-    /** 0, or after how many messages the subscription ends (with ROULETTE_KIND_ENDED, error 0).
-     *  Counted by the client, over all clusters and reconnects. */
+    /**
+     * 0, or after how many messages the subscription ends (with ROULETTE_KIND_ENDED, error 0).
+     * Counted by the client, over all clusters and reconnects; what was dropped does not count.
+     *
+     * In a queue group the servers are told too: a server sends no more, and the other members get
+     * the rest. With one cluster none is lost. With a wildcard over several clusters each is told
+     * what is left of the whole, so when the last message comes from one, others may have sent
+     * more until they hear of it: lost to the group, and counted in dropped_limit and unknown_sid
+     * of the statistics. The same while a connection moves off a lame duck.
+     */
     uint64_t max_messages;
     /** Not 0: return when the servers know of it, at the latest after this time; negative: no
      *  deadline, however long a server is away. 0: return at once. */

@@ -156,6 +156,17 @@ static void take_silent_drops(struct rlt_mailbox *mailbox, uint64_t position, st
     }
 }
 
+/* Messages of a handle that is over: beyond max_messages they are lost to its queue group. */
+static void count_excess(const struct roulette_subscriber *subscriber,
+                         const struct rlt_mailbox *mailbox, const struct rlt_handle *handle,
+                         uint32_t count)
+{
+    if (handle->limited && handle->completed) {
+        struct rlt_cluster *cluster = subscriber->client->shards[mailbox->cluster].cluster;
+        rlt_counter_add_shared(&cluster->metrics.dropped_limit, count);
+    }
+}
+
 /* Take the messages of a delivery that fit into the sink. True if none of them is left. */
 static bool take_messages(struct roulette_subscriber *subscriber, struct rlt_mailbox *mailbox,
                           const struct rlt_delivery *delivery, struct sink *sink)
@@ -178,6 +189,7 @@ static bool take_messages(struct roulette_subscriber *subscriber, struct rlt_mai
     }
     if (rlt_unlikely(taken != total)) {
         release_delivery(mailbox, delivery, total - taken);
+        count_excess(subscriber, mailbox, handle, total - taken);
     }
     return true;
 }

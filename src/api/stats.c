@@ -15,6 +15,7 @@ static void read_counters(const struct rlt_metrics *metrics, struct roulette_sta
     READ(dropped_ring_full);
     READ(dropped_pinned);
     READ(dropped_oversized);
+    READ(dropped_limit);
     READ(unknown_sid);
     READ(joins);
     READ(joined_bytes);

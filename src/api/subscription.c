@@ -252,6 +252,7 @@ void rlt_subscriber_complete(struct roulette_subscriber *subscriber, struct rlt_
 {
     struct rlt_handle_table *table = &subscriber->handles;
     handle->last_cluster = (uint16_t)cluster;
+    handle->completed = true;
     /* It stays until the user was told, beyond its members' last notices. */
     handle->pending++;
     handle->next = table->completed;
@@ -400,8 +401,9 @@ static int subscribe_once(struct roulette_subscriber *subscriber, const struct w
                           const struct roulette_subscription_options *options,
                           struct rlt_handle **created)
 {
-    struct rlt_handle *handle = rlt_handle_create(wish->topic, wish->topic_len, wish->group,
-                                                  wish->group_len, wish->member_count);
+    struct rlt_handle *handle =
+        rlt_handle_create(wish->topic, wish->topic_len, wish->group, wish->group_len,
+                          wish->member_count, options->max_messages);
     if (handle == NULL) {
         return ROULETTE_ENOMEM;
     }

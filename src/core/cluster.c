@@ -70,15 +70,6 @@ void rlt_cluster_start(struct rlt_cluster *cluster, uint64_t now_ns)
 
 /* ---- Mailboxes ---------------------------------------------------------------------------- */
 
-void rlt_cluster_mark_dirty(struct rlt_cluster *cluster, struct rlt_mailbox *mailbox)
-{
-    if (!mailbox->dirty) {
-        mailbox->dirty = true;
-        mailbox->dirty_next = cluster->dirty;
-        cluster->dirty = mailbox;
-    }
-}
-
 /* Make visible what was pushed since the last time, and wake who sleeps. */
 static void publish_dirty(struct rlt_cluster *cluster)
 {
@@ -98,101 +89,6 @@ static void notify_member(struct rlt_cluster *cluster, struct rlt_member *member
 {
     rlt_cluster_mark_dirty(cluster, member->mailbox);
     rlt_mailbox_notify(member->mailbox, member, notice, error);
-}
-
-static void drop_for(struct rlt_cluster *cluster, struct rlt_subscription *subscription,
-                     uint32_t count, rlt_counter *reason)
-{
-    struct rlt_member **members = rlt_subscription_members(subscription);
-    for (uint32_t i = 0; i < subscription->member_count; i++) {
-        rlt_mailbox_drop(members[i]->mailbox, count);
-        rlt_cluster_mark_dirty(cluster, members[i]->mailbox);
-        rlt_counter_add(reason, count);
-    }
-}
-
-/* Returns: the mailbox, if it took the run. */
-static struct rlt_mailbox *push(struct rlt_cluster *cluster, struct rlt_member *member,
-                                const struct rlt_run *run, struct rlt_slab *slab)
-{
-    struct rlt_mailbox *mailbox = member->mailbox;
-    struct rlt_metrics *metrics = &cluster->metrics;
-    rlt_cluster_mark_dirty(cluster, mailbox);
-    switch (rlt_mailbox_push(mailbox, member, run, slab, cluster->round)) {
-    case RLT_PUSH_DONE:
-        cluster->batch_delivered += 1 + run->more;
-        return mailbox;
-    case RLT_PUSH_RING_FULL:
-        rlt_counter_add(&metrics->dropped_ring_full, 1 + run->more);
-        return NULL;
-    case RLT_PUSH_PINNED:
-        rlt_counter_add(&metrics->dropped_pinned, 1 + run->more);
-        return NULL;
-    }
-    return NULL;
-}
-
-/* Fan a run out. Returns: the mailbox that took it, if there is only one member. */
-static struct rlt_mailbox *fan_out(struct rlt_cluster *cluster,
-                                   struct rlt_subscription *subscription, const struct rlt_run *run,
-                                   struct rlt_slab *slab)
-{
-    struct rlt_metrics *metrics = &cluster->metrics;
-    if (rlt_unlikely(subscription == NULL || subscription->member_count == 0)) {
-        rlt_counter_add(&metrics->unknown_sid, 1 + run->more);
-        return NULL;
-    }
-    if (rlt_unlikely(slab == NULL)) {
-        drop_for(cluster, subscription, 1 + run->more, &metrics->dropped_pinned);
-        return NULL;
-    }
-    if (rlt_likely(!subscription->has_many)) {
-        return push(cluster, subscription->only, run, slab);
-    }
-    for (uint32_t i = 0; i < subscription->member_count; i++) {
-        (void)push(cluster, subscription->many->members[i], run, slab);
-    }
-    return NULL;
-}
-
-static inline bool has_one_member(const struct rlt_subscription *subscription)
-{
-    return subscription != NULL && subscription->member_count == 1 && !subscription->has_many;
-}
-
-void rlt_cluster_deliver(struct rlt_cluster *cluster, const struct rlt_run *runs, uint32_t count,
-                         struct rlt_slab *slab)
-{
-    struct rlt_mailbox_batch batch = {.mailbox = NULL};
-    for (uint32_t i = 0; i < count; i++) {
-        const struct rlt_run *run = &runs[i];
-        cluster->batch_received += 1 + run->more;
-        struct rlt_subscription *subscription =
-            rlt_subscriptions_find(&cluster->subscriptions, run->frame.sid);
-        if (rlt_likely(has_one_member(subscription) &&
-                       rlt_mailbox_batch_push(&batch, subscription->only, run))) {
-            continue;
-        }
-        cluster->batch_delivered += rlt_mailbox_batch_end(&batch);
-        struct rlt_mailbox *mailbox = fan_out(cluster, subscription, run, slab);
-        if (mailbox != NULL) {
-            rlt_mailbox_batch_begin(&batch, mailbox, slab);
-        }
-    }
-    cluster->batch_delivered += rlt_mailbox_batch_end(&batch);
-}
-
-void rlt_cluster_drop_oversized(struct rlt_cluster *cluster, const struct rlt_frame *frame)
-{
-    struct rlt_metrics *metrics = &cluster->metrics;
-    rlt_counter_add(&metrics->received_messages, 1);
-    struct rlt_subscription *subscription =
-        rlt_subscriptions_find(&cluster->subscriptions, frame->sid);
-    if (subscription == NULL || subscription->member_count == 0) {
-        rlt_counter_add(&metrics->unknown_sid, 1);
-        return;
-    }
-    drop_for(cluster, subscription, 1, &metrics->dropped_oversized);
 }
 
 void rlt_cluster_notify(struct rlt_cluster *cluster, struct rlt_subscription *subscription,
@@ -215,6 +111,7 @@ static void let_go(struct rlt_cluster *cluster, struct rlt_subscription *subscri
 {
     struct rlt_mailbox *mailbox = member->mailbox;
     rlt_subscriptions_leave(subscription, member);
+    cluster->counted -= member->own.counted ? 1 : 0;
     if (--mailbox->member_count == 0) {
         cluster->mailbox_count--;
         cluster->last_mailbox = NULL;
@@ -263,6 +160,7 @@ static void subscribe(struct rlt_cluster *cluster, struct rlt_member *member)
         return;
     }
     cluster->mailbox_count += member->mailbox->member_count++ == 0 ? 1 : 0;
+    cluster->counted += member->own.counted ? 1 : 0;
     rlt_refused_login_enlist(cluster, member->mailbox);
     struct rlt_subscription *subscription = rlt_subscriptions_of(&cluster->subscriptions, member);
     struct rlt_connection *connection = cluster->active[subscription->connection];

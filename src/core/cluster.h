@@ -80,6 +80,8 @@ struct rlt_cluster {
     uint64_t batch_delivered;
     bool stopping;
     uint32_t mailbox_count;           /* those that have members */
+    uint32_t counted;                 /* subscriptions with a quota (core/quota.h) */
+    struct rlt_connection *source;    /* whose bytes are being looked at by the event thread */
     struct rlt_mailbox *last_mailbox; /* published last, and has members; or NULL */
     uint32_t watched_count;           /* connections */
     uint32_t unattended;              /* receives on them in a row by the event thread */
@@ -206,21 +208,18 @@ void rlt_cluster_ledger(const struct rlt_cluster *cluster, bool stopped,
 
 /* ---- For the connections ------------------------------------------------------------------ */
 
-/** Runs that are delivered at once: what one batch costs is little for each of them. */
-#define RLT_CLUSTER_RUNS_MAX 16
-
-/** Fan messages out to the members of their subscriptions. `slab` NULL: they cannot be kept. */
-void rlt_cluster_deliver(struct rlt_cluster *cluster, const struct rlt_run *runs, uint32_t count,
-                         struct rlt_slab *slab);
-
 /** Count what was delivered since the last time, then make it visible to the subscribers. */
 void rlt_cluster_show_delivered(struct rlt_cluster *cluster);
 
-/** A message was too large for receive memory. */
-void rlt_cluster_drop_oversized(struct rlt_cluster *cluster, const struct rlt_frame *frame);
-
 /** Something is pushed into a mailbox: publish it at the end of the run. */
-void rlt_cluster_mark_dirty(struct rlt_cluster *cluster, struct rlt_mailbox *mailbox);
+static inline void rlt_cluster_mark_dirty(struct rlt_cluster *cluster, struct rlt_mailbox *mailbox)
+{
+    if (!mailbox->dirty) {
+        mailbox->dirty = true;
+        mailbox->dirty_next = cluster->dirty;
+        cluster->dirty = mailbox;
+    }
+}
 
 /** Tell all members of a subscription that it is LOST, or RESTORED to those who were told that. */
 void rlt_cluster_notify(struct rlt_cluster *cluster, struct rlt_subscription *subscription,

@@ -195,7 +195,7 @@ bool rlt_connection_write_unsub(struct rlt_connection *connection, uint64_t sid)
     if (out == NULL) {
         return false;
     }
-    rlt_sender_control_commit(&connection->sender, rlt_encode_unsub(out, sid));
+    rlt_sender_control_commit(&connection->sender, rlt_encode_unsub(out, sid, 0));
     rlt_sub_marks_close(&connection->sender.subs);
     return true;
 }
@@ -206,8 +206,7 @@ static bool write_change(struct rlt_connection *connection, struct rlt_subscript
     if (what->on_server) {
         return rlt_connection_write_unsub(connection, what->sid);
     }
-    struct rlt_topic_key key = rlt_subscription_key(what);
-    return rlt_sender_write_sub(&connection->sender, &key, what->sid);
+    return rlt_quota_write_sub(connection, what);
 }
 
 /* Tell the server what it does not know yet. False if there was no room for all of it. */

@@ -30,6 +30,7 @@ static bool should_watch(const struct rlt_connection *connection)
 {
     const struct rlt_cluster *cluster = connection->cluster;
     return connection->sparse == SPARSE_MIN && cluster->mailbox_count == 1 &&
+           cluster->counted == 0 && /* what a message may end, the event thread has to know */
            cluster->last_mailbox != NULL && cluster->config->spin_ns == 0 &&
            cluster->transport->ops->watch != NULL &&
            connection->session.state == RLT_SESSION_READY &&

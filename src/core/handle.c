@@ -5,6 +5,7 @@
 
 #include "base/assert.h"
 #include "base/memory.h"
+#include "core/quota.h"
 #include "core/ring.h"
 #include "proto/address.h"
 #include "roulette.h"
@@ -14,19 +15,22 @@ static_assert(2 * ROULETTE_TOPIC_LEN_MAX + 1 <= UINT16_MAX, "of topics and queue
 static_assert(RLT_CLUSTERS_MAX - 1 <= UINT8_MAX, "of a member's number");
 
 struct rlt_handle *rlt_handle_create(const char *topic, size_t topic_len, const char *group,
-                                     size_t group_len, uint32_t member_count)
+                                     size_t group_len, uint32_t member_count, uint64_t max_messages)
 {
     RLT_ASSERT(topic_len <= ROULETTE_TOPIC_LEN_MAX && group_len <= ROULETTE_TOPIC_LEN_MAX);
     RLT_ASSERT(member_count > 0 && member_count <= RLT_CLUSTERS_MAX);
     size_t len = topic_len + (group != NULL ? group_len + 1 : 0);
-    struct rlt_handle *handle =
-        rlt_memory_alloc(1, sizeof(*handle) + member_count * sizeof(struct rlt_member) + len);
+    bool limited = group != NULL && max_messages != 0;
+    size_t size = sizeof(struct rlt_handle) + member_count * sizeof(struct rlt_member) + len;
+    size += limited ? sizeof(uint64_t) + rlt_quota_size(member_count) : 0; /* aligned */
+    struct rlt_handle *handle = rlt_memory_alloc(1, size);
     if (handle == NULL) {
         return NULL;
     }
     atomic_init(&handle->references, 1);
     handle->topic_len = (uint16_t)len;
     handle->member_count = (uint16_t)member_count;
+    handle->limited = limited;
     char *text = (char *)&handle->members[member_count];
     memcpy(text, topic, topic_len);
     if (group != NULL) {
@@ -38,7 +42,11 @@ struct rlt_handle *rlt_handle_create(const char *topic, size_t topic_len, const 
         struct rlt_member *member = &handle->members[i];
         member->number = (uint8_t)i;
         member->own.exclusive = group != NULL;
+        member->own.counted = limited;
         member->command.kind = RLT_COMMAND_MEMBER;
+    }
+    if (limited) {
+        atomic_init(&rlt_quota_of(&handle->members[0].own)->left, max_messages);
     }
     return handle;
 }

@@ -4,7 +4,7 @@
  * each member a subscription for that cluster's table, in case the topic has none there yet. There
  * may be millions, so one block of memory holds it all, the text once:
  *
- *     struct rlt_handle | struct rlt_member ... | topic
+ *     struct rlt_handle | struct rlt_member ... | topic | struct rlt_quota, if it is limited
  *
  * Two sides use a block, and the last of them ends it. The subscriber's owner thread holds it
  * until it has received the last notices of all members. The event thread of a cluster holds it
@@ -37,13 +37,15 @@ struct rlt_subscription {
         struct rlt_member_list *many;
     };
     bool has_many;
-    bool exclusive;     /* of one member of a queue group; not found by topic; immutable */
+    /* Of one member of a queue group; not found by topic. Immutable. */
+    bool exclusive : 1;
+    bool counted : 1;   /* its messages are (core/quota.h): exclusive, and in `many`; immutable */
     uint8_t connection; /* of the cluster's pool; immutable */
     bool on_server;     /* the SUB was written on the active connection */
     bool on_second;     /* and on the one that takes over (core/handover.h) */
     bool queued;
     uint8_t young; /* subscribed in the middle of a handover: enum rlt_handover_age */
-    bool again;    /* an UNSUB was written; another SUB may follow, with the same sid */
+    bool again;    /* the server has had this sid; another SUB of it may follow */
     uint32_t member_count;
     uint32_t draining_count; /* of these */
     uint32_t queue_next;     /* indexes; 0: none */
@@ -98,6 +100,8 @@ struct rlt_handle {
     bool leaving;          /* its members were told to unsubscribe */
     uint16_t pending;      /* members whose last notice has not been received */
     uint16_t last_cluster; /* of the last message, if it ended by itself */
+    bool limited;          /* a quota lies behind the topic; immutable */
+    bool completed;        /* it ended by itself */
     union {
         uint64_t left;           /* messages until it ends by itself; 0: no such end */
         struct rlt_handle *next; /* when it is over: in a list */
@@ -112,14 +116,15 @@ static_assert(sizeof(void *) != 8 || sizeof(struct rlt_handle) == 48, "136 bytes
 static_assert(sizeof(void *) != 8 || sizeof(struct rlt_member) == 88, "of each subscription");
 
 /**
- * Make a handle of a topic, in a queue group if `group` is not NULL. Mailboxes and connections
- * are left to be set.
+ * Make a handle of a topic, in a queue group if `group` is not NULL, and then with a quota of
+ * `max_messages` if that is not 0. Mailboxes and connections are left to be set.
  *
  * Ownership: the caller's reference; rlt_handle_release() gives it up.
  * Returns:   NULL if there is no memory.
  */
 struct rlt_handle *rlt_handle_create(const char *topic, size_t topic_len, const char *group,
-                                     size_t group_len, uint32_t member_count);
+                                     size_t group_len, uint32_t member_count,
+                                     uint64_t max_messages);
 
 /** Threads: any thread that knows of a reference. */
 void rlt_handle_acquire(struct rlt_handle *handle);
@@ -134,6 +139,13 @@ bool rlt_member_ask(struct rlt_member *member, enum rlt_ask what);
 static inline struct rlt_handle *rlt_handle_of(struct rlt_member *member)
 {
     return rlt_container_of(member - member->number, struct rlt_handle, members);
+}
+
+/** Where the quota of a limited handle lies in its block. */
+static inline size_t rlt_handle_quota_offset(const struct rlt_handle *handle)
+{
+    size_t end = sizeof(*handle) + handle->member_count * sizeof(struct rlt_member);
+    return (end + handle->topic_len + sizeof(uint64_t) - 1) / sizeof(uint64_t) * sizeof(uint64_t);
 }
 
 /** The key of a subscription: its topic; with a queue group the topic, a space and the group, as

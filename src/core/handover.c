@@ -225,8 +225,7 @@ static bool write_all(struct rlt_cluster *cluster, uint32_t position)
             (!is_recorded(subscription) && !is_last_round(handover))) {
             continue;
         }
-        struct rlt_topic_key key = rlt_subscription_key(subscription);
-        if (!rlt_sender_write_sub(&handover->second->sender, &key, subscription->sid)) {
+        if (!rlt_quota_write_sub(handover->second, subscription)) {
             return false;
         }
         subscription->on_second = true;

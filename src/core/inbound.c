@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/cluster.h"
+#include "core/fan_out.h"
 #include "core/handshake.h"
 #include "core/refusal.h"
 #include "core/refused_login.h"
@@ -153,7 +154,7 @@ static int next_runs(struct rlt_connection *connection, bool ready, struct rlt_r
 {
     struct rlt_receiver *receiver = &connection->receiver;
     if (rlt_likely(ready && !rlt_handover_overlaps(connection))) {
-        *count = rlt_receiver_take_runs(receiver, runs, RLT_CLUSTER_RUNS_MAX, slab);
+        *count = rlt_receiver_take_runs(receiver, runs, RLT_FAN_OUT_RUNS_MAX, slab);
         if (*count != 0) {
             return 1;
         }
@@ -191,7 +192,8 @@ void rlt_inbound_on_bytes(struct rlt_connection *connection, size_t count, uint6
 void rlt_inbound_go_on(struct rlt_connection *connection, uint64_t now_ns)
 {
     struct rlt_cluster *cluster = connection->cluster;
-    struct rlt_run runs[RLT_CLUSTER_RUNS_MAX];
+    cluster->source = connection;
+    struct rlt_run runs[RLT_FAN_OUT_RUNS_MAX];
     struct rlt_slab *slab;
     bool ready = connection->session.state == RLT_SESSION_READY;
     uint32_t run_count;
@@ -199,11 +201,11 @@ void rlt_inbound_go_on(struct rlt_connection *connection, uint64_t now_ns)
     while ((result = next_runs(connection, ready, runs, &run_count, &slab)) > 0) {
         const struct rlt_frame *frame = &runs[0].frame;
         if (rlt_unlikely(result == RLT_RECEIVER_OVERSIZED && ready)) {
-            rlt_cluster_drop_oversized(cluster, frame);
+            rlt_fan_out_oversized(cluster, frame);
         } else if (rlt_likely(frame->op == RLT_OP_MSG && ready)) {
             if (rlt_likely(!rlt_handover_overlaps(connection)) ||
                 rlt_handover_lets_through(connection, frame, slab, now_ns)) {
-                rlt_cluster_deliver(cluster, runs, run_count, slab);
+                rlt_fan_out(cluster, runs, run_count, slab);
             }
         } else {
             on_operation(connection, frame, now_ns);
@@ -224,13 +226,13 @@ void rlt_inbound_go_on(struct rlt_connection *connection, uint64_t now_ns)
 
 bool rlt_inbound_take_messages(struct rlt_connection *connection, size_t count)
 {
-    struct rlt_run runs[RLT_CLUSTER_RUNS_MAX];
+    struct rlt_run runs[RLT_FAN_OUT_RUNS_MAX];
     struct rlt_receiver *receiver = &connection->receiver;
     struct rlt_slab *slab;
     uint32_t run_count;
     note_bytes(connection, count);
-    while ((run_count = rlt_receiver_take_runs(receiver, runs, RLT_CLUSTER_RUNS_MAX, &slab)) != 0) {
-        rlt_cluster_deliver(connection->cluster, runs, run_count, slab);
+    while ((run_count = rlt_receiver_take_runs(receiver, runs, RLT_FAN_OUT_RUNS_MAX, &slab)) != 0) {
+        rlt_fan_out(connection->cluster, runs, run_count, slab);
     }
     note_joins(connection);
     return rlt_receiver_is_at_rest(receiver);

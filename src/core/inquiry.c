@@ -100,15 +100,21 @@ static bool ask(struct rlt_connection *connection, uint64_t *mark,
     struct rlt_inquiry *inquiry = &connection->inquiry;
     struct rlt_sender *sender = &connection->sender;
     struct rlt_topic_key key = rlt_subscription_key(subscription);
-    uint8_t *out = rlt_sender_control_claim(sender, RLT_UNSUB_LEN_MAX + RLT_SUB_LEN_MAX + PING_LEN);
+    uint8_t *out =
+        rlt_sender_control_claim(sender, 2 * RLT_UNSUB_LEN_MAX + RLT_SUB_LEN_MAX + PING_LEN);
     if (out == NULL) {
         return false;
     }
     if (inquiry->phase == RLT_INQUIRY_REMAKING) {
-        out = rlt_encode_unsub(out, subscription->sid);
+        out = rlt_encode_unsub(out, subscription->sid, 0);
         rlt_sub_mark_set(mark, RLT_SUB_CUT);
     }
     out = rlt_encode_sub(out, key.topic, key.len, NULL, 0, subscription->sid);
+    if (subscription->counted) {
+        bool anew = inquiry->phase == RLT_INQUIRY_REMAKING;
+        uint64_t max = rlt_quota_restate(connection, subscription, anew);
+        out = rlt_encode_unsub(out, subscription->sid, max);
+    }
     write_ping(sender, out);
     rlt_sub_mark_set(mark, RLT_SUB_ASKED);
     rlt_sub_mark_clear(mark, RLT_SUB_LIMITED);

@@ -2,6 +2,7 @@
 #include "core/merge.h"
 
 #include "core/cluster.h"
+#include "core/fan_out.h"
 
 int rlt_merge_open(struct rlt_merge *merge, int old)
 {
@@ -118,7 +119,7 @@ static void deliver(struct rlt_cluster *cluster, const struct rlt_holdback_item 
 {
     struct rlt_run run = {.frame = item->frame};
     int64_t issued = item->slab != NULL ? item->slab->issued : 0;
-    rlt_cluster_deliver(cluster, &run, 1, item->slab);
+    rlt_fan_out(cluster, &run, 1, item->slab);
     if (item->slab != NULL) {
         rlt_slab_hand_on(item->slab, issued);
     }

@@ -24,6 +24,7 @@ struct rlt_metrics {
     rlt_counter dropped_ring_full;
     rlt_counter dropped_pinned;
     rlt_counter dropped_oversized;
+    rlt_counter dropped_limit; /* shared: also by subscribers */
     rlt_counter unknown_sid;
     rlt_counter joins;
     rlt_counter joined_bytes;

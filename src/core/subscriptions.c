@@ -168,11 +168,11 @@ void rlt_subscriptions_remove(struct rlt_subscriptions *table,
 static int reserve_member(struct rlt_subscription *subscription)
 {
     struct rlt_member_list *many = subscription->has_many ? subscription->many : NULL;
-    uint32_t capacity = many != NULL ? many->capacity : 1;
+    uint32_t capacity = many != NULL ? many->capacity : subscription->counted ? 0 : 1;
     if (subscription->member_count < capacity) {
         return 0;
     }
-    uint32_t larger = many != NULL ? capacity * 2 : FIRST_MANY;
+    uint32_t larger = many != NULL ? capacity * 2 : subscription->counted ? 1 : FIRST_MANY;
     struct rlt_member *only = subscription->only;
     many = rlt_memory_resize(many, sizeof(*many) + larger * sizeof(struct rlt_member *));
     if (many == NULL) {
@@ -207,9 +207,11 @@ int rlt_subscriptions_join(struct rlt_subscriptions *table, struct rlt_member *m
             return result;
         }
     }
-    /* The first member needs no room, so a new subscription never stays behind without one. */
     int result = reserve_member(subscription);
     if (result < 0) {
+        if (subscription->member_count == 0) {
+            rlt_subscriptions_remove(table, subscription);
+        }
         return result;
     }
     member->joined = true;

@@ -23,6 +23,7 @@
 #include <stdint.h>
 
 #include "core/handle.h"
+#include "core/quota.h"
 #include "core/topic_set.h"
 
 #define RLT_SID_INDEX_BITS RLT_TOPIC_INDEX_BITS
@@ -110,7 +111,9 @@ struct rlt_subscription *rlt_subscriptions_find_topic(struct rlt_subscriptions *
 /** Whether the server should send messages for it. */
 static inline bool rlt_subscription_is_wanted(const struct rlt_subscription *subscription)
 {
-    return subscription->member_count != subscription->draining_count;
+    return subscription->member_count != subscription->draining_count &&
+           (!subscription->counted ||
+            rlt_quota_left((struct rlt_subscription *)(uintptr_t)subscription) != 0);
 }
 
 static inline struct rlt_member **rlt_subscription_members(struct rlt_subscription *subscription)

@@ -44,10 +44,14 @@ uint8_t *rlt_encode_sub(uint8_t *out, const char *topic, size_t topic_len, const
     return append(out, "\r\n", 2);
 }
 
-uint8_t *rlt_encode_unsub(uint8_t *out, uint64_t sid)
+uint8_t *rlt_encode_unsub(uint8_t *out, uint64_t sid, uint64_t max)
 {
     out = append(out, "UNSUB ", 6);
     out = rlt_encode_digits(out, sid, rlt_digit_count(sid));
+    if (max != 0) {
+        *out++ = ' ';
+        out = rlt_encode_digits(out, max, rlt_digit_count(max));
+    }
     return append(out, "\r\n", 2);
 }
 

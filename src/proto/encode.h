@@ -104,10 +104,11 @@ size_t rlt_pub_frame_len(const uint8_t *bytes, size_t len, uint32_t *payload_len
 uint8_t *rlt_encode_sub(uint8_t *out, const char *topic, size_t topic_len, const char *queue,
                         size_t queue_len, uint64_t sid);
 
-/** The longest "UNSUB <sid>\r\n" line. */
-#define RLT_UNSUB_LEN_MAX (6 + RLT_DIGITS_MAX + 2)
+/** The longest "UNSUB <sid> [max]\r\n" line. */
+#define RLT_UNSUB_LEN_MAX (6 + RLT_DIGITS_MAX + 1 + RLT_DIGITS_MAX + 2)
 
-uint8_t *rlt_encode_unsub(uint8_t *out, uint64_t sid);
+/** Write an UNSUB line; `max` 0: at once. Returns the byte behind it. */
+uint8_t *rlt_encode_unsub(uint8_t *out, uint64_t sid, uint64_t max);
 
 /** What CONNECT says. Strings are JSON-escaped; NULL strings are left out. */
 struct rlt_connect {

@@ -98,8 +98,8 @@ static void subscribe(struct sim_subscribers *self, struct sim_subscriber *subsc
     struct sim_handle *handle = calloc(1, sizeof(*handle));
     bool exclusive = sim_chance(self->sim, self->groups);
     int len = snprintf(handle->text, sizeof(handle->text), "t.%u", topic);
-    struct rlt_handle *block =
-        rlt_handle_create(handle->text, (size_t)len, exclusive ? "g" : NULL, exclusive ? 1 : 0, 1);
+    struct rlt_handle *block = rlt_handle_create(handle->text, (size_t)len, exclusive ? "g" : NULL,
+                                                 exclusive ? 1 : 0, 1, 0);
     block->user_data = handle;
     handle->topic = topic;
     handle->member = &block->members[0];
@@ -599,7 +599,7 @@ static struct sim_denial denial_of(struct sim_subscribers *self, uint32_t slot, 
 
 /* Whether a subscriber may expect the message of a record that is lost with its connection. */
 static bool is_missed(struct sim_subscribers *self, const struct sim_copy *copy,
-                      const struct rlt_subscription *subscription)
+                      struct rlt_subscription *subscription)
 {
     if (subscription == NULL || !rlt_subscription_is_wanted(subscription)) {
         return false;

@@ -338,13 +338,13 @@ void world_ask(struct world_member *member, enum rlt_ask what)
     world_go();
 }
 
-struct world_member *world_subscribe(const char *name, const char *topic, const char *group,
-                                     uint32_t position)
+static struct world_member *subscribe(const char *name, const char *topic, const char *group,
+                                      uint32_t position, uint64_t max)
 {
     cr_assert(world.member_count < WORLD_MEMBERS);
     struct world_member *member = &world.members[world.member_count++];
     struct rlt_handle *handle =
-        rlt_handle_create(topic, strlen(topic), group, group != NULL ? strlen(group) : 0, 1);
+        rlt_handle_create(topic, strlen(topic), group, group != NULL ? strlen(group) : 0, 1, max);
     cr_assert_not_null(handle);
     handle->user_data = member;
     member->name = name;
@@ -354,6 +354,17 @@ struct world_member *world_subscribe(const char *name, const char *topic, const 
     member->member->own.connection = (uint8_t)position;
     world_ask(member, RLT_ASK_SUBSCRIBE);
     return member;
+}
+
+struct world_member *world_subscribe(const char *name, const char *topic, const char *group,
+                                     uint32_t position)
+{
+    return subscribe(name, topic, group, position, 0);
+}
+
+struct world_member *world_subscribe_limited(const char *name, const char *topic, uint64_t max)
+{
+    return subscribe(name, topic, "g", 0, max);
 }
 
 void world_put(const char *topic, const char *payload)

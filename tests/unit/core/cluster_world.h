@@ -16,7 +16,7 @@
 #define WORLD_SLOTS       4
 #define WORLD_MEMBERS     24
 #define WORLD_SENT_MAX    65536
-#define WORLD_TOLD_MAX    4096
+#define WORLD_TOLD_MAX    16384
 #define WORLD_ARRIVED_MAX 32768
 #define WORLD_INFO        "INFO {\"max_payload\":1048576}\r\n"
 #define WORLD_LAME_DUCK   "INFO {\"max_payload\":1048576,\"ldm\":true}\r\n"
@@ -103,6 +103,8 @@ void world_cut(uint32_t slot);
 /** A new member, and its SUBSCRIBE. `group` may be NULL. */
 struct world_member *world_subscribe(const char *name, const char *topic, const char *group,
                                      uint32_t position);
+/** As a member of the group "g" that wants so many messages. */
+struct world_member *world_subscribe_limited(const char *name, const char *topic, uint64_t max);
 void world_submit(struct rlt_command *command);
 void world_ask(struct world_member *member, enum rlt_ask what);
 

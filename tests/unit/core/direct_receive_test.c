@@ -135,7 +135,7 @@ static void subscribe_other(struct other *other)
         .doorbell = &other->doorbell,
     };
     cr_assert_eq(rlt_mailbox_init(&other->mailbox, &options), 0);
-    other->handle = rlt_handle_create("o", 1, NULL, 0, 1);
+    other->handle = rlt_handle_create("o", 1, NULL, 0, 1, 0);
     other->handle->members[0].mailbox = &other->mailbox;
     (void)rlt_cluster_ask(world.cluster, &other->handle->members[0], RLT_ASK_SUBSCRIBE);
     world_go();

@@ -20,7 +20,7 @@ static void check_key(const struct rlt_handle *handle, const char *text)
 Test(handle, has_its_own_copy_of_the_topic)
 {
     char topic[] = "room.1";
-    struct rlt_handle *handle = rlt_handle_create(topic, 6, NULL, 0, 1);
+    struct rlt_handle *handle = rlt_handle_create(topic, 6, NULL, 0, 1, 0);
     memset(topic, 'x', 6);
     check_key(handle, "room.1");
     cr_assert_not(handle->members[0].own.exclusive);
@@ -29,7 +29,7 @@ Test(handle, has_its_own_copy_of_the_topic)
 
 Test(handle, of_a_queue_group_has_the_key_that_sub_has)
 {
-    struct rlt_handle *handle = rlt_handle_create("room.1.x", 6, "group", 5, 1);
+    struct rlt_handle *handle = rlt_handle_create("room.1.x", 6, "group", 5, 1, 0);
     check_key(handle, "room.1 group");
     cr_assert(handle->members[0].own.exclusive);
     rlt_handle_release(handle);
@@ -39,7 +39,7 @@ Test(handle, longest_topic_and_group_fit)
 {
     static char text[ROULETTE_TOPIC_LEN_MAX];
     memset(text, 'x', sizeof(text));
-    struct rlt_handle *handle = rlt_handle_create(text, sizeof(text), text, sizeof(text), 1);
+    struct rlt_handle *handle = rlt_handle_create(text, sizeof(text), text, sizeof(text), 1, 0);
     struct rlt_topic_key key = rlt_handle_key(handle);
     cr_assert_eq(key.len, 2 * sizeof(text) + 1);
     cr_assert_eq(key.topic[sizeof(text)], ' ');
@@ -48,7 +48,7 @@ Test(handle, longest_topic_and_group_fit)
 
 Test(handle, each_member_knows_its_handle)
 {
-    struct rlt_handle *handle = rlt_handle_create("room.*", 6, NULL, 0, RLT_CLUSTERS_MAX);
+    struct rlt_handle *handle = rlt_handle_create("room.*", 6, NULL, 0, RLT_CLUSTERS_MAX, 0);
     check_key(handle, "room.*");
     for (uint32_t i = 0; i < RLT_CLUSTERS_MAX; i++) {
         struct rlt_member *member = &handle->members[i];
@@ -60,7 +60,7 @@ Test(handle, each_member_knows_its_handle)
 
 Test(handle, what_is_asked_together_is_one_command)
 {
-    struct rlt_handle *handle = rlt_handle_create("a", 1, NULL, 0, 2);
+    struct rlt_handle *handle = rlt_handle_create("a", 1, NULL, 0, 2, 0);
     struct rlt_member *member = &handle->members[0];
     cr_assert_eq(member->command.kind, RLT_COMMAND_MEMBER);
     cr_assert(rlt_member_ask(member, RLT_ASK_SUBSCRIBE));
@@ -83,7 +83,7 @@ static int refuse(void *context, size_t size)
 Test(handle, without_memory_there_is_none)
 {
     rlt_memory_set_gate(refuse, NULL);
-    struct rlt_handle *handle = rlt_handle_create("a", 1, NULL, 0, 1);
+    struct rlt_handle *handle = rlt_handle_create("a", 1, NULL, 0, 1, 0);
     rlt_memory_set_gate(NULL, NULL);
     cr_assert_null(handle);
 }

@@ -42,7 +42,7 @@ static void close_table(void)
 /* A member that wants `topic`; its subscriber lets go of it in the end. */
 static struct rlt_member *member_of(const char *topic)
 {
-    struct rlt_handle *handle = rlt_handle_create(topic, strlen(topic), NULL, 0, 1);
+    struct rlt_handle *handle = rlt_handle_create(topic, strlen(topic), NULL, 0, 1, 0);
     cr_assert(handle != NULL && handle_count < HANDLES_MAX);
     handles[handle_count++] = handle;
     handle->members[0].own.connection = 2;
@@ -297,7 +297,7 @@ TableTest(members_of_queue_groups_share_nothing)
 {
     struct rlt_member *members[2];
     for (int i = 0; i < 2; i++) {
-        handles[handle_count++] = rlt_handle_create("a", 1, "g", 1, 1);
+        handles[handle_count++] = rlt_handle_create("a", 1, "g", 1, 1, 0);
         members[i] = &handles[i]->members[0];
         join(members[i]);
     }

@@ -106,9 +106,9 @@ Test(encode, the_longest_sub_fits)
 Test(encode, unsub)
 {
     uint8_t *out = guarded_area() + GUARDED_SIZE - RLT_UNSUB_LEN_MAX;
-    cr_assert_eq(rlt_encode_unsub(out, 12), out + 10);
+    cr_assert_eq(rlt_encode_unsub(out, 12, 0), out + 10);
     cr_assert_arr_eq(out, "UNSUB 12\r\n", 10);
-    cr_assert_eq(rlt_encode_unsub(out, UINT64_MAX), out + RLT_UNSUB_LEN_MAX);
+    cr_assert_eq(rlt_encode_unsub(out, UINT64_MAX, UINT64_MAX), out + RLT_UNSUB_LEN_MAX);
 }
 
 /** The JSON of a CONNECT, decoded by another implementation. */

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * How many messages a member of a queue group may still have, if that is limited (max_messages).
+ * What its server sends it beyond that no other member gets, so the server is told: "UNSUB sid
+ * max" behind the SUB. It counts what it sends since the SUB, and forgets the subscription then.
+ *
+ * With one cluster that is exact. Each further cluster knows of its own messages only, and is told
+ * all that are left too: otherwise a cluster on which nothing happens would keep some from one on
+ * which much does. So when the last one arrives, the others may have sent more, until their UNSUB
+ * reaches them. The same while a connection moves off a lame duck, which is a member twice. What
+ * is in excess is dropped, and counted: `dropped_limit`.
+ *
+ * A message that is dropped here (no room, too large) does not count for the user, but does for
+ * the server; when that has forgotten the subscription, it is subscribed again for the rest.
+ *
+ * A subscription with a quota is `counted`. It always has its member in a list, so that the usual
+ * path of a delivery does not have to ask.
+ *
+ * Owner: the event thread, except `left`, which the event threads of all clusters share.
+ */
+#ifndef RLT_CORE_QUOTA_H
+#define RLT_CORE_QUOTA_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/handle.h"
+
+struct rlt_cluster;
+struct rlt_connection;
+
+/** Of the SUB on one connection. */
+struct rlt_portion {
+    uint64_t told;    /* the server forgets it behind so many */
+    uint64_t arrived; /* of these */
+};
+
+/** Of one handle; in its block, behind the topic. */
+struct rlt_quota {
+    /* Relaxed: what two clusters take at once is in excess, and found by the subscriber. */
+    _Atomic(uint64_t) left;
+    /* By member, and by side: of the position's first connection and of its twin. */
+    struct rlt_portion portions[][2];
+};
+
+/** Bytes of a quota. */
+static inline size_t rlt_quota_size(uint32_t member_count)
+{
+    return sizeof(struct rlt_quota) + member_count * 2 * sizeof(struct rlt_portion);
+}
+
+/** The quota of a counted subscription's handle. */
+static inline struct rlt_quota *rlt_quota_of(struct rlt_subscription *subscription)
+{
+    struct rlt_handle *handle =
+        rlt_handle_of(rlt_container_of(subscription, struct rlt_member, own));
+    return (struct rlt_quota *)(void *)((uint8_t *)handle + rlt_handle_quota_offset(handle));
+}
+
+static inline uint64_t rlt_quota_left(struct rlt_subscription *subscription)
+{
+    return atomic_load_explicit(&rlt_quota_of(subscription)->left, memory_order_relaxed);
+}
+
+/** Write the SUB of a subscription, and how many messages are wanted if that is limited. Returns:
+ *  false if there is no room: send first. */
+bool rlt_quota_write_sub(struct rlt_connection *connection, struct rlt_subscription *subscription);
+
+/** A SUB is written again by other means (core/inquiry.h); `anew`: the server is told to forget it
+ *  before. Returns: how many the server is to be told of. */
+uint64_t rlt_quota_restate(struct rlt_connection *connection, struct rlt_subscription *subscription,
+                           bool anew);
+
+/** Messages of a counted subscription arrived on `cluster->source`, and `kept` of them were pushed
+ *  into its mailbox: at most rlt_quota_left() was before. */
+void rlt_quota_on_arrival(struct rlt_cluster *cluster, struct rlt_subscription *subscription,
+                          uint32_t arrived, uint32_t kept);
+
+#endif
