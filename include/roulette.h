@@ -433,8 +433,9 @@ struct roulette_stats {
  * Ownership: roulette_close() then roulette_free() end it. Strings in `options` are copied.
  * Threads:   any thread. Allocates; starts options.event_threads threads.
  * Returns:   0; ROULETTE_EINVAL (an option is out of range), ROULETTE_ESERVERS (list empty,
- *            malformed or with a duplicate), ROULETTE_ENOTSUP, ROULETTE_ENOMEM, ROULETTE_ESYSTEM.
- *            roulette_last_error() names the option and what it takes.
+ *            malformed or with a duplicate), ROULETTE_ENOTSUP (the kernel or a sandbox forbids
+ *            io_uring_setup or io_uring_enter), ROULETTE_ENOMEM, ROULETTE_ESYSTEM.
+ *            roulette_last_error() names the option or system call, and what to change.
  */
 int roulette_open(const struct roulette_options *options, roulette_client **client);
 

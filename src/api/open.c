@@ -29,18 +29,10 @@ static uint32_t attempt_delay_ms(const struct rlt_config *config)
     return (uint32_t)rlt_min_u64(config->connection_timeout_ns / RLT_NS_PER_MS / 4, 250);
 }
 
-static int explain_start(int result, size_t index)
+static int explain_start(int result, size_t index, const char *why)
 {
-    if (result == ROULETTE_ENOTSUP) {
-        return rlt_error_set(result,
-                             "io_uring is not available (Linux 5.11 or newer is needed, and "
-                             "neither kernel.io_uring_disabled nor a container's seccomp "
-                             "profile may forbid it)");
-    }
-    return rlt_error_set(result,
-                         "event thread %zu could not be started: %s (raise the limits of "
-                         "descriptors, threads or locked memory)",
-                         index, roulette_error_text(result));
+    return rlt_error_set(result, "event thread %zu could not be started: %s", index,
+                         why[0] != '\0' ? why : roulette_error_text(result));
 }
 
 /* As many event threads as were asked for, but not more than clusters. By default one for each
@@ -92,7 +84,7 @@ static int start_threads(roulette_client *client, const struct roulette_options 
         result = rlt_event_thread_start(&client->threads[i], &socket, rlt_random_next(&random));
         if (result < 0) {
             rlt_client_stop_threads(client, i);
-            return explain_start(result, i);
+            return explain_start(result, i, client->threads[i].start_failure);
         }
     }
     return 0;

@@ -433,13 +433,16 @@ static void on_sent(struct rlt_connection *connection, size_t count, uint64_t no
     }
 }
 
-/* TLS knows more about its failures than a code can say. */
+/* The transport knows more about some failures than a code can say. */
 static void explain(struct rlt_connection *connection, int error)
 {
     struct rlt_transport *transport = connection->cluster->transport;
-    if (error == ROULETTE_ETLS && transport->ops->explain != NULL) {
-        rlt_report(connection->cluster, RLT_REPORT_TLS,
-                   transport->ops->explain(transport, connection->slot));
+    bool by_tls = error == ROULETTE_ETLS;
+    if ((by_tls || error == ROULETTE_ESYSTEM) && transport->ops->explain != NULL) {
+        const char *text = transport->ops->explain(transport, connection->slot);
+        if (by_tls || text[0] != '\0') {
+            rlt_report(connection->cluster, by_tls ? RLT_REPORT_TLS : RLT_REPORT_SYSTEM, text);
+        }
     }
 }
 
@@ -451,6 +454,7 @@ void rlt_connection_on_event(struct rlt_connection *connection, const struct rlt
         if (event->error == 0) {
             rlt_handshake_act(connection, rlt_session_on_opened(&connection->session));
         } else {
+            explain(connection, event->error);
             rlt_connection_fail(connection, event->error);
         }
         break;

@@ -38,6 +38,7 @@
     X(LOGIN, ERROR, "cannot log in")                                      \
     X(CONNECT_LEN, ERROR, "name or credentials do not fit into CONNECT")  \
     X(TLS, ERROR, "TLS")                                                  \
+    X(SYSTEM, ERROR, "the operating system")                              \
     X(TLS_REQUIRED, ERROR, "the server requires TLS")                     \
     X(TLS_NOT_OFFERED, ERROR, "the server does not offer TLS")            \
     X(CLEAR_BYTES, ERROR, "bytes in clear behind INFO")                   \

@@ -41,6 +41,7 @@ struct rlt_io_event {
     uint32_t slot;
     enum rlt_io_kind kind;
     int error; /* ROULETTE_ETLS: what the peer sent is not the TLS that was agreed on;
+                  ROULETTE_ESYSTEM: the kernel carries nothing out any more;
                   ROULETTE_EDISCONNECTED: any other end, that by the peer included */
     size_t bytes;
 };
@@ -91,7 +92,10 @@ struct rlt_transport_ops {
      */
     size_t (*send_now)(struct rlt_transport *transport, uint32_t slot, const struct rlt_span *spans,
                        uint32_t count);
-    /** Why TLS failed on a slot, in one sentence without secrets. May be NULL. */
+    /**
+     * Why a slot has failed with ROULETTE_ETLS or _ESYSTEM, in one sentence without secrets; "" if
+     * there is nothing to say. May be NULL.
+     */
     const char *(*explain)(struct rlt_transport *transport, uint32_t slot);
     /** Cancel what is in progress and close. */
     void (*close)(struct rlt_transport *transport, uint32_t slot);

@@ -168,6 +168,11 @@ static void *run(void *argument)
     (void)snprintf(name, sizeof(name), "roulette-%u", thread->index & 0xfff);
     (void)prctl(PR_SET_NAME, name);
     int error = set_up(thread);
+    if (error < 0) {
+        /* The starter has a last error of its own. */
+        (void)snprintf(thread->start_failure, sizeof(thread->start_failure), "%s",
+                       roulette_last_error());
+    }
     thread->start_error = error;
     announce(thread);
     if (error == 0) {

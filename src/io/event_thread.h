@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/error.h"
 #include "core/loop.h"
 #include "io/backend.h"
 #include "io/shard.h"
@@ -30,6 +31,7 @@ struct rlt_event_thread {
     /* Start-up: what the thread reports to its starter. */
     struct rlt_backend_options options;
     int start_error;
+    char start_failure[RLT_ERROR_TEXT_MAX]; /* what to say about it; "" */
     /* 0 starting, 1 started (or failed). Release by the thread, acquire by its starter. */
     _Atomic(uint32_t) phase;
 };
@@ -50,7 +52,7 @@ void rlt_event_thread_add(struct rlt_event_thread *thread, struct rlt_shard *sha
  *
  * Threads: the one that opens the client. Waits until that is done.
  * Returns: 0; what rlt_uring_create() or rlt_shard_set_up() returned; ROULETTE_ESYSTEM (no thread).
- *          It has ended after a failure.
+ *          It has ended after a failure, and `start_failure` may say more.
  */
 int rlt_event_thread_start(struct rlt_event_thread *thread, const struct rlt_socket_options *socket,
                            uint64_t seed);

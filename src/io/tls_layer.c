@@ -448,7 +448,10 @@ const char *rlt_tls_layer_failure(const struct rlt_tls_layer *layer, uint32_t sl
 
 static const char *layer_explain(struct rlt_transport *transport, uint32_t slot)
 {
-    return rlt_tls_layer_failure(of(transport), slot);
+    const char *failure = rlt_tls_layer_failure(of(transport), slot);
+    struct rlt_transport *inner = of(transport)->inner;
+    return failure[0] != '\0' || inner->ops->explain == NULL ? failure
+                                                             : inner->ops->explain(inner, slot);
 }
 
 static const struct rlt_transport_ops layer_ops = {

@@ -11,6 +11,7 @@
 #include "io/clock.h"
 #include "io/park.h"
 #include "io/socket.h"
+#include "io/uring_break.h"
 #include "io/uring_open.h"
 #include "io/uring_race.h"
 #include "io/uring_setup.h"
@@ -28,6 +29,12 @@
  * Without room the kernel has to find memory for each, and old ones submit nothing before we have
  * taken some (EBUSY, io_uring_enter(2)). */
 #define COMPLETIONS_PER_SLOT (2 * (2 + RLT_URING_RACERS - 1))
+
+/* Interruptions of an operation in a row, after which it has failed: a kernel that says nothing
+ * else must not keep this thread busy. */
+#define REPEATS_MAX 1000
+/* Failures in a row to read what other threads wake this one by, after which it does without. */
+#define WAKE_FAILURES_MAX 3
 
 /* ---- Submission --------------------------------------------------------------------------- */
 
@@ -89,12 +96,14 @@ static bool uring_watch(struct rlt_transport *transport, uint32_t slot_index, bo
     uint32_t *count = &uring->watches[port - uring->backend.ports].count;
     if (!on) {
         rlt_watch_remove(watch, slot->fd);
-    } else if ((*count == 0 && rlt_watch_is_attended(watch)) || !rlt_watch_add(watch, slot->fd)) {
+    } else if (uring->broken != 0 || (*count == 0 && rlt_watch_is_attended(watch)) ||
+               !rlt_watch_add(watch, slot->fd)) {
         /* A reader that attends still began with what was watched before. It may be another
          * subscriber's, held up; or the same, just being woken, and then it will have left soon. */
         return false;
     }
     slot->watched = on;
+    slot->told = false;
     *count += on ? 1 : (uint32_t)-1;
     return true;
 }
@@ -134,14 +143,8 @@ static void uring_secure(struct rlt_transport *transport, uint32_t slot_index, c
 
 /* ---- Closing ------------------------------------------------------------------------------ */
 
-static bool is_busy(const struct rlt_uring_slot *slot)
-{
-    return slot->racer_count != 0 || slot->in_progress[RLT_URING_RECEIVE] ||
-           slot->in_progress[RLT_URING_SEND];
-}
-
 /* All operations have ended: now the descriptor may be given back to the system. */
-static void finish_close(struct rlt_uring *uring, uint32_t index)
+void rlt_uring_finish_close(struct rlt_uring *uring, uint32_t index)
 {
     struct rlt_uring_slot *slot = &uring->slots[index];
     rlt_socket_close(&slot->fd);
@@ -160,8 +163,8 @@ static void uring_close(struct rlt_transport *transport, uint32_t slot_index)
     slot->next_ns = RLT_NEVER;
     rlt_uring_forget_lookup(slot);
     rlt_uring_race_cancel(uring, index);
-    if (!is_busy(slot)) {
-        finish_close(uring, index);
+    if (!rlt_uring_is_busy(slot)) {
+        rlt_uring_finish_close(uring, index);
         return;
     }
     /* The kernel may use our memory until each operation's own completion, and the descriptor's
@@ -217,6 +220,16 @@ static void on_watch(struct rlt_uring *uring, uint32_t port_index, int result)
     }
 }
 
+/* Another thread has ended the wait. Or it cannot: then this one looks by itself, and not at once
+ * again. */
+static void on_wake(struct rlt_uring *uring, int result)
+{
+    uring->wake_armed = false;
+    uring->backend.wakeups++;
+    uring->wake_failures = result < 0 ? uring->wake_failures + 1 : 0;
+    uring->wake_lost = uring->wake_failures >= WAKE_FAILURES_MAX;
+}
+
 /* What a slot asked for has ended. True if `event` was filled. */
 static bool on_slot(struct rlt_uring *uring, uint32_t index, uint32_t op, int result,
                     struct rlt_io_event *event)
@@ -228,7 +241,9 @@ static bool on_slot(struct rlt_uring *uring, uint32_t index, uint32_t op, int re
     }
     RLT_ASSERT(slot->in_progress[op]);
     slot->in_progress[op] = false;
-    if ((result == -EINTR || result == -EAGAIN) && !slot->closing) {
+    bool interrupted = result == -EINTR || result == -EAGAIN;
+    slot->repeats = interrupted ? slot->repeats + 1 : 0;
+    if (interrupted && !slot->closing && slot->repeats <= REPEATS_MAX) {
         repeat(uring, index, (enum rlt_uring_op)op);
         return false;
     }
@@ -244,8 +259,7 @@ static bool on_completion(struct rlt_uring *uring, const struct io_uring_cqe *co
     uint32_t op = (uint32_t)(data & 0xff);
     uint32_t index = (uint32_t)(data >> 8) & 0xffffff;
     if (op == RLT_URING_WAKE) {
-        uring->wake_armed = false;
-        uring->backend.wakeups++;
+        on_wake(uring, completion->res);
         return false;
     }
     if (op == RLT_URING_WATCH) {
@@ -258,18 +272,21 @@ static bool on_completion(struct rlt_uring *uring, const struct io_uring_cqe *co
     struct rlt_uring_slot *slot = &uring->slots[index];
     RLT_ASSERT((uint32_t)(data >> 32) == slot->generation);
     bool is_event = on_slot(uring, index, op, completion->res, event);
-    if (slot->closing && !is_busy(slot)) {
-        finish_close(uring, index);
+    if (slot->closing && !rlt_uring_is_busy(slot)) {
+        rlt_uring_finish_close(uring, index);
     }
     return is_event;
 }
 
-static void submit(struct rlt_uring *uring, uint64_t deadline_ns)
+/* Submit what is asked for and wait. Returns: a negative errno, or not. */
+static int submit_and_wait(struct rlt_uring *uring, uint64_t deadline_ns)
 {
     uint64_t now_ns = deadline_ns != 0 ? rlt_clock_ns() : 0;
+    if (rlt_unlikely(uring->wake_lost)) {
+        deadline_ns = rlt_min_u64(deadline_ns, now_ns + RLT_URING_TICK_NS);
+    }
     if (deadline_ns <= now_ns) {
-        (void)io_uring_submit_and_get_events(&uring->ring);
-        return;
+        return io_uring_submit_and_get_events(&uring->ring);
     }
     struct io_uring_cqe *completion;
     struct __kernel_timespec timeout;
@@ -279,21 +296,28 @@ static void submit(struct rlt_uring *uring, uint64_t deadline_ns)
         timeout.tv_nsec = (long long)((deadline_ns - now_ns) % RLT_NS_PER_S);
         limit = &timeout;
     }
-    (void)io_uring_submit_and_wait_timeout(&uring->ring, &completion, 1, limit, NULL);
+    return io_uring_submit_and_wait_timeout(&uring->ring, &completion, 1, limit, NULL);
 }
 
-static uint32_t uring_wait(struct rlt_backend *backend, uint64_t deadline_ns,
-                           struct rlt_io_event *events, uint32_t max)
+static void submit(struct rlt_uring *uring, uint64_t deadline_ns)
 {
-    struct rlt_uring *uring = rlt_container_of(backend, struct rlt_uring, backend);
-    /* First what had no room the last time, however much the kernel has by now: it is behind all
-     * events that came with it or before. */
-    uint32_t count = rlt_event_queue_take(&uring->early, events, max);
-    if (!uring->wake_armed) {
+    if (!uring->wake_armed && !uring->wake_lost) {
         arm_wake(uring);
     }
     arm_watches(uring);
-    submit(uring, count != 0 ? 0 : rlt_min_u64(deadline_ns, uring->race_ns));
+    int result = submit_and_wait(uring, deadline_ns);
+    if (rlt_unlikely(result < 0 && result != -ETIME)) {
+        rlt_uring_on_failure(uring, result);
+    } else {
+        uring->failing_ns = 0;
+    }
+}
+
+/* Take what the kernel has completed, up to `max` events with the `count` that there are. Returns:
+ * how many there are then. */
+static uint32_t reap(struct rlt_uring *uring, struct rlt_io_event *events, uint32_t count,
+                     uint32_t max)
+{
     unsigned head;
     unsigned seen = 0;
     struct io_uring_cqe *completion;
@@ -306,6 +330,27 @@ static uint32_t uring_wait(struct rlt_backend *backend, uint64_t deadline_ns,
         seen++;
     }
     io_uring_cq_advance(&uring->ring, seen);
+    return count;
+}
+
+static uint32_t uring_wait(struct rlt_backend *backend, uint64_t deadline_ns,
+                           struct rlt_io_event *events, uint32_t max)
+{
+    struct rlt_uring *uring = rlt_container_of(backend, struct rlt_uring, backend);
+    /* First what had no room the last time, however much the kernel has by now: it is behind all
+     * events that came with it or before. */
+    uint32_t count = rlt_event_queue_take(&uring->early, events, max);
+    deadline_ns = count != 0 ? 0 : rlt_min_u64(deadline_ns, uring->race_ns);
+    if (rlt_likely(uring->broken == 0)) {
+        submit(uring, deadline_ns);
+        count = reap(uring, events, count, max);
+    } else {
+        rlt_uring_settle(uring);
+        rlt_uring_rest(uring, uring->early.count != 0 ? 0 : deadline_ns);
+    }
+    if (rlt_unlikely(uring->broken != 0)) {
+        rlt_uring_settle(uring);
+    }
     rlt_uring_take_resolved(uring);
     if (rlt_unlikely(uring->race_ns != RLT_NEVER)) {
         uint64_t now_ns = rlt_clock_ns();
@@ -336,17 +381,25 @@ static void uring_wake_word(struct rlt_transport *transport, _Atomic(uint32_t) *
     rlt_park_wake(word);
 }
 
+static const char *uring_explain(struct rlt_transport *transport, uint32_t slot_index)
+{
+    (void)slot_index;
+    return rlt_uring_of(transport)->failure;
+}
+
 /* ---- Life --------------------------------------------------------------------------------- */
 
 static void uring_shut_down(struct rlt_backend *backend)
 {
     struct rlt_uring *uring = rlt_container_of(backend, struct rlt_uring, backend);
     for (uint32_t i = 0; i < uring->slot_count; i++) {
-        RLT_ASSERT(!is_busy(&uring->slots[i]) && uring->slots[i].fd < 0);
+        RLT_ASSERT(!rlt_uring_is_busy(&uring->slots[i]) && uring->slots[i].fd < 0);
         RLT_ASSERT(uring->slots[i].lookup == NULL);
     }
-    io_uring_queue_exit(&uring->ring);
-    uring->ring.ring_fd = -1;
+    if (uring->ring.ring_fd >= 0) {
+        io_uring_queue_exit(&uring->ring);
+        uring->ring.ring_fd = -1;
+    }
 }
 
 static void uring_abandon(struct rlt_backend *backend)
@@ -403,6 +456,7 @@ static const struct rlt_transport_ops transport_ops = {
     .watch = uring_watch,
     .send = uring_send,
     .send_now = uring_send_now,
+    .explain = uring_explain,
     .close = uring_close,
     .signal = uring_signal,
     .wake = uring_wake_word,
@@ -466,8 +520,9 @@ int rlt_uring_create(const struct rlt_backend_options *options, struct rlt_backe
     uring->wake_fd = rlt_park_descriptor_create();
     int result = uring->wake_fd < 0 ? uring->wake_fd : allocate(uring, options);
     if (result == 0) {
-        unsigned completions = uring->slot_count * COMPLETIONS_PER_SLOT + options->port_count + 1;
-        result = rlt_uring_setup(&uring->ring, entries, completions);
+        uring->entries = entries;
+        uring->completions = uring->slot_count * COMPLETIONS_PER_SLOT + options->port_count + 1;
+        result = rlt_uring_setup(&uring->ring, entries, uring->completions);
     }
     if (result < 0) {
         uring_free(uring);

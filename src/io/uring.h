@@ -14,8 +14,7 @@
  * Make an io_uring backend. All its functions but wake() belong to the calling thread from here.
  *
  * Ownership: ops->shut_down(), then ops->destroy() end it.
- * Returns:   0; ROULETTE_ENOTSUP (the kernel or a sandbox forbids io_uring); ROULETTE_ENOMEM;
- *            ROULETTE_ESYSTEM (descriptors or locked memory are used up).
+ * Returns:   0; ROULETTE_ENOTSUP, ROULETTE_ESYSTEM (as rlt_uring_setup()); ROULETTE_ENOMEM.
  */
 int rlt_uring_create(const struct rlt_backend_options *options, struct rlt_backend **backend);
 

@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 #include "io/park.h"
+#include "io/uring_break.h"
 #include "io/uring_race.h"
 #include "roulette.h"
 
@@ -43,6 +44,10 @@ void rlt_uring_open(struct rlt_transport *transport, uint32_t slot_index, const 
     uint32_t index = rlt_uring_index(transport, slot_index);
     struct rlt_uring_slot *slot = &uring->slots[index];
     RLT_ASSERT(slot->fd < 0 && !slot->closing && slot->lookup == NULL);
+    if (rlt_unlikely(uring->broken != 0) && !rlt_uring_mend(uring)) {
+        rlt_event_queue_add(&uring->early, index, RLT_IO_OPENED, ROULETTE_ESYSTEM);
+        return;
+    }
     struct rlt_lookup *lookup = rlt_lookup_create(host, port);
     int result = lookup == NULL ? ROULETTE_ENOMEM : begin(uring, index, lookup);
     if (result < 0) {

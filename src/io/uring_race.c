@@ -176,6 +176,19 @@ void rlt_uring_race_cancel(struct rlt_uring *uring, uint32_t index)
     }
 }
 
+void rlt_uring_race_fail(struct rlt_uring *uring, uint32_t index)
+{
+    struct rlt_uring_slot *slot = &uring->slots[index];
+    bool raced = slot->racer_count != 0;
+    slot->racer_count = 0;
+    for (uint32_t i = 0; i < RLT_URING_RACERS; i++) {
+        rlt_socket_close(&slot->racers[i].fd);
+    }
+    if (raced && slot->lookup != NULL && !slot->closing) {
+        end_race(uring, index, ROULETTE_ESYSTEM);
+    }
+}
+
 void rlt_uring_race_abandon(struct rlt_uring_slot *slot)
 {
     for (uint32_t i = 0; i < RLT_URING_RACERS; i++) {

@@ -34,6 +34,9 @@ void rlt_uring_race_on_time(struct rlt_uring *uring, uint64_t now_ns);
 /** Nobody may win any more: ask the kernel to end all racers. */
 void rlt_uring_race_cancel(struct rlt_uring *uring, uint32_t index);
 
+/** The ring is broken: all racers of a slot have lost. */
+void rlt_uring_race_fail(struct rlt_uring *uring, uint32_t index);
+
 /** In a child process: close the copies of the racers' descriptors. */
 void rlt_uring_race_abandon(struct rlt_uring_slot *slot);
 

@@ -3,9 +3,15 @@
 
 #include <errno.h>
 #include <stddef.h>
+#include <string.h>
 
+#include "base/error.h"
 #include "io/descriptor.h"
 #include "roulette.h"
+
+/* Interruptions that are put up with when the ring is tried. */
+#define PROBES_MAX 16
+#define PROBE_S    1
 
 /* Out of 0 to 2 with the ring's descriptor: all of liburing's calls use these two fields. */
 static int lift(struct io_uring *ring)
@@ -42,12 +48,51 @@ static int create(struct io_uring *ring, unsigned entries, unsigned completions)
     return result;
 }
 
+/* Whether the ring can be used: to make one may be allowed where that is not. */
+static int probe(struct io_uring *ring)
+{
+    struct io_uring_cqe *completion = NULL;
+    struct __kernel_timespec timeout = {.tv_sec = PROBE_S};
+    int result = -EINTR;
+    io_uring_prep_nop(io_uring_get_sqe(ring));
+    for (int i = 0; i < PROBES_MAX && (result == -EINTR || result == -EAGAIN); i++) {
+        result = io_uring_submit_and_wait_timeout(ring, &completion, 1, &timeout, NULL);
+    }
+    if (result >= 0 && completion != NULL) {
+        io_uring_cqe_seen(ring, completion);
+        return 0;
+    }
+    return result < 0 ? result : -ETIME;
+}
+
+static int refuse(const char *call, int error)
+{
+    char text[128];
+    const char *reason = strerror_r(error, text, sizeof(text));
+    /* ENOMEM is RLIMIT_MEMLOCK, EMFILE the limit of descriptors. */
+    if (error == ENOMEM || error == EMFILE || error == ENFILE) {
+        return rlt_error_set(ROULETTE_ESYSTEM,
+                             "%s() has failed: %s (raise the limits of descriptors or of locked "
+                             "memory)",
+                             call, reason);
+    }
+    return rlt_error_set(ROULETTE_ENOTSUP,
+                         "io_uring is not available: %s() has failed: %s (Linux 5.11 or newer is "
+                         "needed, kernel.io_uring_disabled must be 0, and a container's seccomp "
+                         "profile must allow io_uring_setup and io_uring_enter)",
+                         call, reason);
+}
+
 int rlt_uring_setup(struct io_uring *ring, unsigned entries, unsigned completions)
 {
     int result = create(ring, entries, completions);
-    if (result == -EPERM || result == -ENOSYS || result == -EINVAL) {
-        return ROULETTE_ENOTSUP;
+    if (result < 0) {
+        return refuse("io_uring_setup", -result);
     }
-    /* -ENOMEM is RLIMIT_MEMLOCK, -EMFILE the limit of descriptors. */
-    return result == 0 ? 0 : ROULETTE_ESYSTEM;
+    result = probe(ring);
+    if (result < 0) {
+        io_uring_queue_exit(ring);
+        return refuse("io_uring_enter", -result);
+    }
+    return 0;
 }

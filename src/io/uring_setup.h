@@ -8,12 +8,14 @@
 #include <liburing.h>
 
 /**
- * Make a ring of `entries` (a power of two), with room for `completions`, that a child process does
- * not inherit.
+ * Make a ring that can be used of `entries` (a power of two), with room for `completions`, that a
+ * child process does not inherit.
  *
  * Ownership: io_uring_queue_exit() ends it.
- * Returns:   0; ROULETTE_ENOTSUP (the kernel or a sandbox forbids io_uring); ROULETTE_ESYSTEM
- *            (descriptors or locked memory are used up).
+ * Threads:   the one that will use it.
+ * Returns:   0; ROULETTE_ENOTSUP (the kernel or a sandbox forbids to make it or to use it);
+ *            ROULETTE_ESYSTEM (descriptors or locked memory are used up): roulette_last_error()
+ *            names the system call, the reason and what to change.
  */
 int rlt_uring_setup(struct io_uring *ring, unsigned entries, unsigned completions);
 

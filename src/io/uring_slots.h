@@ -50,6 +50,8 @@ struct rlt_uring_slot {
     bool resolving;
     bool closing;
     bool watched;
+    bool told;                 /* that it can be watched no more: once */
+    uint32_t repeats;          /* of operations in a row that were interrupted */
     struct rlt_lookup *lookup; /* the host's addresses, while they are looked up or tried */
     uint32_t tried;            /* the first ones of them */
     int race_error;            /* why none of those was connected */
@@ -72,6 +74,8 @@ struct rlt_uring {
     int wake_fd;
     uint64_t wake_count; /* what the kernel reads from wake_fd */
     bool wake_armed;
+    uint32_t wake_failures; /* in a row */
+    bool wake_lost;         /* nobody can wake this thread: it looks by itself now and then */
     struct rlt_socket_options socket_options;
     struct rlt_random random;
     /* Events that did not come from the kernel; RLT_URING_EARLY for each slot at most. */
@@ -82,12 +86,20 @@ struct rlt_uring {
     /* Finished lookups, pushed by their threads. */
     struct rlt_stack resolved;
 
+    /* When the ring cannot be used any more (io/uring_break.h). */
+    int broken;          /* the errno; 0: it works */
+    uint64_t failing_ns; /* since when enter fails; 0: it does not */
+    char failure[512];   /* why the last one broke, or why no new one can be made; "" */
+    unsigned entries;    /* of the ring, for the next one */
+    unsigned completions;
+    struct io_uring_sqe nowhere; /* takes what is submitted meanwhile */
+
     struct rlt_uring_watch *watches; /* of each port */
     uint32_t slot_count;
     struct rlt_uring_slot *slots;
 };
 
-#define RLT_URING_EARLY 3
+#define RLT_URING_EARLY 5
 
 static inline struct rlt_uring *rlt_uring_of(struct rlt_transport *transport)
 {
@@ -106,17 +118,31 @@ static inline uint64_t rlt_uring_tag(uint32_t index, uint32_t generation, uint32
     return ((uint64_t)generation << 32) | ((uint64_t)index << 8) | (uint64_t)op;
 }
 
+/**
+ * All slots of all ports may want something at once: submit what there is, to make room. If the
+ * kernel does not take it, the ring is broken.
+ */
+struct io_uring_sqe *rlt_uring_make_room(struct rlt_uring *uring);
+
+/** Room for a submission; in a broken ring one that goes nowhere, and fails with the next wait. */
 static inline struct io_uring_sqe *rlt_uring_next_entry(struct rlt_uring *uring)
 {
-    struct io_uring_sqe *entry = io_uring_get_sqe(&uring->ring);
-    if (entry == NULL) {
-        /* All slots of all ports may want something at once. Submitting empties the queue. */
-        (void)io_uring_submit(&uring->ring);
-        entry = io_uring_get_sqe(&uring->ring);
+    if (rlt_unlikely(uring->broken != 0)) {
+        return &uring->nowhere;
     }
-    RLT_ASSERT(entry != NULL);
-    return entry;
+    struct io_uring_sqe *entry = io_uring_get_sqe(&uring->ring);
+    return rlt_likely(entry != NULL) ? entry : rlt_uring_make_room(uring);
 }
+
+/** Whether the kernel has something in progress for a slot. */
+static inline bool rlt_uring_is_busy(const struct rlt_uring_slot *slot)
+{
+    return slot->racer_count != 0 || slot->in_progress[RLT_URING_RECEIVE] ||
+           slot->in_progress[RLT_URING_SEND];
+}
+
+/** All operations of a slot that is closing have ended. */
+void rlt_uring_finish_close(struct rlt_uring *uring, uint32_t index);
 
 /** An operation of a slot begins. */
 static inline void rlt_uring_begin(struct rlt_uring *uring, uint32_t index, enum rlt_uring_op op,

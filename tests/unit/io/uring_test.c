@@ -5,6 +5,7 @@
  */
 #include "io/uring.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -226,4 +227,24 @@ Test(uring, completions_of_all_slots_have_room)
      */
     cr_assert_geq(uring->ring.cq.ring_entries, 64 * 32 * 2 * (2 + RLT_URING_RACERS - 1) + 64 + 1);
     end(large);
+}
+
+/* A program has closed the descriptor and opened something else. Nobody can wake the thread then;
+ * it looks by itself now and then, and does not run in circles. */
+Test(uring, waits_though_nobody_can_wake_it)
+{
+    enum { WAIT_MS = 200, TURNS = 60 };
+    struct rlt_backend *made = make(1, 1);
+    struct rlt_uring *uring = rlt_container_of(made, struct rlt_uring, backend);
+    struct rlt_io_event event;
+    int unreadable = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    cr_assert_eq(dup3(unreadable, uring->wake_fd, O_CLOEXEC), uring->wake_fd);
+    (void)close(unreadable);
+    uint64_t deadline_ns = rlt_clock_deadline(WAIT_MS);
+    int turns = 0;
+    for (; rlt_clock_ns() < deadline_ns; turns++) {
+        cr_assert_eq(made->ops->wait(made, deadline_ns, &event, 1), 0);
+    }
+    cr_assert_lt(turns, TURNS);
+    end(made);
 }
