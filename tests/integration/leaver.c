@@ -25,6 +25,8 @@
 #define SLEEPS_MAX  1000 /* of a child that exits; waiting for the gates would be 40,000 */
 
 static roulette_client *client;
+static pthread_t publisher;
+static pthread_t receiver;
 
 static void sleep_ms(long ms)
 {
@@ -44,9 +46,11 @@ static void give_up(const char *what)
 static void *publish(void *argument)
 {
     char payload[256];
+    int result = 0;
     memset(payload, 'x', sizeof(payload));
-    for (;;) {
-        (void)roulette_publish_wait(client, TOPIC, ROULETTE_STRLEN, payload, sizeof(payload), 100);
+    while (result != ROULETTE_ECLOSED) {
+        result =
+            roulette_publish_wait(client, TOPIC, ROULETTE_STRLEN, payload, sizeof(payload), 100);
     }
     return argument;
 }
@@ -54,25 +58,29 @@ static void *publish(void *argument)
 static void *receive(void *argument)
 {
     roulette_subscriber *subscriber;
-    if (roulette_subscriber_open(client, NULL, &subscriber) < 0 ||
-        roulette_subscribe(subscriber, TOPIC, ROULETTE_STRLEN, NULL, NULL) < 0) {
+    if (roulette_subscriber_open(client, NULL, &subscriber) < 0) {
         return argument;
     }
-    for (;;) {
+    (void)roulette_subscribe(subscriber, TOPIC, ROULETTE_STRLEN, NULL, NULL);
+    int count = 0;
+    while (count >= 0 || count == ROULETTE_ETIMEDOUT) {
         struct roulette_message messages[64];
-        int count = roulette_receive(subscriber, messages, 64, 100);
+        count = roulette_receive(subscriber, messages, 64, 100);
         if (count > 0) {
             roulette_release(subscriber, messages, (size_t)count);
         }
     }
+    roulette_subscriber_close(subscriber);
+    return argument;
 }
 
-static void start(void *(*run)(void *))
+static pthread_t start(void *(*run)(void *))
 {
     pthread_t thread;
     if (pthread_create(&thread, NULL, run, NULL) != 0) {
         give_up("no thread");
     }
+    return thread;
 }
 
 /* The client has tried `count` times more, and failed. */
@@ -107,6 +115,8 @@ static void on_alarm(int signal)
 static void close_client(void)
 {
     (void)roulette_close(client, 1000, NULL, 0);
+    (void)pthread_join(publisher, NULL);
+    (void)pthread_join(receiver, NULL);
     roulette_free(client);
 }
 
@@ -129,7 +139,7 @@ static void end_log(void)
 static void leave(const char *how)
 {
     if (strcmp(how, "thread") == 0) {
-        start(exit_here);
+        (void)start(exit_here);
         for (;;) {
             (void)pause();
         }
@@ -151,7 +161,8 @@ static void leave(const char *how)
         struct rusage usage = {.ru_nvcsw = 0};
         int status = -1;
         if (wait4(child, &status, 0, &usage) != child || status != 0) {
-            give_up("the child has not ended well");
+            fprintf(stderr, "leaver: the child has ended with status %x\n", (unsigned)status);
+            _exit(3);
         }
         if (usage.ru_nvcsw > SLEEPS_MAX) {
             give_up("the child has waited");
@@ -196,8 +207,8 @@ int main(int argc, char **argv)
     if (roulette_open(&options, &client) < 0) {
         give_up("open");
     }
-    start(publish);
-    start(receive);
+    publisher = start(publish);
+    receiver = start(receive);
     sleep_ms(strtol(argv[4], NULL, 10));
     leave(argv[1]);
     return 0;
