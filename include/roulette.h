@@ -241,7 +241,8 @@ struct roulette_options {
 
     uint32_t connection_timeout_ms; /**< DNS, TCP, INFO and first PONG together; 5000 */
     uint32_t ping_interval_ms;      /**< plus up to a fifth of it as jitter; 5000 */
-    uint32_t max_ping_failure;      /**< unanswered pings that end a connection; 2 */
+    uint32_t max_ping_failure;      /**< unanswered pings that end a connection, if its server
+                                         does not answer on another one either; 2 */
     uint32_t reconnect_interval_ms; /**< the wait before the first reconnect, at most; 100 */
     uint32_t base_backoff_ms;       /**< wait n is rand(1 .. min(base * 2^n, max)) ms; 10 */
     uint32_t max_backoff_ms;        /**< 5000 */
@@ -326,6 +327,18 @@ struct roulette_options {
      * the move off a lame duck.
      */
     uint32_t reconnect_hold_ms;
+
+    /**
+     * For how many milliseconds more a connection is kept that would be given up as silent, or as
+     * not read, but whose server answers a second connection, 0 to 86400000; 30000. nats-server up
+     * to 2.9 reads nothing from a publisher while a slow subscriber of anybody holds it up: 10 s
+     * for each. A second connection with the same credentials asks one ping interval before the
+     * end, again as long as there is silence, and is closed at once; it is logged, and counted as
+     * `probes` and `held_back`. A server that does not answer is left as soon as without this. The
+     * server must be the same (its id), and its machine acknowledge what the first connection
+     * sends. 0: never ask.
+     */
+    uint32_t held_back_max_ms;
 };
 
 /**
@@ -420,6 +433,9 @@ struct roulette_stats {
     uint64_t stray_pongs;        /**< PONGs that answer no PING: they confirm nothing */
     uint64_t dropped_limit;      /**< messages beyond max_messages of a member of a queue group:
                                       they reached no other member */
+    uint64_t probes;             /**< times that a silent server was asked on another connection */
+    uint64_t held_back;          /**< times that a connection was kept because the server answered
+                                      there: see held_back_max_ms */
 };
 
 /* ---- Client ------------------------------------------------------------------------------- */

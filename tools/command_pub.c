@@ -22,8 +22,10 @@ static const char help[] =
     "      --lines         each line of standard input is a message, without its line end\n"
     "      --count N       publish the message N times; 1\n"
     "      --reply TOPIC   the topic that receivers are asked to answer to\n"
-    "      --timeout MS    how long to wait for the connection, for room in a full queue, and\n"
-    "                      for the confirmation, each; 5000\n" ARGUMENTS_HELP_CLIENT "\n"
+    "      --timeout MS    how long to wait for the connection (5000), and for room in a full\n"
+    "                      queue and for the confirmation (60000 each: a server may hold a\n"
+    "                      publisher back for long while others read "
+    "slowly)\n" ARGUMENTS_HELP_CLIENT "\n"
     "Write \"--\" before operands that begin with '-'.\n"
     "\n"
     "Exit code: 0 if all messages were confirmed (the server has them; it says nothing of\n"
@@ -33,6 +35,9 @@ static const char help[] =
 
 enum {
     TIMEOUT_MS = 5000,
+    /* What a connection is given that is silent and held back (options.held_back_max_ms), and more:
+     * whether the server is there is known before. */
+    PATIENCE_MS = 60000,
     /* How long one flush waits before something else is looked at. */
     SLICE_FIRST_MS = 5,
     SLICE_MAX_MS = 500,
@@ -47,7 +52,8 @@ struct publication {
     roulette_topic *topic;
     size_t payload_max;             /* what the client's queue takes for certain */
     struct roulette_ledger earlier; /* of the clients before this one (widen()) */
-    int timeout_ms;
+    int timeout_ms;                 /* for the connection */
+    int patience_ms;                /* for room in the queue, and for the confirmation */
 };
 
 /* ---- The client --------------------------------------------------------------------------- */
@@ -185,7 +191,7 @@ static bool is_settled(const struct publication *publication)
 /* Wait until each message is in a final state, or --timeout is over. */
 static void await_settled(struct publication *publication)
 {
-    uint64_t deadline_ms = connect_now_ms() + (uint64_t)publication->timeout_ms;
+    uint64_t deadline_ms = connect_now_ms() + (uint64_t)publication->patience_ms;
     int slice_ms = SLICE_FIRST_MS;
     bool in_time = true;
     do {
@@ -202,9 +208,9 @@ static int hand_over(const struct publication *publication, const char *payload,
     return arguments->reply != NULL
                ? roulette_publish_reply(publication->client, arguments->operands[0],
                                         ROULETTE_STRLEN, arguments->reply, ROULETTE_STRLEN, payload,
-                                        len, publication->timeout_ms)
+                                        len, publication->patience_ms)
                : roulette_topic_publish_wait(publication->topic, payload, len,
-                                             publication->timeout_ms);
+                                             publication->patience_ms);
 }
 
 /*
@@ -246,7 +252,7 @@ static int publish(void *context, const char *payload, size_t len)
                          "the queue of cluster %zu (%s) was full for %d ms: raise --timeout, or "
                          "see why the cluster is slow or away",
                          cluster, roulette_cluster_address(publication->client, cluster),
-                         publication->timeout_ms);
+                         publication->patience_ms);
     } else {
         command_complain(publication->command, "%s", roulette_last_error());
     }
@@ -293,7 +299,7 @@ static void explain(const struct publication *publication, size_t cluster)
         command_complain(publication->command,
                          "cluster %zu (%s) did not confirm %" PRIu64 " of %" PRIu64
                          " messages in %d ms: raise --timeout",
-                         cluster, address, missing, ledger->accepted, publication->timeout_ms);
+                         cluster, address, missing, ledger->accepted, publication->patience_ms);
     } else {
         complain_away(publication, cluster);
     }
@@ -375,6 +381,7 @@ static int run(const struct command *command, const struct arguments *arguments)
         .command = command,
         .arguments = arguments,
         .timeout_ms = arguments->timeout_ms >= 0 ? arguments->timeout_ms : TIMEOUT_MS,
+        .patience_ms = arguments->timeout_ms >= 0 ? arguments->timeout_ms : PATIENCE_MS,
     };
     bool has_payload = arguments->operand_count == 2;
     if (arguments->lines && (has_payload || arguments->count != 0)) {

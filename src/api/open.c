@@ -16,10 +16,13 @@
 
 /* ---- Event threads ------------------------------------------------------------------------ */
 
-/* A dead path is given up when unanswered pings would be, whichever notices first. */
+/* A dead path is given up when unanswered pings would be, whichever notices first. But the kernel
+ * also counts the time in which a living peer takes nothing: that of a connection that is held back
+ * (core/probe.h) must not end it. */
 static uint32_t user_timeout_ms(const struct rlt_config *config)
 {
     uint64_t ms = config->ping_interval_ns / RLT_NS_PER_MS * config->max_ping_failure + 1000;
+    ms += config->held_back_max_ns / RLT_NS_PER_MS;
     return (uint32_t)rlt_min_u64(ms, UINT32_MAX);
 }
 

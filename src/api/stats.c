@@ -39,6 +39,8 @@ static void read_counters(const struct rlt_metrics *metrics, struct roulette_sta
     READ(held_ns_max);
     READ(denied_publishes);
     READ(stray_pongs);
+    READ(probes);
+    READ(held_back);
 #undef READ
     stats->held_messages = rlt_counter_get(&metrics->held);
     stats->connected = (uint32_t)rlt_counter_get(&metrics->connected);

@@ -381,6 +381,7 @@ void rlt_cluster_run(struct rlt_cluster *cluster, uint64_t now_ns)
     execute_all(cluster);
     for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
         rlt_handover_run(cluster, i, now_ns);
+        rlt_probe_run(cluster, i, now_ns);
     }
     for (uint32_t i = 0; i < rlt_cluster_slot_count(cluster->config); i++) {
         rlt_connection_run(&cluster->connections[i], now_ns);
@@ -442,11 +443,12 @@ void rlt_cluster_awake(struct rlt_cluster *cluster, uint64_t now_ns)
     rlt_direct_receive_go_on(cluster, now_ns);
 }
 
-uint64_t rlt_cluster_deadline(const struct rlt_cluster *cluster)
+uint64_t rlt_cluster_deadline(struct rlt_cluster *cluster)
 {
     uint64_t deadline = rlt_report_deadline(&cluster->reports);
     for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
         deadline = rlt_min_u64(deadline, rlt_handover_deadline(&cluster->handovers[i]));
+        deadline = rlt_min_u64(deadline, rlt_probe_deadline(cluster, i));
     }
     for (uint32_t i = 0; i < rlt_cluster_slot_count(cluster->config); i++) {
         const struct rlt_connection *connection = &cluster->connections[i];

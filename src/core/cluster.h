@@ -32,6 +32,7 @@
 #include "core/handover.h"
 #include "core/mailbox.h"
 #include "core/metrics.h"
+#include "core/probe.h"
 #include "core/report.h"
 #include "core/subscriptions.h"
 #include "core/transport.h"
@@ -92,6 +93,7 @@ struct rlt_cluster {
      * while they have borrowed its sending side; it does not change then. */
     struct rlt_connection *active[RLT_POOL_MAX];
     struct rlt_handover handovers[RLT_POOL_MAX];
+    struct rlt_probe probes[RLT_POOL_MAX];
     /* Two for each position: at `position` and at pool_size + `position`. */
     struct rlt_connection connections[];
 };
@@ -153,7 +155,7 @@ void rlt_cluster_sleep(struct rlt_cluster *cluster);
 void rlt_cluster_awake(struct rlt_cluster *cluster, uint64_t now_ns);
 
 /** When rlt_cluster_run() has a timer to serve; RLT_NEVER: none. Before rlt_cluster_arm(). */
-uint64_t rlt_cluster_deadline(const struct rlt_cluster *cluster);
+uint64_t rlt_cluster_deadline(struct rlt_cluster *cluster);
 
 /** Whether RLT_COMMAND_STOP was carried out and everything is closed. */
 bool rlt_cluster_is_stopped(const struct rlt_cluster *cluster);

@@ -24,6 +24,7 @@ struct rlt_config {
     uint64_t reconnect_hold_ns; /* what is published is not sent so long after a reconnect */
     uint64_t base_backoff_ms;
     uint64_t max_backoff_ms;
+    uint64_t held_back_max_ns; /* a silent peer that answers elsewhere is kept so long; 0: not */
     uint32_t max_ping_failure;
     uint32_t max_retry;
     enum roulette_restart restart;

@@ -73,11 +73,11 @@ static void close_transport(struct rlt_connection *connection)
     }
 }
 
-void rlt_connection_fail(struct rlt_connection *connection, int error)
+/* A probe is no connection of the application's: what becomes of it is not counted. */
+static void count_failure(const struct rlt_connection *connection, bool was_ready, int error)
 {
     struct rlt_metrics *metrics = &connection->cluster->metrics;
-    bool was_ready = connection->session.state == RLT_SESSION_READY;
-    if (rlt_session_on_failure(&connection->session, error) != RLT_SESSION_CLOSE) {
+    if (connection->probing) {
         return;
     }
     rlt_counter_set(&metrics->last_error, (uint64_t)(int64_t)error);
@@ -85,12 +85,19 @@ void rlt_connection_fail(struct rlt_connection *connection, int error)
         rlt_counter_add(&metrics->protocol_errors, 1);
     }
     if (was_ready) {
-        bool by_server = error == ROULETTE_EDISCONNECTED;
         rlt_counter_add(&metrics->connected, (uint64_t)-1);
-        rlt_counter_add(&metrics->lost_by_server, by_server ? 1 : 0);
+        rlt_counter_add(&metrics->lost_by_server, error == ROULETTE_EDISCONNECTED ? 1 : 0);
         rlt_counter_add(&metrics->lost_by_ping, error == ROULETTE_ESTALE ? 1 : 0);
     }
-    close_transport(connection);
+}
+
+void rlt_connection_fail(struct rlt_connection *connection, int error)
+{
+    bool was_ready = connection->session.state == RLT_SESSION_READY;
+    if (rlt_session_on_failure(&connection->session, error) == RLT_SESSION_CLOSE) {
+        count_failure(connection, was_ready, error);
+        close_transport(connection);
+    }
 }
 
 /* What was subscribed on the lost connection ends, or waits for the next one; also if another one
@@ -133,9 +140,10 @@ static void on_closed(struct rlt_connection *connection, uint64_t now_ns)
     rlt_receiver_reset(&connection->receiver);
     rlt_hold_on_closed(&connection->hold);
 
-    if (connection->retiring && !connection->session.stopping) {
+    if ((connection->retiring || connection->probing) && !connection->session.stopping) {
         connection->retiring = false;
         rlt_sub_suspects_fini(&connection->sub_suspects);
+        connection->probing = false;
         init_session(connection, rlt_random_next(&connection->session.random));
         return;
     }
@@ -359,16 +367,11 @@ static void serve_timers(struct rlt_connection *connection, uint64_t now_ns)
     case RLT_SESSION_PING:
         connection->sender.ping_due = true;
         break;
-    case RLT_SESSION_CLOSE: {
-        /* The session has failed by itself: a deadline. Count it as fail() does. */
-        int error = connection->session.last_error;
-        bool was_ready = connection->session.established;
-        rlt_counter_set(&cluster->metrics.last_error, (uint64_t)(int64_t)error);
-        rlt_counter_add(&cluster->metrics.lost_by_ping, error == ROULETTE_ESTALE ? 1 : 0);
-        rlt_counter_add(&cluster->metrics.connected, was_ready ? (uint64_t)-1 : 0);
+    case RLT_SESSION_CLOSE:
+        /* The session has failed by itself: a deadline. */
+        count_failure(connection, connection->session.established, connection->session.last_error);
         close_transport(connection);
         break;
-    }
     default:
         break;
     }
@@ -502,7 +505,7 @@ void rlt_connection_start(struct rlt_connection *connection, uint64_t now_ns)
 
 void rlt_connection_retire(struct rlt_connection *connection)
 {
-    bool was_ready = connection->session.state == RLT_SESSION_READY;
+    bool was_ready = connection->session.state == RLT_SESSION_READY && !connection->probing;
     connection->retiring = true;
     if (rlt_session_on_failure(&connection->session, ROULETTE_ECLOSED) == RLT_SESSION_CLOSE) {
         rlt_counter_add(&connection->cluster->metrics.connected, was_ready ? (uint64_t)-1 : 0);
@@ -512,10 +515,11 @@ void rlt_connection_retire(struct rlt_connection *connection)
 
 void rlt_connection_stop(struct rlt_connection *connection)
 {
-    bool was_ready = connection->session.state == RLT_SESSION_READY;
+    bool was_ready = connection->session.state == RLT_SESSION_READY && !connection->probing;
     /* Relaxed: a publisher that sees it late is counted as discarded by the ledger. */
     atomic_store_explicit(&connection->wire->state, RLT_WIRE_CLOSED, memory_order_relaxed);
     rlt_sender_wake_all(&connection->sender, wake_producers, connection);
+    connection->probing = false;
     switch (rlt_session_stop(&connection->session)) {
     case RLT_SESSION_CLOSE:
         rlt_counter_add(&connection->cluster->metrics.connected, was_ready ? (uint64_t)-1 : 0);

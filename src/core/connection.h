@@ -48,6 +48,7 @@ struct rlt_connection {
     uint64_t seen_ns;     /* what the transport had for it by then was told */
     bool stopped;
     bool close_due; /* the transport is to be closed, once what is lent is back (direct_send.h) */
+    bool probing;   /* it only asks whether its server lives (core/probe.h) */
     bool retiring;  /* another one has taken over: closing, to be used again */
 
     struct rlt_wire_queue *wire; /* of the position */

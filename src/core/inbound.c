@@ -61,7 +61,11 @@ static void become_ready(struct rlt_connection *connection)
 static void on_pong(struct rlt_connection *connection, uint64_t now_ns)
 {
     if (rlt_session_on_pong(&connection->session, now_ns) == RLT_SESSION_BECOME) {
-        become_ready(connection);
+        if (connection->probing) {
+            rlt_probe_on_answer(connection, now_ns);
+        } else {
+            become_ready(connection);
+        }
         return;
     }
     /* Whoever waited for this PONG finds the messages before it. */

@@ -50,6 +50,8 @@ struct rlt_metrics {
     rlt_counter held_ns_max;
     rlt_counter denied_publishes;
     rlt_counter stray_pongs;
+    rlt_counter probes;
+    rlt_counter held_back;
     rlt_counter last_error; /* a negative error code, as two's complement */
 };
 

@@ -105,6 +105,10 @@ void rlt_refusal_on_error(struct rlt_connection *connection, const struct rlt_fr
     bool denied = what.reaction == RLT_REACTION_REPORT && what.error == ROULETTE_EPERMISSION;
     rlt_counter_add(&cluster->metrics.denied_publishes, denied ? 1 : 0);
     rlt_report(cluster, reports[what.reaction], text);
+    if (connection->probing && connection->session.state != RLT_SESSION_GREETING) {
+        rlt_probe_on_answer(connection, cluster->now_ns); /* who refuses lives */
+        return;
+    }
     if (what.reaction == RLT_REACTION_RECONNECT) {
         connection->line_fault = what.fault;
         rlt_connection_fail(connection, what.error);

@@ -23,26 +23,28 @@
 #define RLT_REPORT_WINDOW_NS (10 * RLT_NS_PER_S)
 
 /** X(name, level, text): every kind of line, once. */
-#define RLT_REPORTS(X)                                                    \
-    X(CONNECTED, INFO, "connected to server")                             \
-    X(LOST, WARNING, "connection lost")                                   \
-    X(MISSED, INFO, "could not connect")                                  \
-    X(LAME_DUCK, INFO, "the server is a lame duck")                       \
-    X(SAME_NAME, WARNING, "another cluster has the same name")            \
-    /* -ERR, by what it ends: nothing, a subscription, the connection. */ \
-    X(COMPLAINT, WARNING, "the server says")                              \
-    X(REFUSAL, WARNING, "the server says")                                \
-    X(FAREWELL, WARNING, "the server says")                               \
-    X(NOT_NATS, WARNING, "not a NATS server")                             \
-    X(BAD_BYTES, WARNING, "protocol error")                               \
-    X(LOGIN, ERROR, "cannot log in")                                      \
-    X(CONNECT_LEN, ERROR, "name or credentials do not fit into CONNECT")  \
-    X(TLS, ERROR, "TLS")                                                  \
-    X(SYSTEM, ERROR, "the operating system")                              \
-    X(TLS_REQUIRED, ERROR, "the server requires TLS")                     \
-    X(TLS_NOT_OFFERED, ERROR, "the server does not offer TLS")            \
-    X(CLEAR_BYTES, ERROR, "bytes in clear behind INFO")                   \
-    X(POISON, ERROR, "gave up a message for which the server closes")     \
+#define RLT_REPORTS(X)                                                       \
+    X(CONNECTED, INFO, "connected to server")                                \
+    X(LOST, WARNING, "connection lost")                                      \
+    X(MISSED, INFO, "could not connect")                                     \
+    X(HELD_BACK, WARNING, "a connection is held back and kept")              \
+    X(SERVED_AGAIN, INFO, "a connection that was held back is served again") \
+    X(LAME_DUCK, INFO, "the server is a lame duck")                          \
+    X(SAME_NAME, WARNING, "another cluster has the same name")               \
+    /* -ERR, by what it ends: nothing, a subscription, the connection. */    \
+    X(COMPLAINT, WARNING, "the server says")                                 \
+    X(REFUSAL, WARNING, "the server says")                                   \
+    X(FAREWELL, WARNING, "the server says")                                  \
+    X(NOT_NATS, WARNING, "not a NATS server")                                \
+    X(BAD_BYTES, WARNING, "protocol error")                                  \
+    X(LOGIN, ERROR, "cannot log in")                                         \
+    X(CONNECT_LEN, ERROR, "name or credentials do not fit into CONNECT")     \
+    X(TLS, ERROR, "TLS")                                                     \
+    X(SYSTEM, ERROR, "the operating system")                                 \
+    X(TLS_REQUIRED, ERROR, "the server requires TLS")                        \
+    X(TLS_NOT_OFFERED, ERROR, "the server does not offer TLS")               \
+    X(CLEAR_BYTES, ERROR, "bytes in clear behind INFO")                      \
+    X(POISON, ERROR, "gave up a message for which the server closes")        \
     X(POISON_SUB, ERROR, "ended a subscription for which the server closes")
 
 enum rlt_report {

@@ -57,15 +57,94 @@ static uint64_t after(uint64_t start_ns, uint64_t wait_ns)
     return start_ns != RLT_NEVER ? start_ns + wait_ns : RLT_NEVER;
 }
 
+/* A reason to give a READY session up: something that the peer owes. */
+struct doubt {
+    uint64_t since_ns; /* RLT_NEVER: there is none */
+    uint64_t end_ns;   /* given up then, if the peer does not answer elsewhere */
+};
+
+/* How long a peer may be silent. */
+static uint64_t silence_ns(const struct rlt_session *session)
+{
+    return (session->config->max_ping_failure - 1) * session->config->ping_interval_ns + GRACE_NS;
+}
+
+/* Nothing has come since a ping. */
+static struct doubt silence(const struct rlt_session *session)
+{
+    uint64_t since_ns = session->unanswered_ns;
+    return (struct doubt){since_ns, after(since_ns, silence_ns(session))};
+}
+
+/* Nothing was taken of what is being sent. */
+static struct doubt deafness(const struct rlt_session *session)
+{
+    uint64_t since_ns = session->stuck_ns;
+    uint64_t interval_ns = session->config->ping_interval_ns;
+    return (struct doubt){since_ns, after(since_ns, silence_ns(session) + interval_ns)};
+}
+
+static bool is_answered(const struct rlt_session *session, const struct doubt *doubt)
+{
+    return doubt->since_ns != RLT_NEVER && session->answered_ns >= doubt->since_ns;
+}
+
+/* When a session is given up for a doubt. */
+static uint64_t doubt_end_ns(const struct rlt_session *session, const struct doubt *doubt)
+{
+    if (!is_answered(session, doubt)) {
+        return doubt->end_ns;
+    }
+    uint64_t kept_ns =
+        session->answered_ns + silence_ns(session) + session->config->ping_interval_ns;
+    kept_ns = rlt_min_u64(kept_ns, doubt->end_ns + session->config->held_back_max_ns);
+    return kept_ns > doubt->end_ns ? kept_ns : doubt->end_ns;
+}
+
+/* When the peer is to be asked because of a doubt: an interval before its end. */
+static uint64_t doubt_probe_ns(const struct rlt_session *session, const struct doubt *doubt)
+{
+    if (doubt->since_ns == RLT_NEVER) {
+        return RLT_NEVER;
+    }
+    if (is_answered(session, doubt)) {
+        return session->answered_ns + silence_ns(session);
+    }
+    uint64_t interval_ns = session->config->ping_interval_ns;
+    uint64_t whole_ns = doubt->end_ns - doubt->since_ns;
+    return doubt->end_ns - rlt_min_u64(interval_ns, whole_ns);
+}
+
+uint64_t rlt_session_probe_ns(const struct rlt_session *session)
+{
+    if (session->state != RLT_SESSION_READY || session->config->held_back_max_ns == 0) {
+        return RLT_NEVER;
+    }
+    struct doubt silent = silence(session);
+    struct doubt deaf = deafness(session);
+    return rlt_min_u64(doubt_probe_ns(session, &silent), doubt_probe_ns(session, &deaf));
+}
+
+uint64_t rlt_session_kept_ns(const struct rlt_session *session)
+{
+    struct doubt silent = silence(session);
+    struct doubt deaf = deafness(session);
+    if (session->state != RLT_SESSION_READY) {
+        return RLT_NEVER;
+    }
+    return rlt_min_u64(is_answered(session, &silent) ? silent.end_ns : RLT_NEVER,
+                       is_answered(session, &deaf) ? deaf.end_ns : RLT_NEVER);
+}
+
 /* When a READY session is given up unless the peer gives a sign: of life, or that it reads. */
 static uint64_t give_up_ns(const struct rlt_session *session)
 {
-    uint64_t interval_ns = session->config->ping_interval_ns;
-    uint64_t silence_ns = (session->config->max_ping_failure - 1) * interval_ns + GRACE_NS;
-    uint64_t silent_ns = after(session->unanswered_ns, silence_ns);
-    uint64_t unread_ns = rlt_min_u64(after(session->stuck_ns, silence_ns + interval_ns),
-                                     after(session->unponged_ns, silence_ns + PONG_LAG_NS));
-    return rlt_min_u64(silent_ns, unread_ns);
+    struct doubt silent = silence(session);
+    struct doubt deaf = deafness(session);
+    uint64_t end_ns = rlt_min_u64(doubt_end_ns(session, &silent), doubt_end_ns(session, &deaf));
+    uint64_t lag_ns = session->config->ping_interval_ns + session->config->held_back_max_ns;
+    lag_ns = lag_ns > PONG_LAG_NS ? lag_ns : PONG_LAG_NS;
+    return rlt_min_u64(end_ns, after(session->unponged_ns, silence_ns(session) + lag_ns));
 }
 
 uint64_t rlt_session_deadline(const struct rlt_session *session)

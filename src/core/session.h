@@ -25,7 +25,12 @@
  *    max_ping_failure intervals and 1 s, with no PONG either. If all that we send fits into the
  *    kernels' buffers, a missing PONG alone tells, and bytes do not forgive it for ever: there may
  *    be as much before it as a server holds for us, but one that cannot write that within 10 s
- *    (write_deadline, nats-clients.md A.8) closes. It has 60 s more than a silent peer has.
+ *    (write_deadline, nats-clients.md A.8) closes. It has 60 s more than a silent peer has
+ *    (or held_back_max and an interval, if that is more).
+ *  - READY, and the peer is silent or does not read: a ping interval before it would be given up
+ *    for that it is asked on another connection (core/probe.h). If it answers there, it is given
+ *    max_ping_failure intervals and 1 s from the answer on, and is asked again an interval before
+ *    they are over; but held_back_max at most beyond what it has anyway.
  *  - WAITING after an attempt that was refused at once, as by a machine on which the server's port
  *    is closed: rand(1 .. max(reconnect_interval, an eighth of the time without one)) ms, but
  *    not longer than the ladder below. Attempts that are made before the ladder's wait is over are
@@ -99,6 +104,7 @@ struct rlt_session {
     uint64_t unponged_ns;   /* when the first ping behind the last PONG was; RLT_NEVER: none */
     uint64_t stuck_ns;      /* last sign that what is being sent is read; RLT_NEVER: no send */
     uint64_t ping_ns;       /* when the next ping is due */
+    uint64_t answered_ns;   /* when the peer last answered elsewhere; 0: never */
 };
 
 /** Make an IDLE session. `seed` decides all of its jitter. */
@@ -145,6 +151,19 @@ enum rlt_session_action rlt_session_on_pong(struct rlt_session *session, uint64_
 /** What RLT_SESSION_PING asked for is sent: from now on the peer's silence counts. It could not be
  *  sent while a publisher had the connection's sending side, or a send was stuck. */
 void rlt_session_on_pinged(struct rlt_session *session, uint64_t now_ns);
+
+/** The peer, silent here or not reading, has answered on another connection. */
+static inline void rlt_session_on_answer(struct rlt_session *session, uint64_t now_ns)
+{
+    session->answered_ns = now_ns;
+}
+
+/** When the peer is to be asked on another connection; RLT_NEVER: there is no reason to. */
+uint64_t rlt_session_probe_ns(const struct rlt_session *session);
+
+/** From when on the session lasts only because the peer has answered elsewhere; RLT_NEVER: it does
+ *  not. It may be in the future. */
+uint64_t rlt_session_kept_ns(const struct rlt_session *session);
 
 /** Bytes arrived: the peer lives. */
 static inline void rlt_session_on_bytes(struct rlt_session *session)

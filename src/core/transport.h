@@ -92,6 +92,9 @@ struct rlt_transport_ops {
      */
     size_t (*send_now)(struct rlt_transport *transport, uint32_t slot, const struct rlt_span *spans,
                        uint32_t count);
+    /** Whether the peer's machine acknowledges what is sent on an open slot, as far as is known.
+     * May be NULL: nothing is known. */
+    bool (*is_acknowledged)(struct rlt_transport *transport, uint32_t slot);
     /**
      * Why a slot has failed with ROULETTE_ETLS or _ESYSTEM, in one sentence without secrets; "" if
      * there is nothing to say. May be NULL.

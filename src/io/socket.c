@@ -72,3 +72,13 @@ int64_t rlt_socket_receive_now(int fd, const struct rlt_span *spans, uint32_t co
     bool again = got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR);
     return again ? 0 : -1;
 }
+
+bool rlt_socket_is_acknowledged(int fd)
+{
+    struct tcp_info info = {0};
+    socklen_t len = sizeof(info);
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0) {
+        return true;
+    }
+    return info.tcpi_retransmits < 2 && info.tcpi_probes < 2;
+}

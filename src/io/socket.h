@@ -55,6 +55,13 @@ bool rlt_socket_is_own_peer(int fd);
 /** Close `*fd` and give its port back at once, without TIME_WAIT. */
 void rlt_socket_abort(int *fd);
 
+/**
+ * Whether the peer's machine acknowledges what is sent, and our questions while it takes nothing:
+ * false if it has left two retransmissions in a row without an answer (TCP_INFO). True if the
+ * kernel does not tell.
+ */
+bool rlt_socket_is_acknowledged(int fd);
+
 /** Close `*fd`, if it is one, and make it -1. */
 static inline void rlt_socket_close(int *fd)
 {

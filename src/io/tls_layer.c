@@ -269,6 +269,12 @@ static void layer_signal(struct rlt_transport *transport, int descriptor)
     inner->ops->signal(inner, descriptor);
 }
 
+static bool layer_is_acknowledged(struct rlt_transport *transport, uint32_t slot)
+{
+    struct rlt_transport *inner = of(transport)->inner;
+    return inner->ops->is_acknowledged == NULL || inner->ops->is_acknowledged(inner, slot);
+}
+
 static void layer_wake(struct rlt_transport *transport, _Atomic(uint32_t) *word)
 {
     struct rlt_transport *inner = of(transport)->inner;
@@ -461,6 +467,7 @@ static const struct rlt_transport_ops layer_ops = {
     .secure = layer_secure,
     .receive = layer_receive,
     .send = layer_send,
+    .is_acknowledged = layer_is_acknowledged,
     .close = layer_close,
     .signal = layer_signal,
     .wake = layer_wake,

@@ -78,6 +78,12 @@ static size_t uring_send_now(struct rlt_transport *transport, uint32_t slot_inde
     return rlt_socket_send_now(rlt_uring_of(transport)->slots[index].fd, spans, count);
 }
 
+static bool uring_is_acknowledged(struct rlt_transport *transport, uint32_t slot_index)
+{
+    uint32_t index = rlt_uring_index(transport, slot_index);
+    return rlt_socket_is_acknowledged(rlt_uring_of(transport)->slots[index].fd);
+}
+
 static int64_t uring_receive_now(struct rlt_transport *transport, uint32_t slot_index,
                                  const struct rlt_span *spans, uint32_t count)
 {
@@ -457,6 +463,7 @@ static const struct rlt_transport_ops transport_ops = {
     .send = uring_send,
     .send_now = uring_send_now,
     .explain = uring_explain,
+    .is_acknowledged = uring_is_acknowledged,
     .close = uring_close,
     .signal = uring_signal,
     .wake = uring_wake_word,

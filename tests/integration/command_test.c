@@ -672,6 +672,21 @@ Test(command, what_is_not_confirmed_is_accounted_for)
                   "accepted 1, confirmed 0, in doubt 1, failed 0, discarded 0");
 }
 
+/* Without --timeout: a server may hold a publisher back for long. */
+Test(command, pub_waits_for_a_server_that_is_silent_for_some_seconds)
+{
+    const struct fake_script script =
+        FAKE_SCRIPT(FAKE_SEND("INFO {\"max_payload\":1048576}\r\n"), FAKE_EXPECT("PING\r\n"),
+                    FAKE_SEND("PONG\r\n"), FAKE_EXPECT("PUB room.1 1\r\nx\r\n"), FAKE_WAIT(6500),
+                    FAKE_SEND_TIMES("PONG\r\n", 16));
+    struct fake_server *server = fake_server_start(&script, 1);
+    cr_assert_not_null(server);
+    char address[32];
+    (void)snprintf(address, sizeof(address), "127.0.0.1:%u", fake_server_port(server));
+    expect(CALL("pub", "-s", address, "room.1", "x"), 0, "", "");
+    fake_server_stop(server);
+}
+
 Test(command, a_cluster_that_is_away_and_not_needed_does_not_matter)
 {
     struct fleet fleet;

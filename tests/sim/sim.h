@@ -25,6 +25,7 @@ struct sim_faults {
     uint32_t cut;          /* of a connection, at some byte of either direction */
     uint32_t close;        /* of a connection, per step */
     uint32_t silent;       /* per step: the server stops reading and answering */
+    uint32_t stall;        /* per step: ... for a while, and only on this connection */
     uint32_t error;        /* per step: an -ERR */
     uint32_t refuse;       /* of a SUB: an -ERR that does not name it */
     uint32_t limit;        /* of a connection: it may have few subscriptions; per step: more */

@@ -31,13 +31,15 @@
 
 #ifdef SANITIZED
 #include <sanitizer/common_interface_defs.h>
-#define SEEDS 200
-#define MOVES 40
-#define LATE  20
+#define SEEDS  200
+#define MOVES  40
+#define LATE   20
+#define STALLS 10
 #else
-#define SEEDS 8000
-#define MOVES 1000
-#define LATE  500
+#define SEEDS  8000
+#define MOVES  1000
+#define LATE   500
+#define STALLS 200
 #endif
 
 /* Less than a cluster may need: core/handover.h. */
@@ -62,6 +64,8 @@ static const struct {
     {"failed connects", offsetof(struct rlt_metrics, connect_failures)},
     {"disconnects", offsetof(struct rlt_metrics, disconnects)},
     {"lost by ping", offsetof(struct rlt_metrics, lost_by_ping)},
+    {"probes", offsetof(struct rlt_metrics, probes)},
+    {"held back", offsetof(struct rlt_metrics, held_back)},
     {"protocol errors", offsetof(struct rlt_metrics, protocol_errors)},
     {"server errors", offsetof(struct rlt_metrics, server_errors)},
 };
@@ -247,6 +251,43 @@ Test(sim, servers_that_shut_down_cost_nothing, .init = open_worlds, .fini = clos
     printf("sim: %" PRIu64 " messages waited for older ones, %" PRIu64 " of them not long enough\n",
            held, early);
     cr_assert(count < MOVES || (held > MOVES && early < held / 20));
+}
+
+/* Nothing goes wrong, but servers do not serve one connection or another for up to 20 s. */
+static void run_stalls(uint64_t seed)
+{
+    begin(seed);
+    world.sim.faults = (struct sim_faults){.stall = 1 + (uint32_t)sim_below(&world.sim, 3)};
+    world.sim.lag = 0;
+    world.sim.round_ns = 10 * RLT_NS_PER_MS;
+    world.config.max_ping_failure = 2 + (uint32_t)sim_below(&world.sim, 2);
+    world.config.held_back_max_ns = 60 * RLT_NS_PER_S;
+    world.config.max_retry = 100; /* a handshake may be stalled too */
+    sim_world_keep_up(&world.sim);
+    for (int i = 0; i < 3000; i++) {
+        sim_world_round(&world, sim_world_act);
+    }
+    for (uint32_t i = 0; i < world.site_count; i++) {
+        const struct rlt_metrics *metrics = &world.sites[i].cluster->metrics;
+        SIM_CHECK(&world.sim, rlt_counter_get(&metrics->disconnects) == 0);
+        SIM_CHECK(&world.sim, rlt_counter_get(&metrics->in_doubt) == 0);
+        SIM_CHECK(&world.sim, rlt_counter_get(&metrics->failed) == 0);
+    }
+    sim_world_heal(&world);
+    sim_world_stop(&world);
+    sim_world_end(&world);
+}
+
+Test(sim, server_that_stalls_one_connection_is_not_left, .init = open_worlds, .fini = close_worlds)
+{
+    uint64_t first = env_number("RLT_SEED", 1);
+    uint64_t count = env_number("RLT_SEEDS", getenv("RLT_SEED") != NULL ? 1 : STALLS);
+    for (uint64_t seed = first; seed < first + count; seed++) {
+        run_stalls(seed);
+    }
+    uint64_t held = world.totals[offsetof(struct rlt_metrics, held_back) / sizeof(rlt_counter)];
+    printf("sim: held back %" PRIu64 " times in %" PRIu64 " worlds\n", held, count);
+    cr_assert(count < STALLS || held > STALLS);
 }
 
 /* The site's servers have all that was sent. `*unread`: set if a PONG of theirs was not read. */

@@ -4,7 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/defs.h"
 #include "roulette.h"
+
+/* The longest that a server does not serve a connection. */
+#define STALL_NS (20 * RLT_NS_PER_S)
 
 static struct sim_transport *of(struct rlt_transport *transport)
 {
@@ -265,6 +269,7 @@ void sim_transport_reset(struct sim_transport *transport, struct sim *sim, uint3
         struct sim_slot *slot = &transport->slots[i];
         slot->opening = slot->open = slot->closing = slot->dead = slot->silent = false;
         slot->securing = slot->watched = false;
+        slot->stalled_ns = 0;
         slot->lag = 0;
         slot->server.live = false;
         slot->server.begins = 0;
@@ -311,8 +316,12 @@ static void step_slot(struct sim *sim, struct sim_slot *slot, bool act)
         collect(slot, slot->send.taken, false);
     }
     slot->silent = slot->silent || sim_chance(sim, sim->faults.silent);
-    slot->server.silent = slot->silent;
-    if (slot->silent) {
+    /* A server that is held up by a slow reader still serves others. */
+    if (sim_chance(sim, sim->faults.stall) && !slot->server.twin->silent) {
+        slot->stalled_ns = sim->now_ns + sim_below(sim, STALL_NS);
+    }
+    slot->server.silent = slot->silent || sim->now_ns < slot->stalled_ns;
+    if (slot->server.silent) {
         return;
     }
     if (slot->up_len != 0 && sim_chance(sim, sim->pace)) {
@@ -363,6 +372,7 @@ static bool complete_open(struct sim_transport *transport, struct sim_slot *slot
     slot->open = true;
     slot->dead = false;
     slot->silent = false;
+    slot->stalled_ns = 0;
     slot->lag = 0;
     slot->up_len = 0;
     slot->received = 0;

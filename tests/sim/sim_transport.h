@@ -35,12 +35,13 @@ struct sim_slot {
     bool closing;
     bool securing;
     bool watched;
-    bool tls_hangs;     /* the handshake never ends */
-    uint32_t lag;       /* rounds for which the server's stream stands still */
-    bool dead;          /* cut: no byte goes through any more */
-    bool silent;        /* the server neither reads nor answers */
-    uint64_t up_left;   /* bytes to the server until the cut */
-    uint64_t down_left; /* bytes to the client until the cut */
+    bool tls_hangs;      /* the handshake never ends */
+    uint32_t lag;        /* rounds for which the server's stream stands still */
+    bool dead;           /* cut: no byte goes through any more */
+    bool silent;         /* the server neither reads nor answers */
+    uint64_t stalled_ns; /* ... until then */
+    uint64_t up_left;    /* bytes to the server until the cut */
+    uint64_t down_left;  /* bytes to the client until the cut */
     struct sim_operation receive;
     struct sim_operation send;
     uint8_t *up; /* taken from the client, not read by the server */

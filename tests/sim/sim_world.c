@@ -58,6 +58,7 @@ static void calm(struct sim_faults *faults)
     faults->cut /= 10;
     faults->close /= 10;
     faults->silent /= 10;
+    faults->stall /= 10;
     faults->garbage /= 10;
     faults->bad_greeting /= 10;
     faults->plain /= 10;
@@ -73,6 +74,7 @@ static void random_faults(struct sim *sim)
         .cut = random_rate(sim, 1000),
         .close = random_rate(sim, 30),
         .silent = random_rate(sim, 15),
+        .stall = random_rate(sim, 15),
         .error = random_rate(sim, 100),
         .garbage = random_rate(sim, 40),
         .bad_greeting = random_rate(sim, 300),
@@ -117,6 +119,7 @@ static void random_config(struct sim_world *world)
         .base_backoff_ms = 10,
         .max_backoff_ms = 2000,
         .max_ping_failure = 1 + (uint32_t)sim_below(sim, 3),
+        .held_back_max_ns = sim_below(sim, 2) * sim_below(sim, 15 * RLT_NS_PER_S),
         .max_retry = 1 + (uint32_t)sim_below(sim, 6),
         .restart = sim_below(sim, 3) == 0 ? ROULETTE_RESTART_TEMPORARY : ROULETTE_RESTART_PERMANENT,
         .pool_size = 1 + (uint32_t)sim_below(sim, SIM_POOL_MAX),

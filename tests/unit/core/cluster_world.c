@@ -106,6 +106,12 @@ static void close_slot(struct rlt_transport *transport, uint32_t slot)
     world.slots[slot].closing = true;
 }
 
+static bool is_acknowledged(struct rlt_transport *transport, uint32_t slot)
+{
+    (void)transport;
+    return !world.slots[slot].unacknowledged;
+}
+
 static void signal_descriptor(struct rlt_transport *transport, int descriptor)
 {
     (void)transport;
@@ -127,6 +133,7 @@ static const struct rlt_transport_ops ops = {
     .send = send_spans,
     .send_now = send_now,
     .close = close_slot,
+    .is_acknowledged = is_acknowledged,
     .signal = signal_descriptor,
     .wake = wake,
 };

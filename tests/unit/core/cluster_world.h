@@ -46,6 +46,7 @@ struct world_slot {
     bool busy;   /* closes do not end */
     size_t room; /* what the kernel takes of a direct send */
     bool no_watch;
+    bool unacknowledged; /* the peer's machine does not acknowledge */
 };
 
 struct world_member {
