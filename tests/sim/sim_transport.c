@@ -270,6 +270,7 @@ void sim_transport_reset(struct sim_transport *transport, struct sim *sim, uint3
         slot->opening = slot->open = slot->closing = slot->dead = slot->silent = false;
         slot->securing = slot->watched = false;
         slot->stalled_ns = 0;
+        slot->server.silent = false;
         slot->lag = 0;
         slot->server.live = false;
         slot->server.begins = 0;
