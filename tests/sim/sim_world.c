@@ -7,8 +7,8 @@
 #include "base/defs.h"
 #include "support/test.h"
 
-#define EVENTS_MAX 64 /* of a cluster, in a round: all that there are, as core/cluster.h demands \
-                       */
+/* Of a cluster, in a round: all that there are, as core/cluster.h demands. */
+#define EVENTS_MAX 64
 /* Faults are over: within this time everything must be well. */
 #define HEAL_NS (60 * RLT_NS_PER_S)
 #define STOP_NS (10 * RLT_NS_PER_S)
