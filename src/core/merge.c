@@ -35,17 +35,6 @@ static bool has_older(const struct rlt_subscription *subscription)
     return subscription->on_server || !rlt_subscription_is_wanted(subscription);
 }
 
-static void hold(struct rlt_merge *merge, struct rlt_cluster *cluster,
-                 const struct rlt_frame *frame, struct rlt_slab *slab, struct rlt_overlap_key key,
-                 uint64_t now_ns)
-{
-    struct rlt_holdback *waiting = &merge->waiting;
-    uint64_t number = rlt_holdback_push(waiting, frame, slab, key, now_ns);
-    uint64_t before = rlt_overlap_wait(&merge->overlap, key, number);
-    rlt_holdback_at(waiting, before)->next = number;
-    rlt_counter_add(&cluster->metrics.held, 1);
-}
-
 /* It has waited from `since_ns` on. */
 static void note_wait(struct rlt_cluster *cluster, uint64_t since_ns, uint64_t now_ns)
 {
@@ -76,6 +65,45 @@ static void replace(struct rlt_merge *merge, struct rlt_cluster *cluster,
     drop(merge, cluster, number);
 }
 
+static void deliver(struct rlt_cluster *cluster, const struct rlt_holdback_item *item)
+{
+    struct rlt_run run = {.frame = item->frame};
+    int64_t issued = item->slab != NULL ? item->slab->issued : 0;
+    rlt_fan_out(cluster, &run, 1, item->slab);
+    if (item->slab != NULL) {
+        rlt_slab_hand_on(item->slab, issued);
+    }
+}
+
+static void let_go(struct rlt_merge *merge, struct rlt_cluster *cluster, uint64_t number)
+{
+    struct rlt_holdback_item item = rlt_holdback_take(&merge->waiting, number);
+    rlt_overlap_end_wait(&merge->overlap, item.key, item.next, true);
+    deliver(cluster, &item);
+}
+
+/* The oldest message does not wait any longer: older ones may still come. */
+static void let_go_early(struct rlt_merge *merge, struct rlt_cluster *cluster, uint64_t now_ns)
+{
+    note_wait(cluster, rlt_holdback_oldest(&merge->waiting)->since_ns, now_ns);
+    rlt_counter_add(&cluster->metrics.held_early, 1);
+    let_go(merge, cluster, merge->waiting.first);
+}
+
+static void hold(struct rlt_merge *merge, struct rlt_cluster *cluster,
+                 const struct rlt_frame *frame, struct rlt_slab *slab, struct rlt_overlap_key key,
+                 uint64_t now_ns)
+{
+    struct rlt_holdback *waiting = &merge->waiting;
+    if (rlt_holdback_is_full(waiting)) {
+        let_go_early(merge, cluster, now_ns);
+    }
+    uint64_t number = rlt_holdback_push(waiting, frame, slab, key, now_ns);
+    uint64_t before = rlt_overlap_wait(&merge->overlap, key, number);
+    rlt_holdback_at(waiting, before)->next = number;
+    rlt_counter_add(&cluster->metrics.held, 1);
+}
+
 bool rlt_merge_take(struct rlt_merge *merge, struct rlt_cluster *cluster, int side,
                     const struct rlt_frame *frame, struct rlt_slab *slab, uint64_t now_ns)
 {
@@ -86,8 +114,7 @@ bool rlt_merge_take(struct rlt_merge *merge, struct rlt_cluster *cluster, int si
     if (subscription == NULL || subscription->exclusive) {
         return true;
     }
-    bool waits = side != overlap->old && !overlap->ended && has_older(subscription) &&
-                 !rlt_holdback_is_full(&merge->waiting);
+    bool waits = side != overlap->old && !overlap->ended && has_older(subscription);
     if (side != overlap->old && !overlap->ended && !subscription->on_second) {
         /* On its way when the new server was told of its end. */
         rlt_counter_add(&cluster->metrics.suppressed, 1);
@@ -114,23 +141,6 @@ bool rlt_merge_take(struct rlt_merge *merge, struct rlt_cluster *cluster, int si
 }
 
 /* ---- Messages that leave ------------------------------------------------------------------ */
-
-static void deliver(struct rlt_cluster *cluster, const struct rlt_holdback_item *item)
-{
-    struct rlt_run run = {.frame = item->frame};
-    int64_t issued = item->slab != NULL ? item->slab->issued : 0;
-    rlt_fan_out(cluster, &run, 1, item->slab);
-    if (item->slab != NULL) {
-        rlt_slab_hand_on(item->slab, issued);
-    }
-}
-
-static void let_go(struct rlt_merge *merge, struct rlt_cluster *cluster, uint64_t number)
-{
-    struct rlt_holdback_item item = rlt_holdback_take(&merge->waiting, number);
-    rlt_overlap_end_wait(&merge->overlap, item.key, item.next, true);
-    deliver(cluster, &item);
-}
 
 void rlt_merge_let_go(struct rlt_merge *merge, struct rlt_cluster *cluster)
 {
@@ -169,9 +179,7 @@ void rlt_merge_run(struct rlt_merge *merge, struct rlt_cluster *cluster, uint64_
                 break;
             }
         }
-        note_wait(cluster, since_ns, seen_ns);
-        rlt_counter_add(&cluster->metrics.held_early, 1);
-        let_go(merge, cluster, merge->waiting.first);
+        let_go_early(merge, cluster, seen_ns);
     }
 }
 

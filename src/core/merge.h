@@ -18,7 +18,7 @@
  * what the old server was not told of.
  *
  * Bounds. A message is let go RLT_MERGE_WAIT_NS after it came, and the oldest is when
- * RLT_HOLDBACK_MAX wait or a quarter of the receive memory, or less, is left: from there on its
+ * three quarters of RLT_HOLDBACK_MAX wait, or a quarter of the receive memory is left: then its
  * topic may be out of order (`held_early` counts them).
  *
  * Owner: the event thread.

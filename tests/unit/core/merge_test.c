@@ -183,6 +183,22 @@ MergeTest(message_whose_bytes_could_not_be_kept_is_told_as_dropped_only_if_it_ha
     }
 }
 
+/* Bodies that cannot be kept cost no receive memory: then the number alone is the bound. */
+MergeTest(message_that_finds_no_room_lets_the_oldest_go_and_waits_itself)
+{
+    move_to(RLT_HANDOVER_SETTLING);
+    struct rlt_merge *merge = &world.cluster->handovers[0].merge;
+    for (uint32_t i = 0; i <= RLT_HOLDBACK_MAX; i++) {
+        struct rlt_frame frame = {
+            .op = RLT_OP_MSG, .topic = (const uint8_t *)&i, .body_len = sizeof(i), .sid = 1};
+        cr_assert_not(rlt_merge_take(merge, world.cluster, 1, &frame, NULL, world.now_ns));
+    }
+    cr_assert_eq(metric(&world.cluster->metrics.held), RLT_HOLDBACK_MAX + 1);
+    cr_assert_eq(metric(&world.cluster->metrics.held_early), 1);
+    rlt_merge_let_go(merge, world.cluster);
+    cr_assert_eq(metric(&world.cluster->metrics.dropped_pinned), RLT_HOLDBACK_MAX + 1);
+}
+
 MergeTest(slabs_of_messages_that_waited_come_back)
 {
     move_to(RLT_HANDOVER_SETTLING);
