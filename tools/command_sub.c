@@ -35,7 +35,7 @@ static const char help[] =
     "                      again on the next connection\n" ARGUMENTS_HELP_CLIENT "\n"
     "Notices go to stderr: when the servers have the subscriptions (\"listening\"), and for a\n"
     "subscription lost, restored or ended, for a cluster that does not let the client in, and\n"
-    "for messages dropped because they were not read fast enough: up to 128 MiB and 131072 "
+    "for messages dropped because they were not read fast enough: up to 192 MiB and 131072 "
     "messages of each cluster wait for the reader of the\n"
     "output.\n"
     "\n"
@@ -52,10 +52,11 @@ static const char help[] =
 enum {
     BATCH = 256,
     ROUNDS = 64, /* batches between two looks at signals and the clock */
-    /* What waits while nobody reads the output, for each cluster: 100,000 messages of 1 KiB fit.
-     * The memory is used only when they come. */
+    /* What waits while nobody reads the output, for each cluster: 100,000 messages of 1 KiB fit,
+     * also where each slab is left with a quarter of it unused. The memory is used only when they
+     * come. */
     RING_SLOTS = 131072,
-    PINNED_BYTES = 128 << 20,
+    PINNED_BYTES = 192 << 20,
     /* Of 256 KiB. A message takes a quarter at most: 64 MiB, as `pub`, with its line. */
     SLAB_COUNT = 1280,
     /* Until the clusters are connected they are looked at this often. */
