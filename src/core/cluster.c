@@ -165,7 +165,7 @@ static void subscribe(struct rlt_cluster *cluster, struct rlt_member *member)
     struct rlt_subscription *subscription = rlt_subscriptions_of(&cluster->subscriptions, member);
     struct rlt_connection *connection = cluster->active[subscription->connection];
     if (!subscription->on_server &&
-        !rlt_sub_suspects_have(&connection->sub_suspects, subscription->sid)) {
+        !rlt_sub_suspects_keep(&connection->sub_suspects, subscription->sid)) {
         rlt_subscription_queue_push(&connection->pending, subscription);
     }
 }

@@ -18,9 +18,9 @@ static uint32_t share_of(uint32_t count)
     return (uint32_t)rlt_suspect_share(count);
 }
 
-bool rlt_sub_suspects_have(const struct rlt_sub_suspects *suspects, uint64_t sid)
+bool rlt_sub_suspects_keep(const struct rlt_sub_suspects *suspects, uint64_t sid)
 {
-    for (uint32_t i = suspects->first; i < suspects->end; i++) {
+    for (uint32_t i = suspects->first + suspects->open; i < suspects->end; i++) {
         if (suspects->sids[i] == sid) {
             return true;
         }

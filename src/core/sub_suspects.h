@@ -39,8 +39,8 @@ static inline bool rlt_sub_suspects_are_none(const struct rlt_sub_suspects *susp
     return suspects->first == suspects->end;
 }
 
-/** Whether a sid is one. */
-bool rlt_sub_suspects_have(const struct rlt_sub_suspects *suspects, uint64_t sid);
+/** Whether a sid is one that is told to the server later, with its window. */
+bool rlt_sub_suspects_keep(const struct rlt_sub_suspects *suspects, uint64_t sid);
 
 /** Forget all. */
 void rlt_sub_suspects_fini(struct rlt_sub_suspects *suspects);
