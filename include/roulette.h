@@ -378,10 +378,11 @@ struct roulette_ledger {
     uint64_t accepted;  /**< publish returned 0 */
     uint64_t confirmed; /**< a PONG followed it: the server has processed it, and has sent it to
                              those who were subscribed then, if any was */
-    uint64_t in_doubt;  /**< handed to a connection that was lost before the PONG */
-    uint64_t failed;    /**< never sent: the cluster was away for max_retry attempts, or the
-                             server's max_payload fell below it; or, at least once, a message for
-                             which the server closes the connection */
+    uint64_t in_doubt;  /**< handed to a connection that was lost before the PONG; at least once:
+                           also  a message for which the server closes without saying why */
+    uint64_t failed;    /**< no server has it: the cluster was away for max_retry attempts, or the
+                             server's max_payload fell below it; or, at least once, a message that
+                             the server refuses as a line that it does not take */
     uint64_t discarded; /**< never sent: the client was closed first */
 };
 

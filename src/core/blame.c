@@ -26,7 +26,7 @@ static void report_message(struct rlt_connection *connection, const struct rlt_s
     rlt_report(connection->cluster, RLT_REPORT_POISON, text);
 }
 
-void rlt_blame_on_closed(struct rlt_connection *connection)
+static void blame(struct rlt_connection *connection)
 {
     bool named = connection->line_fault != RLT_LINE_FAULT_NONE;
     struct rlt_suspect_found found = {0};
@@ -40,6 +40,18 @@ void rlt_blame_on_closed(struct rlt_connection *connection)
     }
     if (by_server && rlt_suspect_on_closed(&connection->sender, named, &found)) {
         report_message(connection, &found);
+    }
+}
+
+void rlt_blame_on_closed(struct rlt_connection *connection)
+{
+    if (connection->line_fault == RLT_LINE_FAULT_NONE) {
+        rlt_suspect_note_unknown(&connection->sender);
+    }
+    blame(connection);
+    if (connection->line_fault == RLT_LINE_FAULT_PAYLOAD) {
+        /* A limit was lowered: what is refused next may have been taken here. */
+        rlt_suspect_note_unknown(&connection->sender);
     }
 }
 

@@ -274,6 +274,8 @@ void rlt_sender_adopt_lanes(struct rlt_sender *sender, struct rlt_sender *from)
     memcpy(sender->reached, from->reached, sizeof(sender->reached));
     memset(from->released, 0, sizeof(from->released));
     memset(from->reached, 0, sizeof(from->reached));
+    memcpy(sender->unknown, from->unknown, sizeof(sender->unknown));
+    memset(from->unknown, 0, sizeof(from->unknown));
     sender->suspect = from->suspect;
     from->suspect = (struct rlt_suspect){0};
 }

@@ -91,6 +91,9 @@ struct rlt_sender {
     struct rlt_lane_mark released[RLT_WIRE_LANES + 1]; /* where each lane begins */
     struct rlt_lane_mark reached[RLT_WIRE_LANES + 1];  /* sent on an earlier connection up to */
     struct rlt_suspect suspect;                        /* for what the server has closed */
+    /* Up to here, in messages, each lane was sent on a connection that was lost for another reason
+     * than a line that its server named: what the server had processed by then is not known. */
+    uint64_t unknown[RLT_WIRE_LANES + 1];
 
     bool lent;        /* borrowers have the lanes and the batch: see direct_send.h; event thread */
     uint64_t sent_ns; /* when the last batch was sent; who has the lanes */
@@ -218,7 +221,8 @@ void rlt_sender_fail_queued(struct rlt_sender *sender, rlt_sender_wake_fn *wake,
 /** Wake all producers that wait for room: the queue takes nothing any more. */
 void rlt_sender_wake_all(struct rlt_sender *sender, rlt_sender_wake_fn *wake, void *context);
 
-/** At least once: the lane's first messages, up to `end`, have failed. */
+/** At least once: the lane's first message, up to `end`, is given up: failed, or in doubt if a
+ * server may have processed it. */
 void rlt_sender_drop(struct rlt_sender *sender, int lane, struct rlt_lane_mark end);
 
 /* ---- For core/suspect.c ------------------------------------------------------------------- */

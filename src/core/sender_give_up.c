@@ -33,7 +33,9 @@ void rlt_sender_give_up_unconfirmed(struct rlt_sender *sender)
 
 void rlt_sender_drop(struct rlt_sender *sender, int lane, struct rlt_lane_mark end)
 {
-    rlt_counter_add(&sender->metrics->failed, end.count - sender->released[lane].count);
+    bool known = end.count > sender->unknown[lane];
+    rlt_counter_add(known ? &sender->metrics->failed : &sender->metrics->in_doubt,
+                    end.count - sender->released[lane].count);
     sender->released[lane] = end;
     rlt_wire_queue_advance(sender->queue, lane, end);
     rlt_wire_queue_release(sender->queue, lane, end);

@@ -175,3 +175,10 @@ bool rlt_suspect_on_closed(struct rlt_sender *sender, bool named, struct rlt_sus
     suspect->window = rlt_suspect_share(suspect->narrow);
     return false;
 }
+
+void rlt_suspect_note_unknown(struct rlt_sender *sender)
+{
+    for (int lane = 0; sender->keep && lane <= SHARED; lane++) {
+        sender->unknown[lane] = sender->reached[lane].count;
+    }
+}

@@ -14,7 +14,9 @@
  *           them at a time, and no more before their PONG. If the server closes again, one of the
  *           window is the culprit: those are tried first on the next connection, a sixteenth at a
  *           time. One that was alone in
- *           five losses in a row (in one, if the server has said it) is given up as failed.
+ *           five losses in a row (in one, if the server has said it) is given up: as failed if
+ *           the server has said it, otherwise as in doubt, for a server may have processed it and
+ *           have closed for another reason.
  *
  * Any of them is left when all suspects are confirmed. To find one culprit among n suspects the
  * server has to close 6 times, and once for each factor of 16 in n, if it never says why: 9 times
@@ -87,5 +89,9 @@ void rlt_suspect_on_confirmed(struct rlt_sender *sender, uint64_t count);
  * Returns: whether a message was given up: it stands in `found`.
  */
 bool rlt_suspect_on_closed(struct rlt_sender *sender, bool named, struct rlt_suspect_found *found);
+
+/** The connection is lost, and its server may have processed whatever was sent: it did not say that
+ *  for a line which it does not take it closes. */
+void rlt_suspect_note_unknown(struct rlt_sender *sender);
 
 #endif

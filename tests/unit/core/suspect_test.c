@@ -32,6 +32,12 @@ static uint64_t failed(void)
     return rlt_counter_get(&world.cluster->metrics.failed);
 }
 
+/* What a server closes for without a word may have been processed by it: what is given up so. */
+static uint64_t in_doubt(void)
+{
+    return rlt_counter_get(&world.cluster->metrics.in_doubt);
+}
+
 static uint64_t confirmed(void)
 {
     return rlt_counter_get(&world.cluster->metrics.confirmed);
@@ -88,8 +94,8 @@ KeepingTest(message_is_found_without_a_word)
     put_messages("bad");
     serve_until_quiet("PUB bad ");
     cr_assert_eq(confirmed(), MESSAGES);
-    cr_assert_eq(failed(), 1);
-    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.in_doubt), 0);
+    cr_assert_eq(failed(), 0);
+    cr_assert_eq(in_doubt(), 1);
     cr_assert_leq(closes(), CLOSES_MAX, "%lu", closes());
     world_publish("good", "z");
     serve_until_quiet("PUB bad ");
@@ -102,7 +108,7 @@ KeepingTest(two_messages_are_found_one_after_the_other)
     put_messages("bad");
     serve_until_quiet("PUB bad ");
     cr_assert_eq(confirmed(), 2 * MESSAGES);
-    cr_assert_eq(failed(), 2);
+    cr_assert_eq(in_doubt(), 2);
     cr_assert_leq(closes(), 2 * CLOSES_MAX, "%lu", closes());
 }
 
@@ -110,7 +116,7 @@ KeepingTest(message_alone_is_found)
 {
     world_publish("bad", "y");
     serve_until_quiet("PUB bad ");
-    cr_assert_eq(failed(), 1);
+    cr_assert_eq(in_doubt(), 1);
     cr_assert_leq(closes(), CLOSES_MAX);
 }
 
@@ -125,13 +131,13 @@ KeepingTest(nothing_is_given_up_for_a_server_that_only_ended)
     }
     serve_until_quiet("nothing");
     cr_assert_eq(confirmed(), MESSAGES + 1);
-    cr_assert_eq(failed(), 0);
+    cr_assert_eq(failed() + in_doubt(), 0);
 }
 
 KeepingTest(message_whose_frame_was_sent_in_part_is_found)
 {
     world.slots[0].stuck = true;
-    for (int i = 0; i < 20 && failed() == 0; i++) {
+    for (int i = 0; i < 20 && in_doubt() == 0; i++) {
         if (i == 0) {
             world_publish("bad", "y");
         }
@@ -142,7 +148,7 @@ KeepingTest(message_whose_frame_was_sent_in_part_is_found)
         memset(world.slots[0].sent, 0, world.slots[0].sent_len);
         world.slots[0].sent_len = 0;
     }
-    cr_assert_eq(failed(), 1);
+    cr_assert_eq(in_doubt(), 1);
 }
 
 PlainTest(subscription_is_found_without_a_word)
