@@ -180,8 +180,18 @@ static size_t count_threads(void)
     return count;
 }
 
+static void *do_nothing(void *context)
+{
+    return context;
+}
+
 static void end_a_lookup_behind_it(const char *path)
 {
+    pthread_t thread;
+    /* A sanitizer may begin one of its own with the first that is created: before they are
+     * counted. */
+    cr_assert_eq(pthread_create(&thread, NULL, do_nothing, NULL), 0);
+    (void)pthread_join(thread, NULL);
     size_t threads = count_threads();
     struct loaded loaded = load(path);
     roulette_client *client;
@@ -196,8 +206,9 @@ static void end_a_lookup_behind_it(const char *path)
     (void)sem_post(&lookup_may_end);
     while (sem_wait(&lookup_ended) != 0) {
     }
-    /* The thread returns to the library, which had to stay for that. */
-    EVENTUALLY(count_threads() == threads);
+    /* The thread returns to the library, which had to stay for that. (The one that was joined may
+     * have been counted.) */
+    EVENTUALLY(count_threads() <= threads);
 }
 
 Test(unload, lookup_in_progress_ends_after_a_plugin_that_contains_the_library)
