@@ -345,6 +345,7 @@ static void receive_more(struct rlt_connection *connection)
         struct rlt_span spans[2];
         uint32_t count = rlt_receiver_spans(&connection->receiver, spans);
         connection->receiving = true;
+        rlt_reading_begin(&connection->reading, spans[0].len + (count > 1 ? spans[1].len : 0));
         transport->ops->receive(transport, connection->slot, spans, count);
     }
 }
@@ -359,7 +360,7 @@ static bool is_open(const struct rlt_connection *connection)
 static void serve_timers(struct rlt_connection *connection, uint64_t now_ns)
 {
     struct rlt_cluster *cluster = connection->cluster;
-    switch (rlt_session_on_timer(&connection->session, now_ns, connection->seen_ns)) {
+    switch (rlt_session_on_timer(&connection->session, now_ns, connection->reading.seen_ns)) {
     case RLT_SESSION_OPEN:
         cluster->transport->ops->open(cluster->transport, connection->slot, cluster->address->host,
                                       cluster->address->port);
@@ -393,9 +394,8 @@ void rlt_connection_run(struct rlt_connection *connection, uint64_t now_ns)
         }
         receive_more(connection);
     }
-    /* Before the next run the transport tells what is there now, if it was asked to receive it. */
     if (connection->receiving || connection->watched || !is_open(connection)) {
-        connection->seen_ns = now_ns;
+        rlt_reading_pass(&connection->reading, now_ns);
     }
 }
 
@@ -475,6 +475,7 @@ void rlt_connection_on_event(struct rlt_connection *connection, const struct rlt
             explain(connection, event->error);
             rlt_connection_fail(connection, event->error);
         } else if (is_open(connection)) {
+            rlt_reading_end(&connection->reading, event->bytes);
             rlt_direct_receive_note(connection, event->bytes, now_ns);
             rlt_inbound_on_bytes(connection, event->bytes, now_ns);
         }

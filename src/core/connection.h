@@ -14,6 +14,7 @@
 
 #include "core/hold.h"
 #include "core/inquiry.h"
+#include "core/reading.h"
 #include "core/receiver.h"
 #include "core/sender.h"
 #include "core/session.h"
@@ -45,7 +46,7 @@ struct rlt_connection {
     bool left_over;       /* a subscriber has received what the event thread has to go on with */
     uint32_t sparse;      /* receives in a row that were small and had a pause before */
     uint64_t received_ns; /* when the event thread last received something */
-    uint64_t seen_ns;     /* what the transport had for it by then was told */
+    struct rlt_reading reading;
     bool stopped;
     bool close_due; /* the transport is to be closed, once what is lent is back (direct_send.h) */
     bool probing;   /* it only asks whether its server lives (core/probe.h) */

@@ -132,7 +132,7 @@ static bool run_connecting(struct rlt_cluster *cluster, uint32_t position, uint6
         }
         handover->deadline_ns = RLT_NEVER;
     }
-    uint64_t seen_ns = cluster->active[position]->seen_ns;
+    uint64_t seen_ns = cluster->active[position]->reading.seen_ns;
     if (handover->started && (is_due(handover, seen_ns) || rlt_merge_is_over(&handover->merge))) {
         rlt_merge_close(&handover->merge, cluster); /* of a second connection that was lost */
         handover->deadline_ns = RLT_NEVER;
@@ -265,7 +265,10 @@ static bool run_fencing(struct rlt_cluster *cluster, uint32_t position, uint64_t
 static bool run_settling(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns)
 {
     struct rlt_handover *handover = of(cluster, position);
-    if (!is_due(handover, now_ns)) {
+    /* What has come by then must have been read: this thread may be late. */
+    uint64_t seen_ns =
+        rlt_min_u64(cluster->active[position]->reading.seen_ns, handover->second->reading.seen_ns);
+    if (!is_due(handover, seen_ns)) {
         return false;
     }
     handover->deadline_ns = RLT_NEVER;
@@ -357,7 +360,8 @@ static bool run_crossing(struct rlt_cluster *cluster, uint32_t position, uint64_
 static bool run_lingering(struct rlt_cluster *cluster, uint32_t position)
 {
     struct rlt_handover *handover = of(cluster, position);
-    if (is_due(handover, cluster->active[position]->seen_ns) || handover->merge.overlap.owed == 0) {
+    if (is_due(handover, cluster->active[position]->reading.seen_ns) ||
+        handover->merge.overlap.owed == 0) {
         rlt_handover_end(cluster, handover);
         return true;
     }
@@ -369,7 +373,7 @@ void rlt_handover_run(struct rlt_cluster *cluster, uint32_t position, uint64_t n
     struct rlt_handover *handover = of(cluster, position);
     /* While its sending side is lent nothing is begun; its return wakes the event thread. */
     bool more = !cluster->active[position]->sender.lent;
-    rlt_merge_run(&handover->merge, cluster, cluster->active[position]->seen_ns);
+    rlt_merge_run(&handover->merge, cluster, cluster->active[position]->reading.seen_ns);
     while (more) {
         switch (handover->phase) {
         case RLT_HANDOVER_NONE:

@@ -6,26 +6,32 @@
  *     NONE -> CONNECTING -> RECORDING -> SUBSCRIBING -> FENCING -> SETTLING -> DRAINING
  *          -> CROSSING -> LINGERING -> NONE
  *
- *  CONNECTING   the second connection is opened, after a random part of half a second (all clients
- *               of the server are told at once); it retries like any other.
- *               Without any subscription it goes on at SETTLING, which is over then.
- *  RECORDING    what the old one brings is remembered from now on (core/overlap.h): its copies
- *               may still be on their way to the second one's server. RECORD_NS from its PONG on,
- *               which proves that its server knows what is recorded.
- *  SUBSCRIBING  it is told of all subscriptions that the old one has had since RECORDING began:
- *               of others the new server could bring what the old one did not. From here on both
+ * In CONNECTING the second connection is opened, after a random part of half a second (all clients
+ * of the server are told at once); it retries like any other. Without any subscription it goes on
+ * at SETTLING, which is over then.
+ *
+ * In RECORDING what the old one brings is remembered from now on (core/overlap.h): its copies may
+ * still be on their way to the second one's server. That takes RECORD_NS from its PONG on, which
+ * proves that its server knows what is recorded.
+ *
+ * In SUBSCRIBING the second one is told of all subscriptions that the old one has had since
+ * RECORDING began: of others the new server could bring what the old one did not. From here on both
  * bring what is published. The old one's copies are delivered, and what the second one brings first
- * waits (core/merge.h); members of queue groups get one copy from the server anyway. FENCING its
- * PONG proves that its server knows them all. SETTLING     the rest of its cluster learns of them:
- * SETTLE_NS. The old one brings what the second one had brought before. Then it begins again at
+ * waits (core/merge.h); members of queue groups get one copy from the server anyway. FENCING waits
+ * for the PONG that proves that its server knows them all.
+ *
+ * In SETTLING the rest of its cluster learns of them: SETTLE_NS, until all that has come by then is
+ * read. The old one brings what the second one had brought before. Then it begins again at
  * RECORDING, for those made meanwhile; after SETTLES_MAX times they are only fenced, since a client
- * that never ceases to subscribe must leave too. DRAINING     the old connection publishes no more,
- * leaves its queue groups, and sends a PING: its PONG confirms all it has sent, and is behind the
- * last message for a group. CROSSING     what it has published crosses the cluster: CROSS_NS, in
- * which nothing is published. What is published on the second connection must not be faster. Not if
- * nothing was published for that long. LINGERING    the second connection is the one now, and
- * publishes; the old one is closed. The copies that it owes are dropped, until all have come, or
- * LINGER_NS.
+ * that never ceases to subscribe must leave too.
+ *
+ * In DRAINING the old connection publishes no more, leaves its queue groups, and sends a PING: its
+ * PONG confirms all it has sent, and is behind the last message for a group. In CROSSING what it
+ * has published crosses the cluster: CROSS_NS, in which nothing is published. What is published on
+ * the second connection must not be faster. Not if nothing was published for that long.
+ *
+ * In LINGERING the second connection is the one now, and publishes; the old one is closed. The
+ * copies that it owes are dropped, until all have come, or LINGER_NS.
  *
  * Limits. Nothing is lost, nothing comes twice and order is kept as long as
  *  - the cluster carries a message to the second one's server within RECORD_NS of the old one's

@@ -46,7 +46,7 @@ void rlt_probe_run(struct rlt_cluster *cluster, uint32_t position, uint64_t now_
     if (twin->probing && due == RLT_NEVER) {
         rlt_connection_retire(twin);
     } else if (!twin->probing && twin->session.state == RLT_SESSION_IDLE &&
-               active->seen_ns >= due) {
+               active->reading.seen_ns >= due) {
         twin->probing = true;
         cluster->probes[position].again_ns = now_ns + AGAIN_NS;
         rlt_counter_add(&cluster->metrics.probes, 1);

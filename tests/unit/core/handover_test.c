@@ -115,6 +115,24 @@ HandoverTest(equal_messages_from_before_the_subscription_do_not_hide_later_ones)
     world_assert_told("p:tick p:tick ");
 }
 
+/* The copy is there in time, and this thread is late: what it has not looked for is not missing. */
+HandoverTest(copy_that_waits_for_a_late_thread_is_not_forgotten)
+{
+    move_to(RLT_HANDOVER_RECORDING);
+    world_pong(0);
+    world_message(0, plain, "1");
+    world_pass(RECORD_NS);
+    world_pong(1);
+    assert_phase(RLT_HANDOVER_SETTLING);
+    world.now_ns += SETTLE_NS;
+    rlt_cluster_run(world.cluster, world.now_ns);
+    world_message(1, plain, "1");
+    world_pass(RLT_MERGE_WAIT_NS);
+    world_pong(0);
+    world_pass(LINGER_NS);
+    world_assert_told("p:1 ");
+}
+
 HandoverTest(lingers_until_the_new_connection_has_brought_what_it_owes)
 {
     move_to(RLT_HANDOVER_SETTLING);
