@@ -339,6 +339,16 @@ struct roulette_options {
      * sends. 0: never ask.
      */
     uint32_t held_back_max_ms;
+
+    /**
+     * For how many milliseconds at most a message that was sent waits for the PING whose PONG
+     * confirms it, 0 to 86400000; 50. What is in doubt when a connection is lost is what was sent
+     * in about that time and a round trip before. While something is unconfirmed that costs one
+     * PING in this time for each connection, without any traffic nothing. 0: only flushes, the
+     * PINGs of ping_interval_ms, and one behind each 4 MiB of messages. With at_least_once a PING
+     * is on its way whenever something is unconfirmed, whatever this says.
+     */
+    uint32_t confirm_ms;
 };
 
 /**

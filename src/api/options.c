@@ -27,6 +27,7 @@ void roulette_options_init_sized(struct roulette_options *options, size_t size)
         .ping_interval_ms = 5000,
         .max_ping_failure = 2,
         .held_back_max_ms = 30000,
+        .confirm_ms = 50,
         .reconnect_interval_ms = 100,
         .base_backoff_ms = 10,
         .max_backoff_ms = 5000,
@@ -110,6 +111,7 @@ static int check_numbers(const struct roulette_options *options)
         {"spin_us", options->spin_us, 0, 1000000},
         {"reconnect_hold_ms", options->reconnect_hold_ms, 0, TIMEOUT_MAX_MS},
         {"held_back_max_ms", options->held_back_max_ms, 0, TIMEOUT_MAX_MS},
+        {"confirm_ms", options->confirm_ms, 0, TIMEOUT_MAX_MS},
         {"event_threads", options->event_threads, 0, EVENT_THREADS_MAX},
         {"guarantee", options->guarantee, ROULETTE_AT_MOST_ONCE, ROULETTE_AT_LEAST_ONCE},
     };
@@ -187,6 +189,7 @@ int rlt_options_check(const struct roulette_options *options, struct rlt_config 
         .reconnect_interval_ns = options->reconnect_interval_ms * RLT_NS_PER_MS,
         .reconnect_hold_ns = options->reconnect_hold_ms * RLT_NS_PER_MS,
         .held_back_max_ns = options->held_back_max_ms * RLT_NS_PER_MS,
+        .confirm_ns = options->confirm_ms * RLT_NS_PER_MS,
         .base_backoff_ms = options->base_backoff_ms,
         .max_backoff_ms = options->max_backoff_ms,
         .max_ping_failure = options->max_ping_failure,

@@ -451,9 +451,7 @@ uint64_t rlt_cluster_deadline(struct rlt_cluster *cluster)
         deadline = rlt_min_u64(deadline, rlt_probe_deadline(cluster, i));
     }
     for (uint32_t i = 0; i < rlt_cluster_slot_count(cluster->config); i++) {
-        const struct rlt_connection *connection = &cluster->connections[i];
-        deadline = rlt_min_u64(deadline, rlt_session_deadline(&connection->session));
-        deadline = rlt_min_u64(deadline, rlt_hold_deadline(&connection->hold));
+        deadline = rlt_min_u64(deadline, rlt_connection_deadline(&cluster->connections[i]));
     }
     return deadline;
 }

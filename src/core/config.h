@@ -25,6 +25,7 @@ struct rlt_config {
     uint64_t base_backoff_ms;
     uint64_t max_backoff_ms;
     uint64_t held_back_max_ns; /* a silent peer that answers elsewhere is kept so long; 0: not */
+    uint64_t confirm_ns; /* what was sent has a PING behind it after so long; 0: not for that */
     uint32_t max_ping_failure;
     uint32_t max_retry;
     enum roulette_restart restart;

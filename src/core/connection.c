@@ -55,6 +55,8 @@ int rlt_connection_init(struct rlt_connection *connection, struct rlt_cluster *c
     connection->sender.lanes_off = slot != connection->position;
     if (result == 0 && cluster->config->guarantee == ROULETTE_AT_LEAST_ONCE) {
         rlt_sender_keep(&connection->sender, wake_producers, connection);
+    } else {
+        rlt_confirm_timer_init(&connection->sender.confirm_timer, cluster->config->confirm_ns);
     }
     return result;
 }
@@ -278,7 +280,7 @@ static bool may_hold(const struct rlt_connection *connection)
 /* A batch was made: perhaps hold what comes behind it. */
 static void note_batch(struct rlt_connection *connection, uint64_t now_ns)
 {
-    const struct rlt_sender *sender = &connection->sender;
+    struct rlt_sender *sender = &connection->sender;
     uint64_t messages = 0;
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < sender->span_count; i++) {
@@ -290,6 +292,9 @@ static void note_batch(struct rlt_connection *connection, uint64_t now_ns)
     }
     if (messages >= RLT_HOLD_COUNT) {
         connection->cluster->crowd_ns = now_ns;
+    }
+    if (messages != 0 && !sender->pings.in_batch) {
+        rlt_confirm_timer_on_sent(&sender->confirm_timer, now_ns);
     }
     if (messages != 0 && may_hold(connection)) {
         rlt_hold_on_send(&connection->hold, messages, (size_t)bytes,
@@ -315,6 +320,7 @@ static void send_batch(struct rlt_connection *connection, uint64_t now_ns)
     bool ready = connection->session.state == RLT_SESSION_READY;
     if (ready) {
         rlt_inquiry_run(connection);
+        sender->confirm_due = rlt_sender_confirm_ns(sender) <= now_ns;
     }
     bool with_lanes =
         ready && write_subscriptions(connection) && !rlt_hold_is_on(&connection->hold);
@@ -376,6 +382,14 @@ static void serve_timers(struct rlt_connection *connection, uint64_t now_ns)
     default:
         break;
     }
+}
+
+uint64_t rlt_connection_deadline(const struct rlt_connection *connection)
+{
+    bool ready = connection->session.state == RLT_SESSION_READY;
+    uint64_t confirm_ns = ready ? rlt_sender_confirm_ns(&connection->sender) : RLT_NEVER;
+    return rlt_min_u64(rlt_min_u64(rlt_session_deadline(&connection->session), confirm_ns),
+                       rlt_hold_deadline(&connection->hold));
 }
 
 void rlt_connection_run(struct rlt_connection *connection, uint64_t now_ns)

@@ -70,6 +70,9 @@ void rlt_connection_retire(struct rlt_connection *connection);
 /** End for good; rlt_connection.stopped is set at once or after the transport's last event. */
 void rlt_connection_stop(struct rlt_connection *connection);
 
+/** When rlt_connection_run() has a timer to serve; RLT_NEVER: none. */
+uint64_t rlt_connection_deadline(const struct rlt_connection *connection);
+
 /** Serve timers, then send and receive what can be. */
 void rlt_connection_run(struct rlt_connection *connection, uint64_t now_ns);
 

@@ -23,7 +23,9 @@ void rlt_direct_send_lend(struct rlt_cluster *cluster)
 {
     for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
         if (may_lend(cluster, i)) {
-            cluster->active[i]->sender.lent = true;
+            struct rlt_sender *sender = &cluster->active[i]->sender;
+            rlt_confirm_timer_on_lent(&sender->confirm_timer, sender->pings.count != 0);
+            sender->lent = true;
             rlt_loan_lend(&cluster->loans[i]);
         }
     }
@@ -122,6 +124,7 @@ bool rlt_direct_send_begin(struct rlt_cluster *cluster, uint32_t position, uint6
         if (rlt_stack_is_empty(&cluster->commands) && !rlt_loan_is_recalled(loan) &&
             gather(sender)) {
             sender->sent_ns = now_ns;
+            rlt_confirm_timer_on_sent(&sender->confirm_timer, now_ns);
             return true;
         }
     }
@@ -139,7 +142,9 @@ enum rlt_direct_result rlt_direct_send_end(struct rlt_cluster *cluster, uint32_t
         rlt_loan_bring_home(&cluster->loans[position]);
         return RLT_DIRECT_WAKE;
     }
-    return give_back(cluster, position);
+    bool tell = rlt_confirm_timer_tell(&sender->confirm_timer);
+    enum rlt_direct_result result = give_back(cluster, position);
+    return result == RLT_DIRECT_DONE && tell ? RLT_DIRECT_RING : result;
 }
 
 enum rlt_direct_result rlt_direct_send(struct rlt_cluster *cluster, uint32_t position,

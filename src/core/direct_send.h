@@ -39,7 +39,7 @@ struct rlt_cluster;
 /** What is left to do for the publisher. */
 enum rlt_direct_result {
     RLT_DIRECT_DONE, /* sent, or another publisher sends it */
-    RLT_DIRECT_RING, /* ring the doorbell: the event thread sends it */
+    RLT_DIRECT_RING, /* ring the doorbell: the event thread sends it, or a PING behind it later */
     RLT_DIRECT_WAKE, /* wake the event thread: it wants back what was lent, or has to go on */
 };
 

@@ -23,6 +23,7 @@ int rlt_sender_init(struct rlt_sender *sender, struct rlt_wire_queue *queue,
     rlt_sender_set_payload_max(sender, 0);
     sender->owner = true;
     rlt_ping_marks_init(&sender->pings);
+    rlt_confirm_timer_init(&sender->confirm_timer, 0);
     sender->control[0] = rlt_memory_alloc_aligned(RLT_CACHE_LINE, RLT_CONTROL_BYTES);
     sender->control[1] = rlt_memory_alloc_aligned(RLT_CACHE_LINE, RLT_CONTROL_BYTES);
     if (sender->control[0] == NULL || sender->control[1] == NULL ||
@@ -323,17 +324,20 @@ static bool should_confirm(const struct rlt_sender *sender)
 static void gather_ping(struct rlt_sender *sender)
 {
     bool reached = fences_reached(sender);
-    bool wanted = sender->ping_due || reached || must_confirm(sender) || should_confirm(sender);
+    bool wanted = sender->ping_due || sender->confirm_due || reached || must_confirm(sender) ||
+                  should_confirm(sender);
     if (!wanted) {
         return;
     }
     sender->ping_due = false;
+    sender->confirm_due = false;
     struct rlt_ping_mark *mark = rlt_ping_marks_push(&sender->pings, reached);
     if (mark == NULL) {
         return; /* enough unanswered ones are out to find a dead peer; fences wait for a PONG */
     }
     mark->sent = sender->sent + batch_messages(sender);
     sender->unmarked = 0;
+    rlt_confirm_timer_on_ping(&sender->confirm_timer);
     for (int lane = 0; sender->keep && lane <= SHARED; lane++) {
         /* Our PONG does not confirm what another one sends, whoever owns the lanes then. */
         mark->covers[lane] = sender->owner ? cursor_of(sender, lane) : (struct rlt_lane_mark){0, 0};
@@ -561,6 +565,7 @@ struct rlt_fence_link *rlt_sender_on_lost(struct rlt_sender *sender, rlt_sender_
     sender->sent = 0;
     sender->confirmed = 0;
     sender->unmarked = 0;
+    rlt_confirm_timer_on_ping(&sender->confirm_timer);
     sender->ping_due = false;
     sender->stalled = false;
     return rlt_ping_marks_fail(&sender->pings, in_doubt != 0);

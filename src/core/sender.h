@@ -12,9 +12,10 @@
  * messages are in doubt, frames taken only in part were not processed by any server and are sent
  * again, whole, on the next connection, with all behind them.
  *
- * Besides flushes and keepalive, a PING follows every RLT_SENDER_PING_BYTES of messages: what is in
- * doubt after a loss is then a few times that at full speed, not all that was sent since the last
- * keepalive PING.
+ * Besides flushes and keepalive, a PING follows every RLT_SENDER_PING_BYTES of messages, and some
+ * time after messages that none follows (core/confirm_timer.h): what is in doubt after a loss is
+ * then a few times that at full speed, else what was on its way, not all that was sent since the
+ * last keepalive PING.
  *
  * With the guarantee at_least_once a part is released only when a PONG covers it, and there is
  * always a PING on its way while something is unconfirmed. When the connection is lost, all that
@@ -29,6 +30,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/confirm_timer.h"
 #include "core/metrics.h"
 #include "core/ping_marks.h"
 #include "core/sub_marks.h"
@@ -103,7 +105,9 @@ struct rlt_sender {
     /* Nothing is taken from the lanes; fences wait for their PONG only. */
     bool lanes_off;
 
-    bool ping_due;   /* a keepalive PING is wanted */
+    bool ping_due;    /* a keepalive PING is wanted */
+    bool confirm_due; /* one for what is unconfirmed */
+    struct rlt_confirm_timer confirm_timer;
     size_t unmarked; /* bytes of messages taken since the last mark */
     struct rlt_ping_marks pings;
     struct rlt_sub_marks subs;
@@ -164,6 +168,14 @@ uint32_t rlt_sender_gather(struct rlt_sender *sender, bool with_lanes);
 static inline bool rlt_sender_is_busy(const struct rlt_sender *sender)
 {
     return sender->lent || sender->span_count != 0;
+}
+
+/** When a PING for what is unconfirmed can be sent; RLT_NEVER: there is no reason, or not now.
+ *  Threads: the event thread. */
+static inline uint64_t rlt_sender_confirm_ns(const struct rlt_sender *sender)
+{
+    bool can = !rlt_sender_is_busy(sender) && sender->pings.count == 0;
+    return can ? sender->confirm_timer.due_ns : RLT_NEVER;
 }
 
 /** Whether what is left to do is to send messages alone, so that anybody can (direct_send.h). */

@@ -42,7 +42,9 @@
  *    stormed. The first attempt of all is made at once.
  *  - No peer is given up for what was not looked for: a thread that comes late to a deadline first
  *    sees what has happened until then.
- *  - Nothing else has a timer; a READY session wakes its thread once per ping interval.
+ *  - Nothing else of a session has a timer; a READY one wakes its thread once per ping interval.
+ *    PINGs that others send (flushes, core/confirm_timer.h) prove nothing to it, but a PONG of
+ *    theirs is one.
  */
 #ifndef RLT_CORE_SESSION_H
 #define RLT_CORE_SESSION_H

@@ -106,6 +106,8 @@ enum sim_sight {
     SIM_SIGHT_TESTED,        /* ... or whether the last ones were */
     SIM_SIGHT_REMADE,        /* ... or all were made again */
     SIM_SIGHT_LIMIT_RAISED,
+    SIM_SIGHT_CONFIRM, /* a timer for what is unconfirmed */
+    SIM_SIGHT_CONFIRM_LENT,
     SIM_SIGHTS,
 };
 

@@ -94,6 +94,8 @@ static const char *const sights[SIM_SIGHTS] = {
     [SIM_SIGHT_TESTED] = "questions whether the last ones were",
     [SIM_SIGHT_REMADE] = "questions by making all again",
     [SIM_SIGHT_LIMIT_RAISED] = "limits that were raised",
+    [SIM_SIGHT_CONFIRM] = "timers for what is unconfirmed",
+    [SIM_SIGHT_CONFIRM_LENT] = "timers for what publishers sent by themselves",
 };
 /* ---- Which seed it was, however the process ends ------------------------------------------ */
 
@@ -187,7 +189,8 @@ Test(sim, random_worlds_keep_every_promise, .init = open_worlds, .fini = close_w
             seen += world.sites[k].network.sights[i];
         }
         printf("sim: %12" PRIu64 " %s\n", seen, sights[i]);
-        cr_assert(count < 1000 || seen != 0, "%s: none", sights[i]);
+        /* The rarest are seen in one of 1000 worlds, or less. */
+        cr_assert(count < 4000 || seen != 0, "%s: none", sights[i]);
     }
 }
 
@@ -262,7 +265,8 @@ static void run_stalls(uint64_t seed)
     world.sim.round_ns = 10 * RLT_NS_PER_MS;
     world.config.max_ping_failure = 2 + (uint32_t)sim_below(&world.sim, 2);
     world.config.held_back_max_ns = 60 * RLT_NS_PER_S;
-    world.config.max_retry = 100; /* a handshake may be stalled too */
+    world.config.ping_interval_ns = 2 * RLT_NS_PER_S; /* some handshakes here take more than 1 s */
+    world.config.max_retry = 100;                     /* a handshake may be stalled too */
     sim_world_keep_up(&world.sim);
     for (int i = 0; i < 3000; i++) {
         sim_world_round(&world, sim_world_act);

@@ -121,6 +121,7 @@ static void random_config(struct sim_world *world)
         .max_backoff_ms = 2000,
         .max_ping_failure = 1 + (uint32_t)sim_below(sim, 3),
         .held_back_max_ns = sim_below(sim, 2) * sim_below(sim, 15 * RLT_NS_PER_S),
+        .confirm_ns = sim_below(sim, 4) == 0 ? 0 : 1 + sim_below(sim, 100 * RLT_NS_PER_MS),
         .max_retry = 1 + (uint32_t)sim_below(sim, 6),
         .restart = sim_below(sim, 3) == 0 ? ROULETTE_RESTART_TEMPORARY : ROULETTE_RESTART_PERMANENT,
         .pool_size = 1 + (uint32_t)sim_below(sim, SIM_POOL_MAX),
@@ -257,8 +258,23 @@ void sim_world_act(struct sim_world *world)
     }
 }
 
+/* What a sleeping event thread has sent, or lets others send, has a PING, or soon. */
+static void check_confirms(struct sim_site *site, const struct rlt_sender *sender)
+{
+    struct sim *sim = &site->world->sim;
+    uint64_t wait_ns = site->world->config.confirm_ns;
+    if (wait_ns == 0 || sender->keep || sender->span_count != 0 ||
+        sender->sent == sender->confirmed || sender->pings.count != 0) {
+        return;
+    }
+    uint64_t due_ns = sender->confirm_timer.due_ns;
+    SIM_CHECK(sim, due_ns <= sim->now_ns + wait_ns + 1, "a message is not to be confirmed");
+    SIM_CHECK(sim, rlt_loop_deadline(&site->world->loop) <= due_ns, "a PING is missed");
+    site->network.sights[sender->lent ? SIM_SIGHT_CONFIRM_LENT : SIM_SIGHT_CONFIRM]++;
+}
+
 /* A cluster that sleeps and that nobody has rung for has nothing to do. */
-static void check_nothing_missed(const struct sim_site *site)
+static void check_nothing_missed(struct sim_site *site)
 {
     struct sim *sim = &site->world->sim;
     SIM_CHECK(sim, rlt_stack_is_empty(&site->cluster->commands), "a command is missed");
@@ -279,6 +295,9 @@ static void check_nothing_missed(const struct sim_site *site)
         if (sim_publishers_are_at(&site->publishers, i)) {
             continue;
         }
+        if (connection->session.state == RLT_SESSION_READY) {
+            check_confirms(site, &connection->sender);
+        }
         SIM_CHECK(sim, !connection->sender.lent || !rlt_loan_is_home(&site->cluster->loans[i]),
                   "what was given back is missed");
         SIM_CHECK(sim,
@@ -294,11 +313,11 @@ struct batch {
 };
 
 /* Those that are asleep, and have no events. */
-static void check_sleepers(const struct sim_world *world, const struct batch *batches)
+static void check_sleepers(struct sim_world *world, const struct batch *batches)
 {
     for (uint32_t i = 0; i < world->site_count; i++) {
         if (world->entries[i].state == RLT_LOOP_ASLEEP && batches[i].count == 0) {
-            const struct sim_site *site = &world->sites[i];
+            struct sim_site *site = &world->sites[i];
             check_nothing_missed(site);
             SIM_CHECK(&world->sim,
                       rlt_loop_deadline(&world->loop) <= rlt_cluster_deadline(site->cluster),
@@ -463,7 +482,8 @@ static const char *ailment_of_connection(struct sim_site *site, uint32_t positio
     if (connection->sender.span_count != 0 || !rlt_wire_queue_is_empty(connection->wire)) {
         return "a message is not sent";
     }
-    if (connection->sender.keep && connection->sender.sent != connection->sender.confirmed) {
+    bool confirms = connection->sender.keep || site->world->config.confirm_ns != 0;
+    if (confirms && connection->sender.sent != connection->sender.confirmed) {
         return "a message is not confirmed";
     }
     return NULL;
