@@ -382,7 +382,7 @@ void roulette_subscriber_options_init_sized(struct roulette_subscriber_options *
 /**
  * Where the published messages of one cluster are. Cumulative since roulette_open(). Once
  * nothing is in flight (after a successful flush, or after roulette_close()):
- *     accepted = confirmed + in_doubt + failed + discarded.
+ *     accepted = confirmed + in_doubt + failed + discarded + denied.
  */
 struct roulette_ledger {
     uint64_t accepted;  /**< publish returned 0 */
@@ -394,6 +394,8 @@ struct roulette_ledger {
                              server's max_payload fell below it; or, at least once, a message that
                              the server refuses as a line that it does not take */
     uint64_t discarded; /**< never sent: the client was closed first */
+    uint64_t denied;    /**< the server refused it, because the user may not publish to its topic
+                             (or with its reply): nobody gets it, and it is not sent again */
 };
 
 /** Statistics of one cluster. Each field is exact; they are not one snapshot. Grows at the end. */
@@ -438,9 +440,9 @@ struct roulette_stats {
     uint64_t held_early;         /**< ... of these: did not wait long enough, for there was no room,
                                       or the older ones did not come: may be out of order */
     uint64_t held_ns_max;        /**< the longest of these waits, ns */
-    uint64_t denied_publishes;   /**< messages of which the server said that it does not permit
-                                      their topic or reply: they count as confirmed (it has
-                                      processed them), and nobody gets them */
+    uint64_t denied_publishes;   /**< times that the server said that it does not permit a
+                                      message's topic or reply: ledger.denied says of how many
+                                      messages that is true */
     uint64_t stray_pongs;        /**< PONGs that answer no PING: they confirm nothing */
     uint64_t dropped_limit;      /**< messages beyond max_messages of a member of a queue group:
                                       they reached no other member */
@@ -482,7 +484,8 @@ int roulette_open(const struct roulette_options *options, roulette_client **clie
  * Returns: 0: every message that was in no final state when this was called is confirmed now. What
  *          was in doubt or failed before does not count: the ledgers tell of it.
  *          ROULETTE_ETIMEDOUT: some of them are not, because there was no time or no server, and
- * the ledgers say what became of them; ROULETTE_EINVAL; ROULETTE_ECLOSED (it already was).
+ * the ledgers say what became of them; ROULETTE_EPERMISSION: as from roulette_flush();
+ *          ROULETTE_EINVAL; ROULETTE_ECLOSED (it already was).
  */
 int roulette_close(roulette_client *client, int timeout_ms, struct roulette_ledger *ledgers,
                    size_t count);
@@ -522,8 +525,10 @@ const char *roulette_cluster_address(const roulette_client *client, size_t clust
  * Threads: any thread, not a log callback. Allocates; blocks up to the deadline.
  * Returns: 0; ROULETTE_ETIMEDOUT; ROULETTE_EDISCONNECTED (a connection was lost meanwhile, see
  *          in_doubt); ROULETTE_EUNREACHABLE (a cluster was away for max_retry attempts, see failed
- *          and in_doubt); ROULETTE_ECLOSED; ROULETTE_EINVAL; ROULETTE_ENOMEM. The other clusters
- *          are waited for in any case.
+ *          and in_doubt); ROULETTE_EPERMISSION (all is processed, but the server refused messages
+ *          of which no flush has told before, see denied: roulette_last_error() names the cluster
+ *          and the last topic); ROULETTE_ECLOSED; ROULETTE_EINVAL; ROULETTE_ENOMEM. The other
+ *          clusters are waited for in any case.
  */
 int roulette_flush(roulette_client *client, int timeout_ms, struct roulette_ledger *ledgers,
                    size_t count);

@@ -29,9 +29,10 @@ static const char help[] =
     "Write \"--\" before operands that begin with '-'.\n"
     "\n"
     "Exit code: 0 if all messages were confirmed (the server has them; it says nothing of\n"
-    "receivers); 1 if not, or if a payload was too large or could not be read; messages before\n"
-    "it are published. Then stderr also tells the state of messages that were not confirmed. 2\n"
-    "for a wrong command line, topic or list of servers, then nothing was published.\n";
+    "receivers); 1 if not, as when the user may not publish to TOPIC, or if a payload was too\n"
+    "large or could not be read; messages before it are published. Then stderr also tells the\n"
+    "state of messages that were not confirmed. 2 for a wrong command line, topic or list of\n"
+    "servers, then nothing was published.\n";
 
 enum {
     TIMEOUT_MS = 5000,
@@ -52,6 +53,7 @@ struct publication {
     roulette_topic *topic;
     size_t payload_max;             /* what the client's queue takes for certain */
     struct roulette_ledger earlier; /* of the clients before this one (widen()) */
+    char denial[512];               /* the library's sentence of a message that was refused */
     int timeout_ms;                 /* for the connection */
     int patience_ms;                /* for room in the queue, and for the confirmation */
 };
@@ -120,6 +122,7 @@ static void add_earlier(struct publication *publication)
     ledger->in_doubt += publication->earlier.in_doubt;
     ledger->failed += publication->earlier.failed;
     ledger->discarded += publication->earlier.discarded;
+    ledger->denied += publication->earlier.denied;
 }
 
 /* ---- Connecting --------------------------------------------------------------------------- */
@@ -139,6 +142,10 @@ static bool flush_slice(struct publication *publication, uint64_t deadline_ms, i
     add_earlier(publication);
     if (result == ROULETTE_EUNREACHABLE) {
         (void)poll(NULL, 0, wait_ms);
+    }
+    if (result == ROULETTE_EPERMISSION) {
+        (void)snprintf(publication->denial, sizeof(publication->denial), "%s",
+                       roulette_last_error());
     }
     *slice_ms = *slice_ms * 2 < SLICE_MAX_MS ? *slice_ms * 2 : SLICE_MAX_MS;
     return left_ms > 0;
@@ -175,7 +182,7 @@ static int await_connected(struct publication *publication)
 static uint64_t on_the_way(const struct roulette_ledger *ledger)
 {
     return ledger->accepted - ledger->confirmed - ledger->in_doubt - ledger->failed -
-           ledger->discarded;
+           ledger->discarded - ledger->denied;
 }
 
 static bool is_settled(const struct publication *publication)
@@ -289,6 +296,8 @@ static void explain(const struct publication *publication, size_t cluster)
                          "cluster %zu (%s) does not take messages this large: split the payload, "
                          "or raise the server's max_payload",
                          cluster, address);
+    } else if (ledger->denied != 0 && publication->denial[0] != '\0') {
+        command_complain(publication->command, "%s", publication->denial);
     } else if (ledger->in_doubt != 0) {
         command_complain(publication->command,
                          "cluster %zu (%s) was lost before it confirmed %" PRIu64 " of %" PRIu64
@@ -326,9 +335,11 @@ static void print_ledgers(const struct publication *publication)
         if (ledger->accepted != 0) {
             (void)fprintf(stderr,
                           "cluster %zu (%s): accepted %" PRIu64 ", confirmed %" PRIu64
-                          ", in doubt %" PRIu64 ", failed %" PRIu64 ", discarded %" PRIu64 "\n",
+                          ", in doubt %" PRIu64 ", failed %" PRIu64 ", discarded %" PRIu64
+                          ", denied %" PRIu64 "\n",
                           i, roulette_cluster_address(publication->client, i), ledger->accepted,
-                          ledger->confirmed, ledger->in_doubt, ledger->failed, ledger->discarded);
+                          ledger->confirmed, ledger->in_doubt, ledger->failed, ledger->discarded,
+                          ledger->denied);
         }
     }
 }

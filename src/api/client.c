@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/denied.h"
 #include "api/reason.h"
 #include "api/registry.h"
 #include "api/subscriber.h"
@@ -165,6 +166,7 @@ static struct rlt_fence *submit_fence(roulette_client *client, const struct rlt_
     }
     fence->scope = wish->scope;
     fence->position = wish->place.connection;
+    rlt_denied_begin(client, fence);
     for (size_t i = 0; i < count; i++) {
         rlt_shard_submit(&client->shards[first + i], &fence->parts[i].command);
     }
@@ -198,6 +200,9 @@ int rlt_client_fence(roulette_client *client, const struct rlt_fence_wish *wish,
         return ROULETTE_ENOMEM;
     }
     int result = await_fence(fence, rlt_clock_deadline(timeout_ms));
+    if (result == 0 && wish->scope == RLT_FENCE_ALL && !wish->one_cluster) {
+        result = rlt_denied_tell(client, fence);
+    }
     rlt_fence_release(fence);
     return result;
 }
@@ -211,7 +216,8 @@ int roulette_flush(roulette_client *client, int timeout_ms, struct roulette_ledg
     const struct rlt_fence_wish wish = {.scope = RLT_FENCE_ALL};
     int result = rlt_client_fence(client, &wish, timeout_ms);
     rlt_client_ledgers(client, ledgers, count);
-    return result < 0 ? rlt_reason_of_wait(client, &wish, result) : 0;
+    return result < 0 && result != ROULETTE_EPERMISSION ? rlt_reason_of_wait(client, &wish, result)
+                                                        : result;
 }
 
 /* ---- Close -------------------------------------------------------------------------------- */
@@ -305,7 +311,7 @@ int roulette_close(roulette_client *client, int timeout_ms, struct roulette_ledg
                                             "%llu messages were not confirmed in time: the "
                                             "ledgers say what became of them",
                                             (unsigned long long)unconfirmed)
-                            : 0;
+                            : rlt_denied_tell_rest(client);
 }
 
 void roulette_free(roulette_client *client)

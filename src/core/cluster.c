@@ -476,6 +476,7 @@ void rlt_cluster_ledger(const struct rlt_cluster *cluster, bool stopped,
     uint64_t confirmed = rlt_counter_get(&metrics->confirmed);
     uint64_t in_doubt = rlt_counter_get(&metrics->in_doubt);
     uint64_t failed = rlt_counter_get(&metrics->failed);
+    uint64_t denied = rlt_counter_get(&metrics->denied);
     uint64_t accepted = 0;
     for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
         accepted += rlt_wire_queue_accepted(&cluster->connections[i].queue);
@@ -485,6 +486,7 @@ void rlt_cluster_ledger(const struct rlt_cluster *cluster, bool stopped,
         .confirmed = confirmed,
         .in_doubt = in_doubt,
         .failed = failed,
-        .discarded = stopped ? accepted - confirmed - in_doubt - failed : 0,
+        .denied = denied,
+        .discarded = stopped ? accepted - confirmed - in_doubt - failed - denied : 0,
     };
 }

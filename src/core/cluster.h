@@ -38,6 +38,7 @@
 #include "core/transport.h"
 #include "lockfree/doorbell.h"
 #include "lockfree/loan.h"
+#include "lockfree/note.h"
 #include "lockfree/slab.h"
 #include "proto/address.h"
 
@@ -67,6 +68,11 @@ struct rlt_cluster {
      * writes. */
     struct rlt_loan receiving;
     _Atomic(struct rlt_mailbox *) watched_for;
+
+    /* What the server said last of a message that it refused (event thread writes), and of how many
+     * refused ones flushes have told (they write). */
+    struct rlt_note denial;
+    _Atomic(uint64_t) denied_told;
 
     /* Event thread. */
     alignas(RLT_CACHE_LINE) struct rlt_subscriptions subscriptions;

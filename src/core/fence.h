@@ -35,8 +35,9 @@ struct rlt_fence;
 struct rlt_fence_part {
     struct rlt_command command;
     struct rlt_fence *fence;
-    uint32_t pending; /* connections that have not passed; event thread */
-    int error;        /* 0 or the first failure; published by `remaining` */
+    uint32_t pending;     /* connections that have not passed; event thread */
+    int error;            /* 0 or the first failure; published by `remaining` */
+    uint64_t denied_told; /* the flusher's: api/denied.h */
     struct rlt_fence_link links[RLT_POOL_MAX];
 };
 

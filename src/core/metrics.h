@@ -6,7 +6,7 @@
  *
  * The ledger: `accepted` is counted by the lanes as publishers commit; the event thread moves
  * each message to exactly one of the other states. While a message is on its way it is in none:
- * that is the difference accepted - confirmed - in_doubt - failed - discarded.
+ * that is the difference accepted - confirmed - in_doubt - failed - denied - discarded.
  */
 #ifndef RLT_CORE_METRICS_H
 #define RLT_CORE_METRICS_H
@@ -17,6 +17,7 @@ struct rlt_metrics {
     rlt_counter confirmed;
     rlt_counter in_doubt;
     rlt_counter failed;
+    rlt_counter denied;
     rlt_counter published_bytes; /* shared */
     rlt_counter received_messages;
     rlt_counter received_bytes;

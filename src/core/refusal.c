@@ -103,7 +103,11 @@ void rlt_refusal_on_error(struct rlt_connection *connection, const struct rlt_fr
     rlt_counter_add(&cluster->metrics.server_errors, 1);
     /* Of subscriptions they end one. */
     bool denied = what.reaction == RLT_REACTION_REPORT && what.error == ROULETTE_EPERMISSION;
-    rlt_counter_add(&cluster->metrics.denied_publishes, denied ? 1 : 0);
+    if (denied) {
+        rlt_counter_add(&cluster->metrics.denied_publishes, 1);
+        rlt_note_write(&cluster->denial, text);
+        rlt_sender_on_denied(&connection->sender);
+    }
     rlt_report(cluster, reports[what.reaction], text);
     if (connection->probing && connection->session.state != RLT_SESSION_GREETING) {
         rlt_probe_on_answer(connection, cluster->now_ns); /* who refuses lives */

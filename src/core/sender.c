@@ -470,6 +470,25 @@ bool rlt_sender_on_sent_direct(struct rlt_sender *sender, size_t count, rlt_send
     return done;
 }
 
+void rlt_sender_on_denied(struct rlt_sender *sender)
+{
+    /* Behind an early PONG nothing was sent. What a borrower sends just now may not be looked at.
+     */
+    bool may_be = !sender->pings.early &&
+                  (sender->lent ||
+                   sender->denied < sender->sent + batch_messages(sender) - sender->confirmed);
+    sender->denied += may_be ? 1 : 0;
+}
+
+/* Book what was refused of `open` messages that leave the connection's books. Returns: how many. */
+static uint64_t book_denied(struct rlt_sender *sender, uint64_t open)
+{
+    uint64_t denied = rlt_min_u64(sender->denied, open);
+    sender->denied = 0;
+    rlt_counter_add(&sender->metrics->denied, denied);
+    return denied;
+}
+
 /* What a PING's PONG confirms. Returns its fences. */
 static struct rlt_fence_link *confirm(struct rlt_sender *sender, const struct rlt_ping_mark *mark)
 {
@@ -478,7 +497,7 @@ static struct rlt_fence_link *confirm(struct rlt_sender *sender, const struct rl
     }
     RLT_ASSERT(mark->sent >= sender->confirmed);
     uint64_t count = mark->sent - sender->confirmed;
-    rlt_counter_add(&sender->metrics->confirmed, count);
+    rlt_counter_add(&sender->metrics->confirmed, count - book_denied(sender, count));
     sender->confirmed = mark->sent;
     sender->stalled = false;
     for (int lane = 0; sender->keep && lane <= SHARED; lane++) {
@@ -559,6 +578,7 @@ struct rlt_fence_link *rlt_sender_on_lost(struct rlt_sender *sender, rlt_sender_
     sender->control_len = 0;
     forget_batch(sender);
     uint64_t in_doubt = sender->keep ? 0 : sender->sent - sender->confirmed;
+    in_doubt -= book_denied(sender, in_doubt); /* if they are kept, they will be refused again */
     rlt_counter_add(&sender->metrics->in_doubt, in_doubt);
     sender->suspect.open += sender->sent - sender->confirmed;
     go_back(sender);

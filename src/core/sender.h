@@ -84,6 +84,7 @@ struct rlt_sender {
     /* Messages on this connection. */
     uint64_t sent;
     uint64_t confirmed;
+    uint64_t denied; /* of those sent and not confirmed: the server has said that it refuses them */
 
     /* At least once. */
     bool keep; /* until confirmed */
@@ -210,6 +211,13 @@ bool rlt_sender_on_sent_direct(struct rlt_sender *sender, size_t count, rlt_send
  * Returns: the fence links that have passed, as a list; NULL if there are none.
  */
 struct rlt_fence_link *rlt_sender_on_pong(struct rlt_sender *sender);
+
+/**
+ * The server refuses a message. It says so in the order of what it was sent, so the message is one
+ * that no PONG has confirmed yet, and is booked as denied with that PONG, or when the connection is
+ * lost before. Who says more than that is believed for as many messages as there are.
+ */
+void rlt_sender_on_denied(struct rlt_sender *sender);
 
 /** When a batch is done: as rlt_sender_on_pong(), for a PONG that came before that. */
 struct rlt_fence_link *rlt_sender_take_early_pong(struct rlt_sender *sender);

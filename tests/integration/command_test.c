@@ -665,11 +665,11 @@ Test(command, what_is_not_confirmed_is_accounted_for)
                       FAKE_SEND("PONG\r\n"), FAKE_EXPECT("PUB room.1 1\r\nx\r\n"), FAKE_CLOSE()),
                   "was lost before it confirmed 1 of 1 messages: publish again if duplicates do no "
                   "harm",
-                  "accepted 1, confirmed 0, in doubt 1, failed 0, discarded 0");
+                  "accepted 1, confirmed 0, in doubt 1, failed 0, discarded 0, denied 0");
     expect_ledger((struct fake_script)FAKE_SCRIPT(FAKE_SEND("INFO {\"max_payload\":1048576}\r\n"),
                                                   FAKE_EXPECT("PING\r\n"), FAKE_SEND("PONG\r\n")),
                   "did not confirm 1 of 1 messages in 700 ms: raise --timeout",
-                  "accepted 1, confirmed 0, in doubt 1, failed 0, discarded 0");
+                  "accepted 1, confirmed 0, in doubt 1, failed 0, discarded 0, denied 0");
 }
 
 /* Without --timeout: a server may hold a publisher back for long. */

@@ -454,7 +454,18 @@ ErrorTest(server_error, topic_that_may_not_be_published_to_is_told_and_costs_not
         cr_assert_eq(publish(&stage, "no.1"), 0);
         cr_assert_eq(publish(&stage, "ok.1"), 0);
     }
-    require_flush(stage.client);
+    struct roulette_ledger ledger;
+    cr_assert_eq(roulette_flush(stage.client, EVENTUALLY_MS, &ledger, 1), ROULETTE_EPERMISSION);
+    cr_assert_not_null(strstr(roulette_last_error(), "cluster 0 (127.0.0.1:"), "%s",
+                       roulette_last_error());
+    cr_assert_not_null(strstr(roulette_last_error(), "refused 10 messages"), "%s",
+                       roulette_last_error());
+    cr_assert_not_null(strstr(roulette_last_error(), "Publish to \"no.1\""), "%s",
+                       roulette_last_error());
+    cr_assert_eq(ledger.accepted, 20);
+    cr_assert_eq(ledger.confirmed, 10);
+    cr_assert_eq(ledger.denied, 10);
+    require_flush(stage.client); /* it is told once */
     for (int i = 0; i < 10; i++) {
         require_next(stage.subscriber, ROULETTE_KIND_MESSAGE, 0);
     }
@@ -462,9 +473,54 @@ ErrorTest(server_error, topic_that_may_not_be_published_to_is_told_and_costs_not
     cr_assert_eq(log_record_count(record, "Permissions Violation for Publish to \"no.1\""), 10);
     cr_assert_eq(stats.server_errors, 10);
     cr_assert_eq(stats.disconnects, 0);
-    cr_assert_eq(stats.ledger.confirmed, 20); /* the server has processed them */
+    cr_assert_eq(stats.denied_publishes, 10);
     cr_assert_eq(fleet_difference(&stats.ledger), 0);
     strike(&stage);
+}
+
+/* One -ERR for each message, whatever the topic, on all servers: so the books are exact. */
+ErrorTest(server_error, messages_that_are_refused_are_counted_exactly)
+{
+    enum { ROUNDS = 4000 };
+    struct stage stage;
+    char longest[ROULETTE_TOPIC_LEN_MAX];
+    memset(longest, 'n', sizeof(longest));
+    set_stage(&stage, permissions);
+    for (int i = 0; i < ROUNDS; i++) {
+        char topic[16];
+        (void)snprintf(topic, sizeof(topic), i % 4 == 0 ? "ok.%d" : "no.%d", i);
+        cr_assert_eq(
+            roulette_publish_wait(stage.client, topic, ROULETTE_STRLEN, "x", 1, EVENTUALLY_MS), 0);
+    }
+    cr_assert_eq(publish(&stage, "no.\"\x01\xff"), ROULETTE_ETOPIC);
+    cr_assert_eq(publish(&stage, "no.\"\xff\\"), 0);
+    cr_assert_eq(roulette_publish(stage.client, longest, sizeof(longest), "x", 1), 0);
+    cr_assert_eq(roulette_publish_reply(stage.client, "ok.1", 4, "$JS.ACK.1", 9, "x", 1, 0), 0);
+    /* Without a flush too. */
+    struct roulette_ledger ledger;
+    EVENTUALLY((ledger = fleet_stats(stage.client, 0).ledger, fleet_difference(&ledger) == 0));
+    cr_assert_eq(ledger.confirmed, ROUNDS / 4);
+    cr_assert_eq(ledger.denied, ROUNDS * 3 / 4 + 3);
+    cr_assert_eq(roulette_flush(stage.client, EVENTUALLY_MS, NULL, 0), ROULETTE_EPERMISSION);
+    cr_assert_not_null(strstr(roulette_last_error(), "Publish with Reply of \"$JS.ACK.1\""), "%s",
+                       roulette_last_error());
+    strike(&stage);
+}
+
+ErrorTest(server_error, close_tells_of_messages_that_are_refused)
+{
+    struct roulette_ledger ledger;
+    struct stage stage;
+    set_stage(&stage, permissions);
+    cr_assert_eq(publish(&stage, "no.1"), 0);
+    roulette_subscriber_close(stage.subscriber);
+    cr_assert_eq(roulette_close(stage.client, EVENTUALLY_MS, &ledger, 1), ROULETTE_EPERMISSION);
+    cr_assert_not_null(strstr(roulette_last_error(), "refused 1 message: "), "%s",
+                       roulette_last_error());
+    cr_assert_eq(ledger.denied, 1);
+    cr_assert_eq(ledger.confirmed, 0);
+    roulette_free(stage.client);
+    nats_server_stop(stage.server);
 }
 
 ErrorTest(server_error, topic_that_may_not_be_subscribed_to_is_told)

@@ -44,6 +44,7 @@ struct sim_faults {
     uint32_t early;        /* of a connection: a message before it is proved */
     uint32_t lame;         /* per step: the server becomes a lame duck */
     uint32_t lame_close;   /* per step: a lame duck closes */
+    uint32_t deny;         /* of a PUB: the user may not */
 };
 
 /** How an operation is cut into parts. */

@@ -9,23 +9,6 @@
 
 #define FRAME_MAX (65536 / 2)
 
-/* Messages of all clusters that were given up because the server closed each time that they were
- * alone: by chance, since servers here take all. It has processed them. */
-static uint64_t given_up;
-
-bool __real_rlt_suspect_on_closed(struct rlt_sender *sender, bool named,
-                                  struct rlt_suspect_found *found);
-bool __wrap_rlt_suspect_on_closed(struct rlt_sender *sender, bool named,
-                                  struct rlt_suspect_found *found);
-
-bool __wrap_rlt_suspect_on_closed(struct rlt_sender *sender, bool named,
-                                  struct rlt_suspect_found *found)
-{
-    bool found_one = __real_rlt_suspect_on_closed(sender, named, found);
-    given_up += found_one ? 1 : 0;
-    return found_one;
-}
-
 void sim_publishers_begin(struct sim_publishers *self, struct sim *sim, struct rlt_cluster *cluster,
                           struct sim_transport *transport)
 {
@@ -40,7 +23,6 @@ void sim_publishers_begin(struct sim_publishers *self, struct sim *sim, struct r
     self->again = 0;
     self->in_doubt_seen = 0;
     self->in_doubt_midway = 0;
-    given_up = 0;
     self->keep = cluster->config->guarantee == ROULETTE_AT_LEAST_ONCE;
     memset(self->last_processed, -1, sizeof(self->last_processed));
     memset(self->stream, 0, sizeof(self->stream));
@@ -326,7 +308,7 @@ static void check_again(struct sim_publishers *self, uint32_t position,
 }
 
 void sim_publishers_on_publish(void *context, uint32_t slot, uint32_t topic, const uint8_t *payload,
-                               size_t len)
+                               size_t len, bool refused)
 {
     struct sim_publishers *self = context;
     uint32_t number = sim_read(self->sim, payload, len);
@@ -348,9 +330,12 @@ void sim_publishers_on_publish(void *context, uint32_t slot, uint32_t topic, con
     self->stream[position] = stream;
     SIM_CHECK(self->sim, *last < number, "message %u behind a later one of its lane", number);
     *last = number;
-    self->processed += message->processed ? 0 : 1;
-    message->processed = true;
-    message->stream = stream;
+    message->refused = message->refused || refused;
+    if (!refused) {
+        self->processed += message->processed ? 0 : 1;
+        message->processed = true;
+        message->stream = stream;
+    }
     sim_trace(self->sim, 0x400 + number);
 }
 
@@ -389,7 +374,7 @@ static void check_passed(struct sim_publishers *self, const struct sim_flush *fl
     for (uint32_t i = 0; i < self->message_count; i++) {
         const struct sim_message *message = &self->messages[i];
         missing += message->committed && message->committed_index < flush->committed &&
-                   !message->processed;
+                   !message->processed && !message->refused;
     }
     uint64_t failed = rlt_counter_get(&self->cluster->metrics.failed);
     SIM_CHECK(self->sim, self->lied || missing <= failed + flush->in_doubt + self->in_doubt_midway,
@@ -492,7 +477,7 @@ void sim_publishers_check(struct sim_publishers *self)
     struct roulette_ledger ledger;
     rlt_cluster_ledger(self->cluster, false, &ledger);
     SIM_CHECK(self->sim, ledger.accepted == self->committed);
-    uint64_t sum = ledger.confirmed + ledger.in_doubt + ledger.failed;
+    uint64_t sum = ledger.confirmed + ledger.in_doubt + ledger.failed + ledger.denied;
     for (uint32_t slot = 0; slot < self->cluster->config->pool_size; slot++) {
         sum += on_the_way(self, slot);
         check_state(self, slot);
@@ -508,8 +493,31 @@ void sim_publishers_check(struct sim_publishers *self)
     SIM_CHECK(self->sim, sum == ledger.accepted, "%lu accepted, %lu accounted for", ledger.accepted,
               sum);
     SIM_CHECK(self->sim, self->lied || ledger.confirmed <= self->processed);
-    SIM_CHECK(self->sim, self->processed + ledger.failed <= ledger.accepted + given_up);
+    SIM_CHECK(self->sim, self->processed + ledger.failed <= ledger.accepted);
     check_flushes(self);
+}
+
+/* Each refusal that the client has read is booked, once, and nothing else is. */
+static void check_refused(struct sim_publishers *self, uint64_t denied)
+{
+    const struct sim_network *network = self->transport->slots[0].server.network;
+    uint64_t read = 0;
+    for (uint32_t i = 0; i < SIM_TOPICS; i++) {
+        read += network->refusals_read[i];
+    }
+    SIM_CHECK(self->sim, denied <= read + network->slanders_read, "%lu of %lu", denied, read);
+    SIM_CHECK(self->sim, self->keep || self->lied || network->slanders_read != 0 || denied == read,
+              "%lu of %lu", denied, read);
+}
+
+/* Messages that one connection's server processed and another's refused. */
+static uint64_t count_changed(const struct sim_publishers *self)
+{
+    uint64_t count = 0;
+    for (uint32_t i = 0; i < self->message_count; i++) {
+        count += self->messages[i].processed && self->messages[i].refused ? 1 : 0;
+    }
+    return count;
 }
 
 void sim_publishers_end(struct sim_publishers *self)
@@ -519,10 +527,13 @@ void sim_publishers_end(struct sim_publishers *self)
     struct roulette_ledger ledger;
     rlt_cluster_ledger(self->cluster, true, &ledger);
     SIM_CHECK(self->sim, ledger.discarded <= ledger.accepted);
-    SIM_CHECK(self->sim, ledger.accepted ==
-                             ledger.confirmed + ledger.in_doubt + ledger.failed + ledger.discarded);
+    SIM_CHECK(self->sim, ledger.accepted == ledger.confirmed + ledger.in_doubt + ledger.failed +
+                                                ledger.discarded + ledger.denied);
+    check_refused(self, ledger.denied);
     /* What failed or was discarded never reached a server; what is neither, may have. */
-    SIM_CHECK(self->sim, self->processed <= ledger.confirmed + ledger.in_doubt + given_up);
+    uint64_t slanders = self->transport->slots[0].server.network->slanders_read;
+    SIM_CHECK(self->sim, self->processed <=
+                             ledger.confirmed + ledger.in_doubt + slanders + count_changed(self));
     for (uint32_t i = 0; i < self->count; i++) {
         SIM_CHECK(self->sim, self->publishers[i].asleep == NULL, "a publisher sleeps for ever");
     }

@@ -23,6 +23,7 @@ struct sim_message {
     uint8_t lane;
     bool committed;
     bool processed;           /* by a server */
+    bool refused;             /* by a server, at least once */
     uint32_t committed_index; /* how many were committed before it */
     uint64_t lane_index;      /* in its lane */
     uint64_t stream;          /* on which it was processed last */
@@ -105,9 +106,9 @@ void sim_publishers_end(struct sim_publishers *self);
 /** The cluster was told that the connection of `slot` is closed. */
 void sim_publishers_on_closed(struct sim_publishers *self, uint32_t slot);
 
-/** A server processed a message. */
+/** A server processed a message, or refused it. */
 void sim_publishers_on_publish(void *context, uint32_t slot, uint32_t topic, const uint8_t *payload,
-                               size_t len);
+                               size_t len, bool refused);
 
 /** Somebody sleeps on the word no more. */
 void sim_publishers_on_wake(struct sim_publishers *self, _Atomic(uint32_t) *word);

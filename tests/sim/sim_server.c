@@ -471,6 +471,19 @@ static bool read_topic(const char **text, uint64_t *topic)
     return read_number(text, topic) && *(*text)++ == ' ';
 }
 
+/* Whether the user may not publish this message; then the server says so. */
+static bool refuses(struct sim_server *server, uint32_t topic)
+{
+    if (server->record_count >= SIM_RECORDS_MAX / 2 ||
+        !sim_chance(server->sim, server->sim->faults.deny)) {
+        return false;
+    }
+    say(server, "-ERR 'Permissions Violation for Publish to \"t.%u\"'\r\n", topic);
+    record(server, (struct sim_record){.kind = SIM_RECORD_REFUSED, .topic = topic});
+    server->network->sights[SIM_SIGHT_REFUSED]++;
+    return true;
+}
+
 /* Returns how many bytes of `left` behind the line belong to it; SIZE_MAX: not all are there. */
 static size_t on_pub(struct sim_server *server, uint32_t topic, size_t payload_len,
                      const uint8_t *payload, size_t left)
@@ -490,8 +503,11 @@ static size_t on_pub(struct sim_server *server, uint32_t topic, size_t payload_l
     }
     SIM_CHECK(sim, memcmp(payload + payload_len, "\r\n", 2) == 0, "no CR LF behind a payload");
     server->published++;
-    server->on_publish(server->context, server->slot, topic, payload, payload_len);
-    sim_server_publish(server, topic, SIM_ORIGIN_CLIENT);
+    bool refused = refuses(server, topic);
+    server->on_publish(server->context, server->slot, topic, payload, payload_len, refused);
+    if (!refused) {
+        sim_server_publish(server, topic, SIM_ORIGIN_CLIENT);
+    }
     return payload_len + 2;
 }
 
@@ -601,7 +617,11 @@ static void say_error(struct sim_server *server)
     struct sim *sim = server->sim;
     uint64_t choice = sim_below(sim, 3);
     if (choice == 0) {
-        say(server, "-ERR '%s'\r\n", harmless[sim_below(sim, 3)]);
+        uint64_t which = sim_below(sim, 3);
+        say(server, "-ERR '%s'\r\n", harmless[which]);
+        if (which == 0) {
+            record(server, (struct sim_record){.kind = SIM_RECORD_SLANDER});
+        }
     } else if (choice == 1 && server->sub_count != 0 && !server->subs[0].exclusive) {
         uint64_t index = 0;
         deny(server, server->subs[index].topic);

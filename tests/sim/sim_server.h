@@ -25,6 +25,8 @@ enum sim_record_kind {
     SIM_RECORD_DENIAL,  /* the client ends its subscription to a topic here */
     SIM_RECORD_REFUSAL, /* and, from here on, that of one SUB */
     SIM_RECORD_FATAL,   /* the client gives the connection up here */
+    SIM_RECORD_REFUSED, /* a message is refused, */
+    SIM_RECORD_SLANDER, /* or that is said of one that is not */
 };
 
 /** Something in the server's stream that the client acts on. */
@@ -106,6 +108,7 @@ enum sim_sight {
     SIM_SIGHT_TESTED,        /* ... or whether the last ones were */
     SIM_SIGHT_REMADE,        /* ... or all were made again */
     SIM_SIGHT_LIMIT_RAISED,
+    SIM_SIGHT_REFUSED, /* a message */
     SIM_SIGHT_CONFIRM, /* a timer for what is unconfirmed */
     SIM_SIGHT_CONFIRM_LENT,
     SIM_SIGHTS,
@@ -124,6 +127,9 @@ struct sim_network {
     uint64_t last_way[SIM_TOPICS];
     /* Sids that were refused, as the client has read, and not let in since; by remainder. */
     uint64_t refused[SIM_REFUSED_MAX];
+    /* Refusals of messages that the client has read, and those that are not true. */
+    uint64_t refusals_read[SIM_TOPICS];
+    uint64_t slanders_read;
 };
 
 static inline bool sim_network_has_refused(const struct sim_network *network, uint64_t sid)
@@ -135,7 +141,7 @@ struct sim_server {
     struct sim *sim;
     uint32_t slot;
     void (*on_publish)(void *context, uint32_t slot, uint32_t topic, const uint8_t *payload,
-                       size_t len);
+                       size_t len, bool refused);
     void *context;
     struct sim_network *network;
     struct sim_server *twin; /* another server of the cluster */

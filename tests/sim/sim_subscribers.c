@@ -722,7 +722,11 @@ void sim_subscribers_on_received(struct sim_subscribers *self, uint32_t index)
         if (record->end > slot->received || record->kind == SIM_RECORD_FATAL) {
             return;
         }
-        if (record->kind == SIM_RECORD_REFUSAL) {
+        if (record->kind == SIM_RECORD_REFUSED) {
+            self->network->refusals_read[record->topic]++;
+        } else if (record->kind == SIM_RECORD_SLANDER) {
+            self->network->slanders_read++;
+        } else if (record->kind == SIM_RECORD_REFUSAL) {
             self->network->refused[record->sid % SIM_REFUSED_MAX] = record->sid;
             note_all_refused(self); /* it may end at once */
         } else if (record->kind == SIM_RECORD_DENIAL) {

@@ -53,6 +53,7 @@ static const struct {
     {"confirmed", offsetof(struct rlt_metrics, confirmed)},
     {"in doubt", offsetof(struct rlt_metrics, in_doubt)},
     {"failed", offsetof(struct rlt_metrics, failed)},
+    {"denied", offsetof(struct rlt_metrics, denied)},
     {"delivered", offsetof(struct rlt_metrics, delivered_messages)},
     {"dropped for the ring", offsetof(struct rlt_metrics, dropped_ring_full)},
     {"dropped for pinned memory", offsetof(struct rlt_metrics, dropped_pinned)},
@@ -94,6 +95,7 @@ static const char *const sights[SIM_SIGHTS] = {
     [SIM_SIGHT_TESTED] = "questions whether the last ones were",
     [SIM_SIGHT_REMADE] = "questions by making all again",
     [SIM_SIGHT_LIMIT_RAISED] = "limits that were raised",
+    [SIM_SIGHT_REFUSED] = "messages that were refused",
     [SIM_SIGHT_CONFIRM] = "timers for what is unconfirmed",
     [SIM_SIGHT_CONFIRM_LENT] = "timers for what publishers sent by themselves",
 };

@@ -91,6 +91,7 @@ static void random_faults(struct sim *sim)
         .plain = random_rate(sim, 300),
         .clear = random_rate(sim, 300),
         .early = random_rate(sim, 300),
+        .deny = random_rate(sim, 300),
     };
     if (sim_below(sim, 2) == 0) {
         sim->faults.lame = (uint32_t)sim_below(sim, 100);
@@ -155,6 +156,8 @@ static void begin_site(struct sim_site *site, uint32_t index, uint64_t seed)
     site->network.last_message = 0;
     memset(site->network.last_way, 0, sizeof(site->network.last_way));
     memset(site->network.refused, 0, sizeof(site->network.refused));
+    memset(site->network.refusals_read, 0, sizeof(site->network.refusals_read));
+    site->network.slanders_read = 0;
     site->subscribers.network = &site->network;
     sim_transport_reset(&site->transport, sim, rlt_cluster_slot_count(&world->config));
     cr_assert_eq(rlt_cluster_create(&world->config, &world->address, index,
@@ -524,9 +527,10 @@ static void check_healed(const struct sim_site *site)
     SIM_CHECK(sim, rlt_counter_get(&metrics->connected) == site->world->config.pool_size);
     struct roulette_ledger ledger;
     rlt_cluster_ledger(site->cluster, false, &ledger);
-    SIM_CHECK(sim, ledger.confirmed + ledger.in_doubt + ledger.failed == ledger.accepted,
-              "%lu + %lu + %lu of %lu", ledger.confirmed, ledger.in_doubt, ledger.failed,
-              ledger.accepted);
+    SIM_CHECK(sim,
+              ledger.confirmed + ledger.in_doubt + ledger.failed + ledger.denied == ledger.accepted,
+              "%lu + %lu + %lu + %lu of %lu", ledger.confirmed, ledger.in_doubt, ledger.failed,
+              ledger.denied, ledger.accepted);
 }
 
 /* From now on nothing goes wrong. */

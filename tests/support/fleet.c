@@ -85,7 +85,7 @@ void fleet_close(roulette_client *client)
 int64_t fleet_difference(const struct roulette_ledger *ledger)
 {
     return (int64_t)(ledger->accepted - ledger->confirmed - ledger->in_doubt - ledger->failed -
-                     ledger->discarded);
+                     ledger->discarded - ledger->denied);
 }
 
 struct roulette_stats fleet_stats(const roulette_client *client, size_t cluster)

@@ -38,7 +38,7 @@ void fleet_subscribe(roulette_subscriber *subscriber, const char *topic);
 /** Close with 10 s, demanding that all is confirmed or was counted otherwise, and free. */
 void fleet_close(roulette_client *client);
 
-/** What is missing in a ledger: accepted - confirmed - in_doubt - failed - discarded. */
+/** What is missing in a ledger: accepted - confirmed - in_doubt - failed - discarded - denied. */
 int64_t fleet_difference(const struct roulette_ledger *ledger);
 
 /** The statistics of one cluster. */

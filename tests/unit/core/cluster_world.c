@@ -543,7 +543,8 @@ void world_close(void)
     cr_assert(rlt_cluster_is_stopped(world.cluster));
     struct roulette_ledger ledger;
     rlt_cluster_ledger(world.cluster, true, &ledger);
-    cr_assert_eq(ledger.confirmed + ledger.in_doubt + ledger.failed + ledger.discarded,
+    cr_assert_eq(ledger.confirmed + ledger.in_doubt + ledger.failed + ledger.discarded +
+                     ledger.denied,
                  ledger.accepted);
     take_all();
     for (uint32_t i = 0; i < world.member_count; i++) {

@@ -169,3 +169,110 @@ ConnectionTest(message_that_is_not_permitted_is_counted_by_its_name)
     world_say(0, "-ERR 'Invalid Publish Subject'\r\n");
     cr_assert_eq(rlt_counter_get(denied), 2);
 }
+
+/* ---- Messages that are refused ------------------------------------------------------------ */
+
+#define REFUSAL(topic) "-ERR 'Permissions Violation for Publish to \"" topic "\"'\r\n"
+
+static void require_ledger(uint64_t confirmed, uint64_t denied, uint64_t in_doubt)
+{
+    struct roulette_ledger ledger;
+    rlt_cluster_ledger(world.cluster, false, &ledger);
+    cr_assert_eq(ledger.confirmed, confirmed);
+    cr_assert_eq(ledger.denied, denied);
+    cr_assert_eq(ledger.in_doubt, in_doubt);
+}
+
+static void ping(void)
+{
+    world.cluster->connections[0].sender.ping_due = true;
+    world_go();
+}
+
+ConnectionTest(message_that_is_refused_is_denied_with_its_pong)
+{
+    world_accept(0);
+    world_publish("a", "1");
+    world_publish("b", "2");
+    ping();
+    world_say(0, REFUSAL("a"));
+    require_ledger(0, 0, 0);
+    world_pong(0);
+    require_ledger(1, 1, 0);
+    world_publish("a", "3");
+    ping();
+    world_pong(0);
+    require_ledger(2, 1, 0);
+}
+
+/* An -ERR belongs to the PING that follows its message, not to a later one. */
+ConnectionTest(refusals_between_two_pings_are_booked_one_by_one)
+{
+    world_accept(0);
+    world_publish("a", "1");
+    ping();
+    world_publish("b", "2");
+    world_publish("b", "3");
+    ping();
+    world_publish("c", "4");
+    world_say(0, REFUSAL("a") "PONG\r\n");
+    require_ledger(0, 1, 0);
+    world_say(0, REFUSAL("b") REFUSAL("b") "PONG\r\n");
+    require_ledger(0, 3, 0);
+    world.slots[0].pings = 0;
+    ping();
+    world_pong(0);
+    require_ledger(1, 3, 0);
+}
+
+ConnectionTest(refused_message_is_denied_and_not_in_doubt_when_the_connection_is_lost)
+{
+    world_accept(0);
+    world_publish("a", "1");
+    world_publish("b", "2");
+    world_say(0, REFUSAL("a"));
+    world_cut(0);
+    require_ledger(0, 1, 1);
+    world_pass(RLT_NS_PER_S);
+    world_accept(0);
+    world_pong(0); /* the subscription was lost twice: it goes alone */
+    world_publish("b", "3");
+    ping();
+    world_pong(0);
+    require_ledger(1, 1, 1);
+}
+
+/* Who refuses more than it was sent is believed for what it was sent, and not later. */
+ConnectionTest(refusals_of_nothing_are_counted_and_not_booked)
+{
+    world_accept(0);
+    world_say(0, REFUSAL("a") REFUSAL("a"));
+    world_publish("a", "1");
+    ping();
+    world_pong(0);
+    require_ledger(1, 0, 0);
+    world_publish("a", "2");
+    ping();
+    world_say(0, REFUSAL("a") REFUSAL("a") REFUSAL("a") "PONG\r\n" REFUSAL("a"));
+    world.slots[0].pings = 0;
+    require_ledger(1, 1, 0);
+    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.denied_publishes), 6);
+    world_publish("a", "3");
+    ping();
+    world_pong(0);
+    require_ledger(2, 1, 0);
+}
+
+/* The answer to a send may be there before its own event. */
+ConnectionTest(refusal_before_the_end_of_its_send_counts)
+{
+    world_accept(0);
+    world.slots[0].stuck = true;
+    world_publish("a", "1");
+    world_say(0, REFUSAL("a"));
+    world.slots[0].stuck = false;
+    world_go();
+    ping();
+    world_pong(0);
+    require_ledger(0, 1, 0);
+}
