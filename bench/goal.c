@@ -27,57 +27,46 @@ struct rule {
     enum reference reference;
 };
 
-#define PUBLISH(len, thread_count)                                                                \
-    {                                                                                             \
-        .kind = WORKLOAD_PUBLISH, .payload_len = (len), .threads = (thread_count), .clusters = 1, \
-        .topics = 1                                                                               \
-    }
-#define PUBLISH_TOPICS(topic_count)                                                    \
-    {                                                                                  \
-        .kind = WORKLOAD_PUBLISH, .threads = 1, .clusters = 1, .topics = (topic_count) \
-    }
-#define PUBLISH_OVER(len, thread_count, cluster_count)                             \
-    {                                                                              \
-        .kind = WORKLOAD_PUBLISH, .payload_len = (len), .threads = (thread_count), \
-        .clusters = (cluster_count), .topics = 100                                 \
-    }
-#define PUBLISH_NATS(server_kind)                                                           \
-    {                                                                                       \
-        .kind = WORKLOAD_PUBLISH, .server = (server_kind), .payload_len = 128, .threads = 1 \
-    }
-#define DELIVER_OVER(cluster_count)                                                               \
-    {                                                                                             \
-        .kind = WORKLOAD_DELIVER, .payload_len = 128, .clusters = (cluster_count), .topics = 100, \
-        .subscriptions = 100                                                                      \
-    }
-#define DELIVER(len)                                                                    \
-    {                                                                                   \
-        .kind = WORKLOAD_DELIVER, .payload_len = (len), .topics = 1, .subscriptions = 1 \
-    }
-#define DELIVER_OF(topic_count, subscription_count)                                              \
-    {                                                                                            \
-        .kind = WORKLOAD_DELIVER, .topics = (topic_count), .subscriptions = (subscription_count) \
-    }
-#define FAN_OUT                                         \
-    {                                                   \
-        .kind = WORKLOAD_FAN_OUT, .server = SERVER_NATS \
-    }
-#define LATENCY(server_kind, rate, ...)                                                \
-    {                                                                                  \
-        .kind = WORKLOAD_LATENCY, .server = (server_kind), .pace = (rate), __VA_ARGS__ \
-    }
+#define PUBLISH(len, thread_count) \
+    {.kind = WORKLOAD_PUBLISH,     \
+     .payload_len = (len),         \
+     .threads = (thread_count),    \
+     .clusters = 1,                \
+     .topics = 1}
+#define PUBLISH_TOPICS(topic_count) \
+    {.kind = WORKLOAD_PUBLISH, .threads = 1, .clusters = 1, .topics = (topic_count)}
+#define PUBLISH_OVER(len, thread_count, cluster_count) \
+    {.kind = WORKLOAD_PUBLISH,                         \
+     .payload_len = (len),                             \
+     .threads = (thread_count),                        \
+     .clusters = (cluster_count),                      \
+     .topics = 100}
+#define PUBLISH_NATS(server_kind) \
+    {.kind = WORKLOAD_PUBLISH, .server = (server_kind), .payload_len = 128, .threads = 1}
+#define DELIVER_OVER(cluster_count) \
+    {.kind = WORKLOAD_DELIVER,      \
+     .payload_len = 128,            \
+     .clusters = (cluster_count),   \
+     .topics = 100,                 \
+     .subscriptions = 100}
+#define DELIVER(len) \
+    {.kind = WORKLOAD_DELIVER, .payload_len = (len), .topics = 1, .subscriptions = 1}
+#define DELIVER_OF(topic_count, subscription_count) \
+    {.kind = WORKLOAD_DELIVER, .topics = (topic_count), .subscriptions = (subscription_count)}
+#define FAN_OUT {.kind = WORKLOAD_FAN_OUT, .server = SERVER_NATS}
+#define LATENCY(server_kind, rate, ...) \
+    {.kind = WORKLOAD_LATENCY, .server = (server_kind), .pace = (rate), __VA_ARGS__}
 #define ONE_CPU             .one_cpu = true
 #define OVER(cluster_count) .clusters = (cluster_count)
-#define TLS_PUBLISH(len)                                                                          \
-    {                                                                                             \
-        .kind = WORKLOAD_PUBLISH, .payload_len = (len), .threads = 1, .clusters = 1, .topics = 1, \
-        .tls = true                                                                               \
-    }
-#define TLS_DELIVER(len)                                                                 \
-    {                                                                                    \
-        .kind = WORKLOAD_DELIVER, .payload_len = (len), .topics = 1, .subscriptions = 1, \
-        .tls = true                                                                      \
-    }
+#define TLS_PUBLISH(len)       \
+    {.kind = WORKLOAD_PUBLISH, \
+     .payload_len = (len),     \
+     .threads = 1,             \
+     .clusters = 1,            \
+     .topics = 1,              \
+     .tls = true}
+#define TLS_DELIVER(len) \
+    {.kind = WORKLOAD_DELIVER, .payload_len = (len), .topics = 1, .subscriptions = 1, .tls = true}
 
 static const struct rule rules[] = {
     {&peer_roulette, PUBLISH(16, 1), METRIC_RATE, AT_LEAST, 1.8, OF_LIBNATS},

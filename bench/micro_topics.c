@@ -201,18 +201,9 @@ static void close_table(void *state)
 
 /* ---- All ---------------------------------------------------------------------------------- */
 
-#define TURN_CASE(name, len, run)                \
-    {                                            \
-        name, len, 1, open_turn, run, close_turn \
-    }
-#define RING_CASE(name, clusters, open)                \
-    {                                                  \
-        name, clusters, 1, open, run_place, close_turn \
-    }
-#define TABLE_CASE(name, count, run)                 \
-    {                                                \
-        name, count, 1, open_table, run, close_table \
-    }
+#define TURN_CASE(name, len, run)       {name, len, 1, open_turn, run, close_turn}
+#define RING_CASE(name, clusters, open) {name, clusters, 1, open, run_place, close_turn}
+#define TABLE_CASE(name, count, run)    {name, count, 1, open_table, run, close_table}
 
 const struct micro micro_topics[] = {
     TURN_CASE("XXH3_64 of 16 B, for scale", 16, run_hash),

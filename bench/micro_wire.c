@@ -275,14 +275,8 @@ static void close_wire(void *state)
 
 /* ---- All ---------------------------------------------------------------------------------- */
 
-#define PARSE_CASE(name, payload_len, run)                   \
-    {                                                        \
-        name, payload_len, 1, open_stream, run, close_stream \
-    }
-#define ENCODE_CASE(name, payload_len, open)                  \
-    {                                                         \
-        name, payload_len, 1, open, run_encode, close_encoder \
-    }
+#define PARSE_CASE(name, payload_len, run)   {name, payload_len, 1, open_stream, run, close_stream}
+#define ENCODE_CASE(name, payload_len, open) {name, payload_len, 1, open, run_encode, close_encoder}
 
 const struct micro micro_wire[] = {
     PARSE_CASE("parse MSG of 16 B" SCAN_NAME, 16, run_parse),

@@ -20,53 +20,84 @@
 /* Over 3, 8 and 16 clusters they cannot be divided evenly: some have one topic more than others. */
 #define OVER_TOPICS 100
 
-#define PUBLISH(len, thread_count, cluster_count, topic_count, ...)                \
-    {                                                                              \
-        .kind = WORKLOAD_PUBLISH, .payload_len = (len), .threads = (thread_count), \
-        .clusters = (cluster_count), .topics = (topic_count), __VA_ARGS__          \
-    }
-#define PUBLISH_NATS(server_kind, len, ...)                                                    \
-    {                                                                                          \
-        .kind = WORKLOAD_PUBLISH, .server = (server_kind), .payload_len = (len), .threads = 1, \
-        .clusters = 1, .topics = 1, __VA_ARGS__                                                \
-    }
-#define DELIVER(len, topic_count, subscription_count, ...)                                      \
-    {                                                                                           \
-        .kind = WORKLOAD_DELIVER, .payload_len = (len), .clusters = 1, .topics = (topic_count), \
-        .subscriptions = (subscription_count), .subscribers = 1, __VA_ARGS__                    \
-    }
+#define PUBLISH(len, thread_count, cluster_count, topic_count, ...) \
+    {.kind = WORKLOAD_PUBLISH,                                      \
+     .payload_len = (len),                                          \
+     .threads = (thread_count),                                     \
+     .clusters = (cluster_count),                                   \
+     .topics = (topic_count),                                       \
+     __VA_ARGS__}
+#define PUBLISH_NATS(server_kind, len, ...) \
+    {.kind = WORKLOAD_PUBLISH,              \
+     .server = (server_kind),               \
+     .payload_len = (len),                  \
+     .threads = 1,                          \
+     .clusters = 1,                         \
+     .topics = 1,                           \
+     __VA_ARGS__}
+#define DELIVER(len, topic_count, subscription_count, ...) \
+    {.kind = WORKLOAD_DELIVER,                             \
+     .payload_len = (len),                                 \
+     .clusters = 1,                                        \
+     .topics = (topic_count),                              \
+     .subscriptions = (subscription_count),                \
+     .subscribers = 1,                                     \
+     __VA_ARGS__}
 #define PUBLISH_OVER(len, thread_count, cluster_count, ...) \
     PUBLISH(len, thread_count, cluster_count, OVER_TOPICS, OVER, __VA_ARGS__)
-#define DELIVER_OVER(cluster_count, ...)                                                         \
-    {                                                                                            \
-        .kind = WORKLOAD_DELIVER, .payload_len = 128, .clusters = (cluster_count),               \
-        .topics = OVER_TOPICS, .subscriptions = OVER_TOPICS, .subscribers = 1, OVER, __VA_ARGS__ \
-    }
-#define THROUGH(server_kind, len, ...)                                                         \
-    {                                                                                          \
-        .kind = WORKLOAD_THROUGH, .server = (server_kind), .payload_len = (len), .threads = 1, \
-        .clusters = 1, .topics = 1, .subscriptions = 1, .subscribers = 1, __VA_ARGS__          \
-    }
-#define FAN_OUT(subscriber_count, ...)                                                     \
-    {                                                                                      \
-        .kind = WORKLOAD_FAN_OUT, .server = SERVER_NATS, .payload_len = 128, .threads = 1, \
-        .clusters = 1, .topics = 1, .subscriptions = 1, .subscribers = (subscriber_count), \
-        __VA_ARGS__                                                                        \
-    }
-#define LATENCY(server_kind, rate, ...)                                                     \
-    {                                                                                       \
-        .kind = WORKLOAD_LATENCY, .server = (server_kind), .payload_len = 16, .threads = 1, \
-        .clusters = 1, .topics = 1, .subscriptions = 1, .subscribers = 1, .pace = (rate),   \
-        __VA_ARGS__                                                                         \
-    }
+#define DELIVER_OVER(cluster_count, ...) \
+    {.kind = WORKLOAD_DELIVER,           \
+     .payload_len = 128,                 \
+     .clusters = (cluster_count),        \
+     .topics = OVER_TOPICS,              \
+     .subscriptions = OVER_TOPICS,       \
+     .subscribers = 1,                   \
+     OVER,                               \
+     __VA_ARGS__}
+#define THROUGH(server_kind, len, ...) \
+    {.kind = WORKLOAD_THROUGH,         \
+     .server = (server_kind),          \
+     .payload_len = (len),             \
+     .threads = 1,                     \
+     .clusters = 1,                    \
+     .topics = 1,                      \
+     .subscriptions = 1,               \
+     .subscribers = 1,                 \
+     __VA_ARGS__}
+#define FAN_OUT(subscriber_count, ...)  \
+    {.kind = WORKLOAD_FAN_OUT,          \
+     .server = SERVER_NATS,             \
+     .payload_len = 128,                \
+     .threads = 1,                      \
+     .clusters = 1,                     \
+     .topics = 1,                       \
+     .subscriptions = 1,                \
+     .subscribers = (subscriber_count), \
+     __VA_ARGS__}
+#define LATENCY(server_kind, rate, ...) \
+    {.kind = WORKLOAD_LATENCY,          \
+     .server = (server_kind),           \
+     .payload_len = 16,                 \
+     .threads = 1,                      \
+     .clusters = 1,                     \
+     .topics = 1,                       \
+     .subscriptions = 1,                \
+     .subscribers = 1,                  \
+     .pace = (rate),                    \
+     __VA_ARGS__}
 
 /* A topic for each cluster: each message goes to another one than that before it. */
-#define LATENCY_OVER(rate, cluster_count, ...)                                                  \
-    {                                                                                           \
-        .kind = WORKLOAD_LATENCY, .payload_len = 16, .threads = 1, .clusters = (cluster_count), \
-        .topics = (cluster_count), .subscriptions = (cluster_count), .subscribers = 1,          \
-        .pace = (rate), OVER, __VA_ARGS__                                                       \
-    }
+#define LATENCY_OVER(rate, cluster_count, ...) \
+    {.kind = WORKLOAD_LATENCY,                 \
+     .payload_len = 16,                        \
+     .threads = 1,                             \
+     .clusters = (cluster_count),              \
+     .topics = (cluster_count),                \
+     .subscriptions = (cluster_count),         \
+     .subscribers = 1,                         \
+     .pace = (rate),                           \
+     OVER,                                     \
+     __VA_ARGS__}
 
 #define KIB 1024
 

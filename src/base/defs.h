@@ -36,7 +36,7 @@ static inline void rlt_cpu_relax(void)
 
 /** The struct of type `type` whose member `member` is at `pointer`. */
 #define rlt_container_of(pointer, type, member) \
-    ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
+    ((type *)(void *)((char *)(pointer) - offsetof(type, member)))
 
 static inline bool rlt_is_power_of_two(uint64_t value)
 {

@@ -23,12 +23,9 @@ struct bad_topic {
     int subscribe; /* what subscribing to it returns */
 };
 
-#define TOPIC(text, publish_, subscribe_)            \
-    {                                                \
-        text, sizeof(text) - 1, publish_, subscribe_ \
-    }
-#define BAD(text)      TOPIC(text, ROULETTE_ETOPIC, ROULETTE_ETOPIC)
-#define WILDCARD(text) TOPIC(text, ROULETTE_EWILDCARD, 0)
+#define TOPIC(text, publish_, subscribe_) {text, sizeof(text) - 1, publish_, subscribe_}
+#define BAD(text)                         TOPIC(text, ROULETTE_ETOPIC, ROULETTE_ETOPIC)
+#define WILDCARD(text)                    TOPIC(text, ROULETTE_EWILDCARD, 0)
 
 static const struct bad_topic bad_topics[] = {
     BAD(""),

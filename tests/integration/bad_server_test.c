@@ -115,10 +115,7 @@ struct bad_bytes {
     const char *bytes;
     size_t len;
 };
-#define BYTES(name, text)            \
-    {                                \
-        name, text, sizeof(text) - 1 \
-    }
+#define BYTES(name, text) {name, text, sizeof(text) - 1}
 
 /* Not NATS, wherever they come. */
 static const struct bad_bytes garbage[] = {

@@ -377,12 +377,9 @@ struct bad_topic {
     int publish;
     int subscribe;
 };
-#define BAD_AS(text, publish_, subscribe_)           \
-    {                                                \
-        text, sizeof(text) - 1, publish_, subscribe_ \
-    }
-#define BAD(text)      BAD_AS(text, ROULETTE_ETOPIC, ROULETTE_ETOPIC)
-#define WILDCARD(text) BAD_AS(text, ROULETTE_EWILDCARD, 0)
+#define BAD_AS(text, publish_, subscribe_) {text, sizeof(text) - 1, publish_, subscribe_}
+#define BAD(text)                          BAD_AS(text, ROULETTE_ETOPIC, ROULETTE_ETOPIC)
+#define WILDCARD(text)                     BAD_AS(text, ROULETTE_EWILDCARD, 0)
 
 /* All that the original was seen to pass on, and the server to take amiss or, worse, to obey. */
 static const struct bad_topic bad_topics[] = {

@@ -351,7 +351,7 @@ static bool is_of_the_library(const char *task)
     return strncmp(name, "roulette-", 9) == 0 && name[9] >= '0' && name[9] <= '9';
 }
 
-#define SIGNAL_BIT(signal) (UINT64_C(1) << ((signal)-1))
+#define SIGNAL_BIT(signal) (UINT64_C(1) << ((signal) - 1))
 
 /* Check the event threads. Returns: how many there are. */
 static size_t check_threads(void)

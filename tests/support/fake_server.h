@@ -63,11 +63,9 @@ struct fake_script {
 #define FAKE_CLOSE() ((struct fake_step){.kind = FAKE_STEP_CLOSE})
 #define FAKE_RESET() ((struct fake_step){.kind = FAKE_STEP_RESET})
 
-#define FAKE_SCRIPT(...)                                                                    \
-    {                                                                                       \
-        .steps = (const struct fake_step[]){__VA_ARGS__},                                   \
-        .count = sizeof((const struct fake_step[]){__VA_ARGS__}) / sizeof(struct fake_step) \
-    }
+#define FAKE_SCRIPT(...)                               \
+    {.steps = (const struct fake_step[]){__VA_ARGS__}, \
+     .count = sizeof((const struct fake_step[]){__VA_ARGS__}) / sizeof(struct fake_step)}
 
 struct fake_server;
 

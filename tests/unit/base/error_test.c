@@ -37,12 +37,9 @@ Test(error, codes_are_negative_dense_and_have_texts)
     cr_assert_str_eq(roulette_error_name(next), "ROULETTE_UNKNOWN");
 }
 
-Test(error, text_has_no_full_stop)
-{
 #define CHECK(name, value, text) cr_assert_neq(text[strlen(text) - 1], '.', #name);
-    ROULETTE_ERRORS(CHECK)
+Test(error, text_has_no_full_stop){ROULETTE_ERRORS(CHECK)}
 #undef CHECK
-}
 
 Test(error, set_formats_the_text_and_returns_the_code)
 {

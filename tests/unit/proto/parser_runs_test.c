@@ -148,7 +148,7 @@ Test(parser, runs_are_what_single_messages_are)
         fill(&stream, &random);
         for (uint64_t left = rlt_random_below(&random, 3); left > 0; left--) {
             stream.bytes[rlt_random_below(&random, stream.len)] =
-                (uint8_t) " \r\n9M:"[rlt_random_below(&random, 6)];
+                (uint8_t)" \r\n9M:"[rlt_random_below(&random, 6)];
         }
         size_t len = stream.len - rlt_random_below(&random, 200);
         uint32_t max = 1 + (uint32_t)rlt_random_below(&random, RUNS_MAX);
