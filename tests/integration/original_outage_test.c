@@ -70,8 +70,8 @@ static void measure_attempts(roulette_client *client, const atomic_uint *lines)
            (unsigned long long)took_ms, (unsigned long long)failures, SERVERS * POOL, rate, percent,
            atomic_load(lines) - lines_before);
     cr_assert_geq(failures, SERVERS * POOL, "it goes on trying");
-    cr_assert_lt(rate, ATTEMPTS_PER_S_MAX);
-    cr_assert_lt(percent, CPU_PERCENT_MAX);
+    cr_assert_lt(rate, (double)ATTEMPTS_PER_S_MAX);
+    cr_assert_lt(percent, (double)CPU_PERCENT_MAX);
     cr_assert_leq(atomic_load(lines) - lines_before, 2 * failures);
 }
 

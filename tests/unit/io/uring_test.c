@@ -50,7 +50,7 @@ static struct rlt_transport *transport_of(uint32_t index)
     return &backend->ports[index / SLOTS].transport;
 }
 
-static uint32_t wait(struct rlt_io_event *events, uint32_t max)
+static uint32_t wait_for(struct rlt_io_event *events, uint32_t max)
 {
     return backend->ops->wait(backend, rlt_clock_deadline(10000), events, max);
 }
@@ -62,7 +62,7 @@ static struct rlt_io_event await(uint32_t index, enum rlt_io_kind kind)
     for (int turn = 0; event.slot != index || event.kind != kind; turn++) {
         cr_assert_lt(turn, TURNS_MAX, "slot %u, event %d", index, kind);
         event.slot = ALL;
-        (void)wait(&event, 1);
+        (void)wait_for(&event, 1);
     }
     return event;
 }
@@ -129,7 +129,7 @@ UringTest(event_is_of_the_slot_that_its_port_began)
         struct rlt_io_event event;
         uint8_t byte = (uint8_t)('a' + i);
         write_to(i, &byte, 1);
-        cr_assert_eq(wait(&event, 1), 1);
+        cr_assert_eq(wait_for(&event, 1), 1);
         cr_assert_eq(event.slot, i);
         cr_assert_eq(event.kind, RLT_IO_RECEIVED);
         cr_assert_eq(bytes[i], byte);
@@ -140,7 +140,7 @@ UringTest(another_thread_ends_the_wait)
 {
     struct rlt_io_event event;
     backend->ops->wake(backend);
-    cr_assert_eq(wait(&event, 1), 0);
+    cr_assert_eq(wait_for(&event, 1), 0);
     cr_assert_eq(backend->wakeups, 1);
 }
 
@@ -161,7 +161,7 @@ static void await_in_flood(uint32_t index, enum rlt_io_kind kind)
 {
     for (int turn = 0; turn < 10; turn++) {
         struct rlt_io_event events[2];
-        uint32_t count = wait(events, 2);
+        uint32_t count = wait_for(events, 2);
         for (uint32_t i = 0; i < count; i++) {
             if (events[i].slot == index && events[i].kind == kind) {
                 return;
