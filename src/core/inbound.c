@@ -16,9 +16,10 @@
 /*
  * Two entries of the server list that lead to one NATS cluster: a wildcard subscription, made on
  * both, would get each message twice. Servers of a cluster share its name; a server without one
- * is known by its id.
+ * is known by its id. Those of a cluster that was given no name begin with one each, at random,
+ * and agree on one of these when they have found each other: then an INFO has it.
  */
-static void check_identity(const struct rlt_connection *connection)
+static void check_identity(const struct rlt_connection *connection, bool connected)
 {
     struct rlt_cluster *cluster = connection->cluster;
     const struct rlt_config *config = cluster->config;
@@ -28,14 +29,21 @@ static void check_identity(const struct rlt_connection *connection)
         return;
     }
     uint64_t identity = rlt_ring_hash(name, strlen(name)) | 1;
+    if (!connected && rlt_counter_get(&config->identities[cluster->index]) == identity) {
+        return; /* an INFO about something else */
+    }
     rlt_counter_set(&config->identities[cluster->index], identity);
+    /* Between our store and the loads, as on the other event threads: of two clusters that come at
+     * once, one sees the other. */
+    atomic_thread_fence(memory_order_seq_cst);
     for (uint32_t i = 0; i < config->cluster_count; i++) {
         if (i != cluster->index && rlt_counter_get(&config->identities[i]) == identity) {
             char detail[512];
             (void)snprintf(detail, sizeof(detail),
-                           "clusters %u and %u are both called %s: if they are one NATS cluster, "
-                           "wildcard subscriptions get each message twice; list it once",
-                           i, cluster->index, name);
+                           "entries %u and %u of servers are both of %s %s: if that is one NATS "
+                           "cluster, wildcard subscriptions get each message twice; list it once",
+                           i + 1, cluster->index + 1,
+                           info->cluster[0] != '\0' ? "the cluster" : "the server", name);
             rlt_report(cluster, RLT_REPORT_SAME_NAME, detail);
         }
     }
@@ -55,7 +63,7 @@ static void become_ready(struct rlt_connection *connection)
     }
     connection->away = false;
     rlt_report(connection->cluster, RLT_REPORT_CONNECTED, connection->info.server_name);
-    check_identity(connection);
+    check_identity(connection, true);
 }
 
 static void on_pong(struct rlt_connection *connection, uint64_t now_ns)
@@ -137,6 +145,9 @@ static void on_operation(struct rlt_connection *connection, const struct rlt_fra
         break;
     case RLT_OP_INFO:
         rlt_handshake_on_info(connection, frame);
+        if (connection->session.state == RLT_SESSION_READY) {
+            check_identity(connection, false);
+        }
         break;
     case RLT_OP_PING:
         on_ping(connection);

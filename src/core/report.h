@@ -30,7 +30,7 @@
     X(HELD_BACK, WARNING, "a connection is held back and kept")              \
     X(SERVED_AGAIN, INFO, "a connection that was held back is served again") \
     X(LAME_DUCK, INFO, "the server is a lame duck")                          \
-    X(SAME_NAME, WARNING, "another cluster has the same name")               \
+    X(SAME_NAME, WARNING, "the same cluster twice")                          \
     /* -ERR, by what it ends: nothing, a subscription, the connection. */    \
     X(COMPLAINT, WARNING, "the server says")                                 \
     X(REFUSAL, WARNING, "the server says")                                   \
