@@ -8,6 +8,10 @@
  * only while the event thread sleeps; received payloads are used in place, in the memory the kernel
  * wrote them to.
  *
+ * Each entry of the server list is a cluster of its own. Two entries that lead to one NATS cluster,
+ * or to clusters that gateways or leaf nodes join, give each message of a wildcard subscription
+ * twice.
+ *
  * EXAMPLE-BEGIN (a test compiles and runs these lines)
  *
  *     #include <roulette.h>
@@ -231,7 +235,10 @@ struct roulette_options {
      * `[v6]:port`, `nats://user:password@host:port` or `nats://token@host:port`; `tls://` for TLS.
      * Port 4222 if none is given. The order counts: it is the clusters' numbering. A host's
      * addresses are looked up for each attempt and tried beside each other until one is connected;
-     * "localhost" has both 127.0.0.1 and ::1.
+     * "localhost" has both 127.0.0.1 and ::1. Two entries that lead to servers of one NATS cluster,
+     * or to one server, are a mistake that only the servers can tell: it is logged
+     * (ROULETTE_LOG_WARNING) when both are connected, since wildcard subscriptions get each message
+     * twice then.
      */
     const char *servers;
     enum roulette_ring ring; /**< native */
@@ -474,8 +481,9 @@ int roulette_open(const struct roulette_options *options, roulette_client **clie
  * connections and end the threads. A cluster that is away is waited for only as long as messages
  * for it are left, so until max_retry attempts have failed; a connection that is lost meanwhile is
  * made again for them. Every later call on the client and on what was made from it returns
- * ROULETTE_ECLOSED, except receiving and releasing what was already delivered. Other threads may be
- * inside the library meanwhile.
+ * ROULETTE_ECLOSED, except receiving and releasing what was already delivered. Behind that each
+ * subscription ends with ROULETTE_KIND_ENDED (ROULETTE_ECLOSED). Other threads may be inside the
+ * library meanwhile.
  *
  * `ledgers`, if not NULL, takes the final ledger of the first `count` clusters.
  *
@@ -542,8 +550,10 @@ int roulette_flush(roulette_client *client, int timeout_ms, struct roulette_ledg
  * end beside the new one. What is published without a pause may wait for company, 0.6 ms at most;
  * roulette_flush() ends that.
  *
- * Threads: any thread; never blocks. Allocates once per thread, client and connection, at the
- *          first publish. Not from a signal handler.
+ * Threads: any thread; never blocks. Makes a system call only while the cluster's event thread
+ *          sleeps: it sends what is queued, without waiting for the kernel, or wakes that thread.
+ *          Allocates once per thread, client and connection, at the first publish. Not from a
+ *          signal handler.
  * Returns: 0; ROULETTE_EAGAIN (the queue is full: wait, or use roulette_publish_wait());
  *          ROULETTE_ETOPIC, ROULETTE_EWILDCARD, ROULETTE_EPAYLOAD, ROULETTE_EINVAL (correct the
  *          call); ROULETTE_EUNREACHABLE (max_retry attempts have failed; it goes on trying);
@@ -601,13 +611,15 @@ int roulette_topic_publish_wait(roulette_topic *handle, const void *payload, siz
  *  know. */
 enum roulette_kind {
     ROULETTE_KIND_MESSAGE = 0,
-    /** Messages of this subscriber and cluster were dropped here; `count` says how many. */
+    /** Messages of this subscriber and cluster were dropped here; `count` says how many, `bounds`
+     *  what they did not fit into. */
     ROULETTE_KIND_DROPPED = 1,
     /** The subscription's connection was lost; it will be restored. `error` says why. */
     ROULETTE_KIND_LOST = 2,
     /** The subscription is live again; messages may be missing before this point. */
     ROULETTE_KIND_RESTORED = 3,
-    /** The subscription is over; `error` says why. The handle dies with the next receive. */
+    /** The subscription is over; `error` says why: ROULETTE_ECLOSED if the client was closed, 0 if
+     *  it was drained or has had max_messages. The handle dies with the next receive. */
     ROULETTE_KIND_ENDED = 4,
     /**
      * A server of `cluster` answered an attempt to connect and did not let this client in, or the
@@ -619,6 +631,20 @@ enum roulette_kind {
      * word (ROULETTE_EDISCONNECTED), and says the reason when the client comes back.
      */
     ROULETTE_KIND_REFUSED = 5,
+};
+
+/** What a message did not fit into. Grows at the end. */
+enum roulette_bound {
+    /** The subscriber's ring_slots: receive sooner, or more at a time; or raise it. */
+    ROULETTE_BOUND_RING_SLOTS = 1,
+    /** The subscriber's pinned_bytes: release sooner, or raise it. */
+    ROULETTE_BOUND_PINNED_BYTES = 2,
+    /** The client's slab_count: messages that were not released hold all of the cluster's slabs. */
+    ROULETTE_BOUND_SLAB_COUNT = 4,
+    /** A quarter of the slabs, the most that a message may have: raise slab_bytes or slab_count. */
+    ROULETTE_BOUND_MESSAGE_LEN = 8,
+    /** max_messages of a member of a queue group: see there. */
+    ROULETTE_BOUND_MAX_MESSAGES = 16,
 };
 
 /**
@@ -640,6 +666,8 @@ struct roulette_message {
     void *user_data;                     /**< as given to roulette_subscribe() */
     uint64_t count;                      /**< ROULETTE_KIND_DROPPED: how many */
     int error;                           /**< ROULETTE_KIND_LOST, _ENDED and _REFUSED: why */
+    uint32_t bounds;                     /**< ROULETTE_KIND_DROPPED: why, as bits of
+                                              enum roulette_bound */
     void *internal;                      /**< the library's */
 };
 
@@ -772,7 +800,10 @@ int roulette_subscribe_with(roulette_subscriber *subscriber, const char *topic, 
 
 /**
  * End a subscription by its handle. Nothing of it is received afterwards. Its memory is given back
- * by a later call on the subscriber: to receive, to subscribe or to unsubscribe.
+ * by a later call on the subscriber: to receive, to subscribe or to unsubscribe. Entries that were
+ * received before, in the same batch or an older one, still belong to it until they are released:
+ * they carry its `user_data`, which must live so long, and its handle, which may be compared but
+ * not used.
  *
  * Threads: the owner thread. Does not block.
  * Returns: 0; ROULETTE_ENOENT (it is not a live subscription of this subscriber), ROULETTE_EINVAL.

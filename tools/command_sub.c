@@ -6,6 +6,7 @@
  * descriptor, on the signals that end the program, and on a standard output that nobody reads any
  * more.
  */
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -111,6 +112,23 @@ static void print_message(struct listener *listener, const struct roulette_messa
     output_line_end(output);
 }
 
+static_assert(RING_SLOTS == 131072 && PINNED_BYTES == 192 << 20 && SLAB_COUNT == 4 * 320,
+              "texts here and in the help say so");
+
+/* Why messages were dropped. */
+static const char *reason_of(uint32_t bounds)
+{
+    if ((bounds & ROULETTE_BOUND_MESSAGE_LEN) != 0) {
+        return "each is larger than 80 MiB, a quarter of receive memory";
+    }
+    if ((bounds & (ROULETTE_BOUND_PINNED_BYTES | ROULETTE_BOUND_SLAB_COUNT)) != 0) {
+        return "standard output was not read fast enough, and 192 MiB of them wait already "
+               "(pinned_bytes)";
+    }
+    return "standard output was not read fast enough, and 131072 of them wait already "
+           "(ring_slots)";
+}
+
 static void print_notice(struct listener *listener, const struct roulette_message *notice)
 {
     const char *topic = notice->user_data;
@@ -118,10 +136,8 @@ static void print_notice(struct listener *listener, const struct roulette_messag
     output_flush(&listener->output); /* what came before is printed before */
     switch (notice->kind) {
     case ROULETTE_KIND_DROPPED:
-        command_complain(listener->command,
-                         "dropped %" PRIu64 " messages of cluster %u (%s): they were not read fast "
-                         "enough",
-                         notice->count, notice->cluster, address);
+        command_complain(listener->command, "dropped %" PRIu64 " messages of cluster %u (%s): %s",
+                         notice->count, notice->cluster, address, reason_of(notice->bounds));
         break;
     case ROULETTE_KIND_LOST:
         command_complain(listener->command, "lost %s on cluster %u (%s): %s", topic,

@@ -43,6 +43,7 @@ static void fill_message(const struct rlt_mailbox *mailbox, const struct rlt_del
     message->user_data = handle->user_data;
     message->count = 0;
     message->error = 0;
+    message->bounds = 0;
     message->internal = rlt_slab_of(delivery->base, mailbox->slab_bytes);
 }
 
@@ -59,18 +60,29 @@ static void fill_notice(const struct rlt_mailbox *mailbox, enum roulette_kind ki
     };
 }
 
-/* Messages were dropped before this point: `total` since the mailbox was made. */
-static bool take_drop_notice(struct rlt_mailbox *mailbox, uint64_t total,
+static void fill_dropped(const struct rlt_mailbox *mailbox, uint64_t count, uint32_t bounds,
+                         struct roulette_message *message)
+{
+    fill_notice(mailbox, ROULETTE_KIND_DROPPED, NULL, 0, message);
+    message->count = count;
+    message->bounds = bounds;
+}
+
+/* Messages were dropped before this point. */
+static bool take_drop_notice(struct rlt_mailbox *mailbox, const struct rlt_delivery *delivery,
                              struct roulette_message *message)
 {
+    uint64_t total = delivery->notice.count; /* since the mailbox was made */
     uint64_t count = total - mailbox->dropped_seen;
     /* The consumer may have told it already, when it found the ring empty. */
     if ((int64_t)count <= 0) {
         return false;
     }
+    /* Without what was told when the ring was empty. */
+    uint32_t bounds = (uint32_t)delivery->notice.error;
+    fill_dropped(mailbox, count, bounds & rlt_mailbox_bounds(mailbox, mailbox->dropped_seen),
+                 message);
     mailbox->dropped_seen = total;
-    fill_notice(mailbox, ROULETTE_KIND_DROPPED, NULL, 0, message);
-    message->count = count;
     return true;
 }
 
@@ -79,7 +91,7 @@ static bool take_notice(struct roulette_subscriber *subscriber, struct rlt_mailb
                         const struct rlt_delivery *delivery, struct roulette_message *message)
 {
     if (delivery->notice.kind == RLT_NOTICE_DROPPED) {
-        return take_drop_notice(mailbox, delivery->notice.count, message);
+        return take_drop_notice(mailbox, delivery, message);
     }
     if (delivery->notice.kind == RLT_NOTICE_REFUSED) {
         fill_notice(mailbox, ROULETTE_KIND_REFUSED, NULL, delivery->notice.error, message);
@@ -148,10 +160,10 @@ static struct roulette_message *next_of(const struct sink *sink)
 /* The ring is empty: tell what was dropped since the last message. */
 static void take_silent_drops(struct rlt_mailbox *mailbox, uint64_t position, struct sink *sink)
 {
-    uint64_t dropped = rlt_mailbox_take_dropped(mailbox, position);
+    uint32_t bounds = 0;
+    uint64_t dropped = rlt_mailbox_take_dropped(mailbox, position, &bounds);
     if (dropped != 0) {
-        fill_notice(mailbox, ROULETTE_KIND_DROPPED, NULL, 0, next_of(sink));
-        next_of(sink)->count = dropped;
+        fill_dropped(mailbox, dropped, bounds, next_of(sink));
         put(sink);
     }
 }

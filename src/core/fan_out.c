@@ -5,11 +5,11 @@
 #include "core/quota.h"
 
 static void drop_for(struct rlt_cluster *cluster, struct rlt_subscription *subscription,
-                     uint32_t count, rlt_counter *reason)
+                     uint32_t count, enum roulette_bound bound, rlt_counter *reason)
 {
     struct rlt_member **members = rlt_subscription_members(subscription);
     for (uint32_t i = 0; i < subscription->member_count; i++) {
-        rlt_mailbox_drop(members[i]->mailbox, count);
+        rlt_mailbox_drop(members[i]->mailbox, count, bound);
         rlt_cluster_mark_dirty(cluster, members[i]->mailbox);
         rlt_counter_add(reason, count);
     }
@@ -54,7 +54,7 @@ static void push_counted(struct rlt_cluster *cluster, struct rlt_subscription *s
     }
     if (excess != 0) {
         rlt_counter_add_shared(&cluster->metrics.dropped_limit, excess);
-        rlt_mailbox_drop(member->mailbox, excess);
+        rlt_mailbox_drop(member->mailbox, excess, ROULETTE_BOUND_MAX_MESSAGES);
         rlt_cluster_mark_dirty(cluster, member->mailbox);
     }
     rlt_quota_on_arrival(cluster, subscription, count, kept);
@@ -71,7 +71,8 @@ static struct rlt_mailbox *fan_out(struct rlt_cluster *cluster,
         return NULL;
     }
     if (rlt_unlikely(slab == NULL)) {
-        drop_for(cluster, subscription, 1 + run->more, &metrics->dropped_pinned);
+        drop_for(cluster, subscription, 1 + run->more, ROULETTE_BOUND_SLAB_COUNT,
+                 &metrics->dropped_pinned);
         return NULL;
     }
     if (rlt_likely(!subscription->has_many)) {
@@ -124,5 +125,5 @@ void rlt_fan_out_oversized(struct rlt_cluster *cluster, const struct rlt_frame *
         rlt_counter_add(&metrics->unknown_sid, 1);
         return;
     }
-    drop_for(cluster, subscription, 1, &metrics->dropped_oversized);
+    drop_for(cluster, subscription, 1, ROULETTE_BOUND_MESSAGE_LEN, &metrics->dropped_oversized);
 }

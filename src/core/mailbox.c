@@ -64,13 +64,26 @@ void rlt_mailbox_check_pinned(struct rlt_mailbox *mailbox, struct rlt_slab *slab
     mailbox->lengths[slab->index] = slab->length;
 }
 
-void rlt_mailbox_drop(struct rlt_mailbox *mailbox, uint32_t count)
+uint32_t rlt_mailbox_bounds(const struct rlt_mailbox *mailbox, uint64_t before)
 {
+    uint32_t bounds = 0;
+    for (uint32_t i = 0; i < RLT_BOUNDS; i++) {
+        uint64_t last = atomic_load_explicit(&mailbox->dropped_for[i], memory_order_relaxed);
+        bounds |= last > before ? UINT32_C(1) << i : 0;
+    }
+    return bounds;
+}
+
+void rlt_mailbox_drop(struct rlt_mailbox *mailbox, uint32_t count, enum roulette_bound bound)
+{
+    uint32_t bit = (uint32_t)__builtin_ctz(bound);
+    RLT_ASSERT(bit < RLT_BOUNDS);
     /* The count is visible at once, so what came before it must be: a consumer that found the
      * ring empty would tell the drop before messages that it follows. */
     rlt_delivery_ring_publish(&mailbox->ring);
     uint64_t dropped = atomic_load_explicit(&mailbox->dropped, memory_order_relaxed);
-    /* Release: a consumer that sees the count sees the ring as it was published above. */
+    atomic_store_explicit(&mailbox->dropped_for[bit], dropped + count, memory_order_relaxed);
+    /* Release: a consumer that sees the count sees the ring as it was published above, and why. */
     atomic_store_explicit(&mailbox->dropped, dropped + count, memory_order_release);
 }
 
@@ -202,7 +215,7 @@ bool rlt_mailbox_publish(struct rlt_mailbox *mailbox)
     return rlt_doorbell_ring(mailbox->doorbell, 1);
 }
 
-uint64_t rlt_mailbox_take_dropped(struct rlt_mailbox *mailbox, uint64_t position)
+uint64_t rlt_mailbox_take_dropped(struct rlt_mailbox *mailbox, uint64_t position, uint32_t *bounds)
 {
     /* Acquire: what was published before the drop is visible to the second look. */
     uint64_t dropped = atomic_load_explicit(&mailbox->dropped, memory_order_acquire);
@@ -211,6 +224,7 @@ uint64_t rlt_mailbox_take_dropped(struct rlt_mailbox *mailbox, uint64_t position
         return 0;
     }
     uint64_t count = dropped - mailbox->dropped_seen;
+    *bounds = rlt_mailbox_bounds(mailbox, mailbox->dropped_seen);
     mailbox->dropped_seen = dropped;
     return count;
 }

@@ -31,6 +31,7 @@
 #include "lockfree/doorbell.h"
 #include "lockfree/slab.h"
 #include "proto/parser.h"
+#include "roulette.h"
 
 /** Notices about a subscription, as bits of what is owed. */
 enum rlt_notice {
@@ -42,6 +43,9 @@ enum rlt_notice {
     RLT_NOTICE_DROPPED = 16,
     RLT_NOTICE_REFUSED = 32, /* core/refused_login.h */
 };
+
+/** Bits of enum roulette_bound. */
+#define RLT_BOUNDS 5
 
 struct rlt_mailbox {
     struct rlt_delivery_ring ring;
@@ -74,7 +78,10 @@ struct rlt_mailbox {
 
     /* Event thread writes, consumer reads. */
     _Atomic(uint64_t) dropped; /* release, acquire: ordered with the ring, see take_dropped */
-    _Atomic(uint32_t) owed;    /* 1: the consumer shall send `retry`; Dekker with the ring's head */
+    /* By bit of enum roulette_bound: `dropped` behind the last one for it. Relaxed, stored before
+     * `dropped` and loaded behind it: who sees a drop sees why. */
+    _Atomic(uint64_t) dropped_for[RLT_BOUNDS];
+    _Atomic(uint32_t) owed; /* 1: the consumer shall send `retry`; Dekker with the ring's head */
 
     /* Consumer. */
     alignas(RLT_CACHE_LINE) _Atomic(uint32_t) *released; /* by slab index; relaxed: an estimate
@@ -119,21 +126,25 @@ enum rlt_push_result {
  */
 void rlt_mailbox_check_pinned(struct rlt_mailbox *mailbox, struct rlt_slab *slab, uint64_t round);
 
+/** The bounds for which something was dropped behind `before`, as bits of enum roulette_bound. */
+uint32_t rlt_mailbox_bounds(const struct rlt_mailbox *mailbox, uint64_t before);
+
 /** Put the count of dropped messages into the ring, if it is not there yet. There is room. */
 static inline void rlt_mailbox_tell_dropped(struct rlt_mailbox *mailbox)
 {
     /* Relaxed: its own value. */
     uint64_t dropped = atomic_load_explicit(&mailbox->dropped, memory_order_relaxed);
     if (rlt_unlikely(dropped != mailbox->dropped_told)) {
+        uint32_t bounds = rlt_mailbox_bounds(mailbox, mailbox->dropped_told);
         mailbox->dropped_told = dropped;
         *rlt_delivery_ring_fill(&mailbox->ring) = (struct rlt_delivery){
-            .notice = {.count = dropped, .kind = RLT_NOTICE_DROPPED},
+            .notice = {.count = dropped, .error = (int32_t)bounds, .kind = RLT_NOTICE_DROPPED},
         };
     }
 }
 
-/** Count messages that could not be kept for another reason than this mailbox. */
-void rlt_mailbox_drop(struct rlt_mailbox *mailbox, uint32_t count);
+/** Count messages that could not be kept, and for which bound. */
+void rlt_mailbox_drop(struct rlt_mailbox *mailbox, uint32_t count, enum roulette_bound bound);
 
 /** Fill a run's descriptor. */
 static inline void rlt_mailbox_describe(struct rlt_delivery *delivery, struct rlt_member *member,
@@ -167,13 +178,13 @@ static inline enum rlt_push_result rlt_mailbox_push(struct rlt_mailbox *mailbox,
         rlt_mailbox_check_pinned(mailbox, slab, round);
     }
     if (rlt_unlikely(mailbox->over_pinned)) {
-        rlt_mailbox_drop(mailbox, count);
+        rlt_mailbox_drop(mailbox, count, ROULETTE_BOUND_PINNED_BYTES);
         return RLT_PUSH_PINNED;
     }
     /* Room for the message and a notice before it. */
     if (rlt_unlikely(!rlt_delivery_ring_has_room(&mailbox->ring, 2) ||
                      mailbox->owed_first != NULL)) {
-        rlt_mailbox_drop(mailbox, count);
+        rlt_mailbox_drop(mailbox, count, ROULETTE_BOUND_RING_SLOTS);
         return RLT_PUSH_RING_FULL;
     }
     rlt_mailbox_tell_dropped(mailbox);
@@ -261,9 +272,9 @@ bool rlt_mailbox_publish(struct rlt_mailbox *mailbox);
 
 /* ---- Consumer ----------------------------------------------------------------------------- */
 
-/** After the ring was found empty: messages dropped since the last call; 0 if there are none, or
- *  if the ring is not empty any more. */
-uint64_t rlt_mailbox_take_dropped(struct rlt_mailbox *mailbox, uint64_t position);
+/** After the ring was found empty: messages dropped since the last call, and for which bounds; 0 if
+ *  there are none, or if the ring is not empty any more. */
+uint64_t rlt_mailbox_take_dropped(struct rlt_mailbox *mailbox, uint64_t position, uint32_t *bounds);
 
 /** After the ring was advanced: true if the caller must send `retry`. */
 bool rlt_mailbox_must_retry(struct rlt_mailbox *mailbox);

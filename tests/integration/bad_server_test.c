@@ -344,6 +344,7 @@ Test(bad_server, message_larger_than_receive_memory)
         cr_assert_eq(message.kind, i == 1 ? ROULETTE_KIND_DROPPED : ROULETTE_KIND_MESSAGE);
         if (i == 1) {
             cr_assert_eq(message.count, 1);
+            cr_assert_eq(message.bounds, ROULETTE_BOUND_MESSAGE_LEN);
         } else {
             cr_assert_arr_eq(message.payload, i == 0 ? "one" : "two", 3);
         }

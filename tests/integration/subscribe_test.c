@@ -718,6 +718,7 @@ Test(subscribe, full_ring_drops_the_newest_and_tells_how_many)
         if (message.kind == ROULETTE_KIND_DROPPED) {
             cr_assert_null(message.subscription);
             cr_assert_gt(message.count, 0);
+            cr_assert_eq(message.bounds, ROULETTE_BOUND_RING_SLOTS);
             cr_assert_eq(message.cluster, cluster);
             dropped += message.count;
             next += (uint32_t)message.count;
@@ -798,6 +799,7 @@ Test(subscribe, holder_loses_its_own_messages_and_stalls_nobody)
         int count;
         while ((count = roulette_receive(holder, held + kept, 1, 0)) > 0) {
             if (held[kept].kind == ROULETTE_KIND_DROPPED) {
+                cr_assert_eq(held[kept].bounds, ROULETTE_BOUND_PINNED_BYTES);
                 dropped += held[kept].count;
             } else {
                 cr_assert_eq(held[kept].kind, ROULETTE_KIND_MESSAGE);
@@ -820,6 +822,36 @@ Test(subscribe, holder_loses_its_own_messages_and_stalls_nobody)
     expect_and_release(stage.subscriber, "t", "again");
     expect_and_release(holder, "t", "again");
     roulette_subscriber_close(holder);
+    tear_down(&stage);
+}
+
+/* What was received before the unsubscribe is the subscription's until it is released. */
+Test(subscribe, entries_of_a_batch_outlive_their_subscription)
+{
+    enum { MESSAGES = 100 };
+    struct stage stage;
+    static struct roulette_message batch[MESSAGES];
+    int mark;
+    set_up(&stage);
+    roulette_subscription *subscription = subscribe(stage.subscriber, "t", &mark);
+    for (uint32_t i = 0; i < MESSAGES; i++) {
+        publish(stage.client, "t", &i, sizeof(i));
+    }
+    receive_all(stage.subscriber, batch, MESSAGES);
+    cr_assert_eq(roulette_unsubscribe(stage.subscriber, subscription), 0);
+    /* Whose memory is given back now. */
+    expect_nothing(stage.subscriber);
+    (void)subscribe(stage.subscriber, "t", NULL);
+    publish_text(stage.client, "t", "behind");
+    expect_and_release(stage.subscriber, "t", "behind");
+    check_held(batch, MESSAGES, 0);
+    for (size_t i = 0; i < MESSAGES; i++) {
+        cr_assert_eq(batch[i].user_data, &mark);
+        cr_assert_eq(batch[i].subscription, subscription);
+        cr_assert_arr_eq(batch[i].topic, "t", 1);
+    }
+    roulette_release(stage.subscriber, batch, MESSAGES);
+    expect_nothing(stage.subscriber);
     tear_down(&stage);
 }
 
@@ -863,6 +895,7 @@ Test(subscribe, client_without_receive_memory_lives_on)
     roulette_release(holders[0], held, kept[0]);
     EVENTUALLY(roulette_receive(holders[0], held, 1, 0) == 1 &&
                held[0].kind == ROULETTE_KIND_DROPPED && held[0].count == 2000);
+    cr_assert_eq(held[0].bounds, ROULETTE_BOUND_SLAB_COUNT);
     publish_text(stage.client, "t", "free again");
     expect_and_release(holders[0], "t", "free again");
     roulette_subscriber_close(holders[0]);

@@ -302,7 +302,9 @@ static void take(struct sim_subscribers *self, struct sim_subscriber *subscriber
     for (; count != 0; count--) {
         const struct rlt_delivery *delivery = rlt_delivery_ring_peek(&mailbox->ring, position);
         if (delivery == NULL) {
-            uint64_t dropped = rlt_mailbox_take_dropped(mailbox, position);
+            uint32_t bounds = 0;
+            uint64_t dropped = rlt_mailbox_take_dropped(mailbox, position, &bounds);
+            SIM_CHECK(self->sim, (dropped != 0) == (bounds != 0));
             take_drops(self, subscriber, dropped);
             break;
         }

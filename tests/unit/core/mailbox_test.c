@@ -179,7 +179,9 @@ static const char *take(struct box *box, uint32_t count, bool hold)
     for (; count != 0; count--) {
         const struct rlt_delivery *delivery = rlt_delivery_ring_peek(&mailbox->ring, position);
         if (delivery == NULL) {
-            uint64_t dropped = rlt_mailbox_take_dropped(mailbox, position);
+            uint32_t bounds = 0;
+            uint64_t dropped = rlt_mailbox_take_dropped(mailbox, position, &bounds);
+            cr_assert_eq(dropped != 0, bounds != 0);
             if (dropped != 0) {
                 note(box, "d%" PRIu64 " ", dropped);
             }
@@ -286,11 +288,44 @@ Test(mailbox, batch_takes_nothing_if_a_notice_filled_the_ring)
     struct box *box = open_box(SLABS);
     struct rlt_member member = member_of(box);
     push_many(box, &member, RING_MESSAGES - 1);
-    rlt_mailbox_drop(&box->mailbox, 1);
+    rlt_mailbox_drop(&box->mailbox, 1, ROULETTE_BOUND_SLAB_COUNT);
     cr_assert_eq(push(box, &member), RLT_PUSH_DONE);
     cr_assert_eq(push_batch(box, &member, 100), 0);
     publish(box);
     assert_takes_all(box, "m1 m2 m3 m4 m5 m6 D1 m7 ");
+    close_box(box);
+}
+
+/* Why something was dropped goes with the count: in the ring as behind it. */
+Test(mailbox, drop_tells_for_which_bounds)
+{
+    struct box *box = open_box(SLABS);
+    struct rlt_member member = member_of(box);
+    uint32_t bounds = 0;
+    rlt_mailbox_drop(&box->mailbox, 1, ROULETTE_BOUND_SLAB_COUNT);
+    cr_assert_eq(rlt_mailbox_take_dropped(&box->mailbox, 0, &bounds), 1);
+    cr_assert_eq(bounds, ROULETTE_BOUND_SLAB_COUNT);
+    rlt_mailbox_drop(&box->mailbox, 2, ROULETTE_BOUND_MESSAGE_LEN);
+    rlt_mailbox_drop(&box->mailbox, 3, ROULETTE_BOUND_MAX_MESSAGES);
+    push_many(box, &member, 1);
+    publish(box);
+    const struct rlt_delivery *delivery = rlt_delivery_ring_peek(&box->mailbox.ring, 0);
+    cr_assert_eq(delivery->notice.kind, RLT_NOTICE_DROPPED);
+    cr_assert_eq(delivery->notice.count, 6);
+    cr_assert_eq(rlt_mailbox_bounds(&box->mailbox, 1),
+                 ROULETTE_BOUND_MESSAGE_LEN | ROULETTE_BOUND_MAX_MESSAGES,
+                 "without what was told before");
+    cr_assert_eq((uint32_t)delivery->notice.error, ROULETTE_BOUND_SLAB_COUNT |
+                                                       ROULETTE_BOUND_MESSAGE_LEN |
+                                                       ROULETTE_BOUND_MAX_MESSAGES);
+    (void)take(box, 100, false);
+    while (push(box, &member) == RLT_PUSH_DONE) {
+    }
+    publish(box);
+    (void)take(box, RING_MESSAGES, false);
+    uint64_t position = rlt_delivery_ring_head(&box->mailbox.ring);
+    cr_assert_eq(rlt_mailbox_take_dropped(&box->mailbox, position, &bounds), 1);
+    cr_assert_eq(bounds, ROULETTE_BOUND_RING_SLOTS);
     close_box(box);
 }
 
@@ -417,7 +452,7 @@ Test(mailbox, message_that_cannot_be_kept_is_told_in_its_place)
     struct box *box = open_box(SLABS);
     struct rlt_member member = member_of(box);
     push_many(box, &member, 1);
-    rlt_mailbox_drop(&box->mailbox, 1);
+    rlt_mailbox_drop(&box->mailbox, 1, ROULETTE_BOUND_SLAB_COUNT);
     push_many(box, &member, 1);
     publish(box);
     assert_takes_all(box, "m1 D1 m2 ");
@@ -759,7 +794,9 @@ static void random_take(struct random_run *run)
     for (uint64_t count = rlt_random_below(&run->random, 12); count != 0; count--) {
         const struct rlt_delivery *delivery = rlt_delivery_ring_peek(&mailbox->ring, position);
         if (delivery == NULL) {
-            uint64_t dropped = rlt_mailbox_take_dropped(mailbox, position);
+            uint32_t bounds = 0;
+            uint64_t dropped = rlt_mailbox_take_dropped(mailbox, position, &bounds);
+            cr_assert_eq(dropped != 0, bounds != 0);
             if (dropped != 0) {
                 see_drops(run, dropped);
             }
