@@ -18,6 +18,7 @@
 #include "input.h"
 #include "proto/address.h"
 #include "proto/topic.h"
+#include "proto/topic_fault.h"
 
 static const char help[] =
     "usage: roulette ring [OPTION]... [TOPIC]...\n"
@@ -51,8 +52,8 @@ static int place(void *context, const char *topic, size_t len)
     const char *reason = NULL;
     int wildcard = rlt_topic_check_pattern(topic, len, &reason);
     if (wildcard < 0) {
-        /* Bytes that could be a terminal's commands are not repeated. */
-        command_complain(wheel->command, "a topic of %zu bytes is not valid: %s", len, reason);
+        (void)rlt_topic_refuse(wildcard, "topic", "is not valid", topic, len, reason);
+        command_complain(wheel->command, "%s", roulette_last_error());
         wheel->result = COMMAND_USAGE;
         return 0;
     }

@@ -15,6 +15,7 @@
 #include "io/clock.h"
 #include "io/park.h"
 #include "proto/topic.h"
+#include "proto/topic_fault.h"
 
 #define TEXT2(x) #x
 #define TEXT(x)  TEXT2(x)
@@ -344,7 +345,8 @@ int roulette_cluster_of(const roulette_client *client, const char *topic, size_t
     const char *reason = NULL;
     int result = rlt_topic_check(topic, topic_len, &reason);
     if (result < 0) {
-        return rlt_error_set(result, "the topic is on no single cluster: %s", reason);
+        return rlt_topic_refuse(result, "topic", "is on no single cluster", topic, topic_len,
+                                reason);
     }
     uint64_t hash = rlt_ring_hash(topic, topic_len);
     return (int)rlt_client_place(client, topic, topic_len, hash).cluster;

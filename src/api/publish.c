@@ -11,6 +11,7 @@
 #include "io/park.h"
 #include "lockfree/wire_queue.h"
 #include "proto/topic.h"
+#include "proto/topic_fault.h"
 
 /* How the calling thread publishes. Initial-exec: as the producers of producer.c. */
 static _Thread_local struct rlt_pace pace __attribute__((tls_model("initial-exec")));
@@ -165,7 +166,7 @@ static int check_topic(const char *what, const char *topic, size_t *len)
     const char *reason = NULL;
     int result = rlt_topic_check(topic, *len, &reason);
     if (rlt_unlikely(result < 0)) {
-        return rlt_error_set(result, "the %s cannot be published to: %s", what, reason);
+        return rlt_topic_refuse(result, what, "cannot be published to", topic, *len, reason);
     }
     return 0;
 }

@@ -10,6 +10,7 @@
 #include "base/memory.h"
 #include "core/cluster.h"
 #include "proto/topic.h"
+#include "proto/topic_fault.h"
 
 #define SLOTS_FIRST 64
 /* So many handles that are over are not looked for. */
@@ -340,11 +341,13 @@ static int check_wish(struct roulette_subscriber *subscriber, const char *topic,
     topic_len = rlt_text_len(topic, topic_len);
     int wildcard = rlt_topic_check_pattern(topic, topic_len, &reason);
     if (wildcard < 0) {
-        return rlt_error_set(wildcard, "the topic cannot be subscribed to: %s", reason);
+        return rlt_topic_refuse(wildcard, "topic", "cannot be subscribed to", topic, topic_len,
+                                reason);
     }
     size_t group_len = group != NULL ? strlen(group) : 0;
     if (group != NULL && rlt_topic_check_group(group, group_len, &reason) < 0) {
-        return rlt_error_set(ROULETTE_ETOPIC, "the queue group is not valid: %s", reason);
+        return rlt_topic_refuse(ROULETTE_ETOPIC, "queue group", "is not valid", group, group_len,
+                                reason);
     }
     uint64_t hash = rlt_ring_hash(topic, topic_len);
     *wish = (struct wish){
@@ -445,6 +448,9 @@ int roulette_subscribe_with(roulette_subscriber *subscriber, const char *topic, 
     if ((result == 0 || result == ROULETTE_EEXIST) && subscription != NULL) {
         *subscription = rlt_handle_name(handle);
     }
+    if (result == ROULETTE_EEXIST) {
+        return rlt_topic_refuse(result, "topic", "is taken", topic, wish.topic_len, NULL);
+    }
     if (result < 0) {
         return rlt_error_set_plain(result);
     }
@@ -483,7 +489,8 @@ int roulette_unsubscribe_topic(roulette_subscriber *subscriber, const char *topi
     struct rlt_topic_key key = {topic, topic_len, rlt_ring_hash(topic, topic_len)};
     struct rlt_handle *existing = find_key(&subscriber->handles, &key);
     if (existing == NULL) {
-        return rlt_error_set_plain(ROULETTE_ENOENT);
+        return rlt_topic_refuse(ROULETTE_ENOENT, "topic", "is not subscribed to", topic, topic_len,
+                                NULL);
     }
     rlt_subscriber_end(subscriber, existing, NULL);
     (void)give_back(subscriber);

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "proto/topic.h"
+#include "proto/topic_fault.h"
 
 /* A topic validated, hashed and placed. Immutable, so any thread uses it. Holds a reference to
  * its client. */
@@ -26,7 +27,8 @@ int roulette_topic_create(roulette_client *client, const char *topic, size_t top
     const char *reason = NULL;
     int result = rlt_topic_check(topic, topic_len, &reason);
     if (result < 0) {
-        return rlt_error_set(result, "the topic cannot be published to: %s", reason);
+        return rlt_topic_refuse(result, "topic", "cannot be published to", topic, topic_len,
+                                reason);
     }
     if (atomic_load_explicit(&client->state, memory_order_relaxed) != RLT_CLIENT_OPEN) {
         return rlt_error_set_plain(rlt_client_gone(client));

@@ -130,6 +130,16 @@ static size_t visible_len(struct text text)
     return text.len;
 }
 
+/* Whether quote_entry() shows the host alone of "host:port". */
+static bool hides_port(const struct entry *entry)
+{
+    struct text rest = entry->text;
+    size_t scheme_len = text_find_scheme_end(rest);
+    size_t start = scheme_len != rest.len ? scheme_len + 3 : 0;
+    rest = text_slice(rest, start, rest.len);
+    return text_find_last(rest, '@') == rest.len && visible_len(rest) != rest.len;
+}
+
 static struct quote quote_entry(const struct entry *entry)
 {
     struct quote quote = {.len = 0};
@@ -359,8 +369,11 @@ static int parse_port(const struct entry *entry, struct text text, uint16_t *por
     if (!valid || value == 0 || value > UINT16_MAX) {
         return refuse(entry, ROULETTE_ESERVERS,
                       "the port is not a number from 1 to 65535: correct it, or remove the ':' "
-                      "for port %d",
-                      RLT_DEFAULT_PORT);
+                      "for port %d%s",
+                      RLT_DEFAULT_PORT,
+                      hides_port(entry) ? "; it is not shown, for it may be a password whose "
+                                          "'@host' is missing"
+                                        : "");
     }
     *port = (uint16_t)value;
     return 0;

@@ -107,6 +107,11 @@ static const struct invalid {
     {".a", "a part between dots"},
     {".", "a part between dots"},
     {"h:", "entry 1 \"h:\": the port is not a number from 1 to 65535"},
+    {"h:99999", "entry 1 \"h:99999\": the port is not a number from 1 to 65535"},
+    {"h:422x", "entry 1 \"h:***\": the port is not a number from 1 to 65535: correct it, or remove "
+               "the ':' for port 4222; it is not shown, for it may be a password whose '@host' is "
+               "missing"},
+    {"nats://u:p@h:422x", "entry 1 \"nats://***@h:422x\": the port is not a number from 1"},
     {"h:0", "entry 1 \"h:0\": the port"},
     {"h:65536", "entry 1 \"h:65536\": the port"},
     {"h:99999999999999999999", "entry 1 \"h:***\": the port"},
