@@ -115,11 +115,11 @@ int roulette_subscriber_open(roulette_client *client,
     subscriber->mailboxes = rlt_memory_alloc(client->cluster_count, sizeof(*subscriber->mailboxes));
     result = rlt_bell_init(&subscriber->bell);
     if (subscriber->mailboxes == NULL || rlt_handle_table_init(&subscriber->handles) < 0) {
-        result = ROULETTE_ENOMEM;
+        result = rlt_error_set_plain(ROULETTE_ENOMEM);
     }
     if (result < 0) {
         free_subscriber(subscriber);
-        return rlt_error_set_plain(result);
+        return result;
     }
     rlt_client_acquire(client);
     enlist(client, subscriber);

@@ -11,6 +11,7 @@
 #include "io/clock.h"
 #include "io/leaving.h"
 #include "io/park.h"
+#include "io/system_text.h"
 #include "io/uring.h"
 #include "roulette.h"
 
@@ -218,6 +219,9 @@ int rlt_event_thread_start(struct rlt_event_thread *thread, const struct rlt_soc
     int result = pthread_create(&thread->thread, NULL, run, thread);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (result != 0) {
+        char text[RLT_SYSTEM_TEXT_MAX];
+        (void)snprintf(thread->start_failure, sizeof(thread->start_failure),
+                       "pthread_create() has failed: %s", rlt_system_text(result, text));
         return ROULETTE_ESYSTEM;
     }
     thread->joined = false;

@@ -4,16 +4,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/crypto.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/error.h"
 #include "base/memory.h"
 #include "io/descriptor.h"
+#include "io/system_text.h"
 
 /* A path is quoted up to here: the reason behind it must not be cut off. */
-#define PATH_QUOTE_MAX 384
+#define PATH_QUOTE_MAX 256
 
 static int refuse(const char *path, const char *reason)
 {
@@ -34,8 +34,9 @@ static int open_file(const char *path)
 static int check_size(const char *path, int fd, size_t *size)
 {
     struct stat status;
+    char text[RLT_SYSTEM_TEXT_MAX];
     if (fstat(fd, &status) != 0) {
-        return refuse(path, strerror(errno));
+        return refuse(path, rlt_system_text(errno, text));
     }
     if (!S_ISREG(status.st_mode)) {
         return refuse(path, "it is not a regular file");
@@ -70,6 +71,7 @@ static ssize_t fill(int fd, char *buffer, size_t size)
 static int read_open(const char *path, int fd, char **bytes, size_t *len)
 {
     size_t size = 0;
+    char text[RLT_SYSTEM_TEXT_MAX];
     int error = check_size(path, fd, &size);
     if (error < 0) {
         return error;
@@ -81,7 +83,7 @@ static int read_open(const char *path, int fd, char **bytes, size_t *len)
     }
     ssize_t got = fill(fd, buffer, size + 1);
     if (got < 0 || (size_t)got > size) {
-        error = refuse(path, got < 0 ? strerror(errno) : "it grew while it was read");
+        error = refuse(path, got < 0 ? rlt_system_text(errno, text) : "it grew while it was read");
         rlt_file_free(buffer, size + 1); /* a failed read may have left bytes, too */
         return error;
     }
@@ -94,7 +96,8 @@ int rlt_file_read(const char *path, char **bytes, size_t *len)
 {
     int fd = open_file(path);
     if (fd < 0) {
-        return refuse(path, strerror(errno));
+        char text[RLT_SYSTEM_TEXT_MAX];
+        return refuse(path, rlt_system_text(errno, text));
     }
     int error = read_open(path, fd, bytes, len);
     (void)close(fd);

@@ -13,8 +13,10 @@
 
 #include "base/assert.h"
 #include "base/defs.h"
+#include "base/error.h"
 #include "io/clock.h"
 #include "io/descriptor.h"
+#include "io/system_text.h"
 #include "roulette.h"
 
 bool rlt_park_wait(_Atomic(uint32_t) *word, uint32_t expected, uint64_t deadline_ns)
@@ -38,7 +40,12 @@ void rlt_park_wake(_Atomic(uint32_t) *word)
 int rlt_park_descriptor_create(void)
 {
     int descriptor = rlt_descriptor_above(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
-    return descriptor >= 0 ? descriptor : ROULETTE_ESYSTEM;
+    if (descriptor < 0) {
+        char text[RLT_SYSTEM_TEXT_MAX];
+        return rlt_error_set(ROULETTE_ESYSTEM, "eventfd() has failed: %s",
+                             rlt_system_text(errno, text));
+    }
+    return descriptor;
 }
 
 void rlt_park_descriptor_destroy(int descriptor)

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "io/uring_race.h"
 
+#include <errno.h>
+#include <stdio.h>
+
 #include "base/memory.h"
 #include "io/clock.h"
 #include "io/socket.h"
+#include "io/system_text.h"
 #include "roulette.h"
 
 /* ---- Racers ------------------------------------------------------------------------------- */
@@ -58,6 +62,9 @@ static int start(struct rlt_uring *uring, uint32_t index, struct rlt_uring_racer
     struct rlt_uring_slot *slot = &uring->slots[index];
     int fd = rlt_socket_create(endpoint->any.sa_family, &uring->socket_options);
     if (fd < 0) {
+        char text[RLT_SYSTEM_TEXT_MAX];
+        (void)snprintf(uring->failure, sizeof(uring->failure), "socket() has failed: %s",
+                       rlt_system_text(errno, text));
         return fd;
     }
     *racer = (struct rlt_uring_racer){.fd = fd, .started_ns = now_ns};

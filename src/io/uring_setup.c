@@ -3,10 +3,10 @@
 
 #include <errno.h>
 #include <stddef.h>
-#include <string.h>
 
 #include "base/error.h"
 #include "io/descriptor.h"
+#include "io/system_text.h"
 #include "roulette.h"
 
 /* Interruptions that are put up with when the ring is tried. */
@@ -67,13 +67,15 @@ static int probe(struct io_uring *ring)
 
 static int refuse(const char *call, int error)
 {
-    char text[128];
-    const char *reason = strerror_r(error, text, sizeof(text));
-    /* ENOMEM is RLIMIT_MEMLOCK, EMFILE the limit of descriptors. */
-    if (error == ENOMEM || error == EMFILE || error == ENFILE) {
+    char text[RLT_SYSTEM_TEXT_MAX];
+    const char *reason = rlt_system_text(error, text);
+    if (error == EMFILE || error == ENFILE) {
+        return rlt_error_set(ROULETTE_ESYSTEM, "%s() has failed: %s", call, reason);
+    }
+    if (error == ENOMEM) {
         return rlt_error_set(ROULETTE_ESYSTEM,
-                             "%s() has failed: %s (raise the limits of descriptors or of locked "
-                             "memory)",
+                             "%s() has failed: %s (raise the limit of locked memory: ulimit -l, or "
+                             "LimitMEMLOCK of the service)",
                              call, reason);
     }
     return rlt_error_set(ROULETTE_ENOTSUP,
