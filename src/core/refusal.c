@@ -106,7 +106,8 @@ void rlt_refusal_on_error(struct rlt_connection *connection, const struct rlt_fr
     if (denied) {
         rlt_counter_add(&cluster->metrics.denied_publishes, 1);
         rlt_note_write(&cluster->denial, text);
-        rlt_sender_on_denied(&connection->sender);
+        rlt_sender_on_denied(&connection->sender,
+                             rlt_denials_key(what.quoted, what.quoted_len, what.by_reply));
     }
     rlt_report(cluster, reports[what.reaction], text);
     if (connection->probing && connection->session.state != RLT_SESSION_GREETING) {

@@ -75,6 +75,7 @@ static void wake_waiter(struct rlt_sender *sender, int lane, rlt_sender_wake_fn 
 static void release(struct rlt_sender *sender, int lane, struct rlt_lane_mark mark,
                     rlt_sender_wake_fn *wake, void *context)
 {
+    mark = rlt_unlikely(sender->denials.any_struck) ? rlt_denials_pass(sender, lane, mark) : mark;
     sender->released[lane] = mark;
     rlt_wire_queue_release(sender->queue, lane, mark);
     wake_waiter(sender, lane, wake, context);
@@ -185,7 +186,7 @@ void rlt_sender_add_chunk(struct rlt_sender *sender, int lane, const struct rlt_
 static size_t gather_lane(struct rlt_sender *sender, int lane, size_t limit)
 {
     struct rlt_lane_chunk chunk;
-    if (!rlt_wire_queue_peek(sender->queue, lane, &sender->seen, limit, &chunk)) {
+    if (!rlt_denials_peek(sender, lane, limit, &chunk)) {
         return 0;
     }
     /* A chunk that is not larger than the limit has no frame that is. A publisher may have read an
@@ -277,6 +278,7 @@ void rlt_sender_adopt_lanes(struct rlt_sender *sender, struct rlt_sender *from)
     memset(from->reached, 0, sizeof(from->reached));
     memcpy(sender->unknown, from->unknown, sizeof(sender->unknown));
     memset(from->unknown, 0, sizeof(from->unknown));
+    rlt_denials_move(&sender->denials, &from->denials);
     sender->suspect = from->suspect;
     from->suspect = (struct rlt_suspect){0};
 }
@@ -470,21 +472,21 @@ bool rlt_sender_on_sent_direct(struct rlt_sender *sender, size_t count, rlt_send
     return done;
 }
 
-void rlt_sender_on_denied(struct rlt_sender *sender)
+void rlt_sender_on_denied(struct rlt_sender *sender, uint64_t key)
 {
-    /* Behind an early PONG nothing was sent. What a borrower sends just now may not be looked at.
-     */
-    bool may_be = !sender->pings.early &&
-                  (sender->lent ||
-                   sender->denied < sender->sent + batch_messages(sender) - sender->confirmed);
-    sender->denied += may_be ? 1 : 0;
+    uint64_t count = sender->denials.count;
+    /* Behind an early PONG nothing was sent. What a borrower sends just now is its own. */
+    if (!sender->pings.early &&
+        (sender->lent || count < sender->sent + batch_messages(sender) - sender->confirmed)) {
+        rlt_denials_add(&sender->denials, key, sender->keep);
+    }
 }
 
 /* Book what was refused of `open` messages that leave the connection's books. Returns: how many. */
 static uint64_t book_denied(struct rlt_sender *sender, uint64_t open)
 {
-    uint64_t denied = rlt_min_u64(sender->denied, open);
-    sender->denied = 0;
+    uint64_t denied = rlt_min_u64(sender->denials.count, open);
+    rlt_denials_forget(&sender->denials);
     rlt_counter_add(&sender->metrics->denied, denied);
     return denied;
 }
@@ -555,16 +557,23 @@ static void rewind_part(struct rlt_sender *sender, uint32_t index, rlt_sender_wa
     }
 }
 
-/* At least once: remember how far each lane was sent, and go back to what is not confirmed. */
-static void go_back(struct rlt_sender *sender)
+/* At least once: remember how far each lane was sent, and go back to what is neither confirmed nor
+ * refused. Returns: the number of messages that were refused. */
+static uint64_t go_back(struct rlt_sender *sender)
 {
+    uint64_t denied = sender->keep && sender->owner ? rlt_denials_strike(sender) : 0;
     for (int lane = 0; sender->keep && sender->owner && lane <= SHARED; lane++) {
         struct rlt_lane_mark cursor = cursor_of(sender, lane);
         if (cursor.count > sender->reached[lane].count) {
             sender->reached[lane] = cursor;
         }
         move_cursor(sender, lane, sender->released[lane]);
+        if (sender->released[lane].count < sender->denials.struck_end[lane]) {
+            release(sender, lane, sender->released[lane], sender->wake, sender->wake_context);
+        }
     }
+    rlt_counter_add(&sender->metrics->denied, denied);
+    return denied;
 }
 
 struct rlt_fence_link *rlt_sender_on_lost(struct rlt_sender *sender, rlt_sender_wake_fn *wake,
@@ -578,10 +587,9 @@ struct rlt_fence_link *rlt_sender_on_lost(struct rlt_sender *sender, rlt_sender_
     sender->control_len = 0;
     forget_batch(sender);
     uint64_t in_doubt = sender->keep ? 0 : sender->sent - sender->confirmed;
-    in_doubt -= book_denied(sender, in_doubt); /* if they are kept, they will be refused again */
+    sender->suspect.open += sender->sent - sender->confirmed - go_back(sender);
+    in_doubt -= book_denied(sender, in_doubt);
     rlt_counter_add(&sender->metrics->in_doubt, in_doubt);
-    sender->suspect.open += sender->sent - sender->confirmed;
-    go_back(sender);
     sender->sent = 0;
     sender->confirmed = 0;
     sender->unmarked = 0;

@@ -31,6 +31,7 @@
 #include <stdint.h>
 
 #include "core/confirm_timer.h"
+#include "core/denials.h"
 #include "core/metrics.h"
 #include "core/ping_marks.h"
 #include "core/sub_marks.h"
@@ -84,7 +85,7 @@ struct rlt_sender {
     /* Messages on this connection. */
     uint64_t sent;
     uint64_t confirmed;
-    uint64_t denied; /* of those sent and not confirmed: the server has said that it refuses them */
+    struct rlt_denials denials; /* of those sent and not confirmed */
 
     /* At least once. */
     bool keep; /* until confirmed */
@@ -215,9 +216,10 @@ struct rlt_fence_link *rlt_sender_on_pong(struct rlt_sender *sender);
 /**
  * The server refuses a message. It says so in the order of what it was sent, so the message is one
  * that no PONG has confirmed yet, and is booked as denied with that PONG, or when the connection is
- * lost before. Who says more than that is believed for as many messages as there are.
+ * lost before. Who says more than that is believed for as many messages as there are. `key`: of its
+ * name (rlt_denials_key()).
  */
-void rlt_sender_on_denied(struct rlt_sender *sender);
+void rlt_sender_on_denied(struct rlt_sender *sender, uint64_t key);
 
 /** When a batch is done: as rlt_sender_on_pong(), for a PONG that came before that. */
 struct rlt_fence_link *rlt_sender_take_early_pong(struct rlt_sender *sender);

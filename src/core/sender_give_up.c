@@ -14,7 +14,8 @@ static void wake_waiter(struct rlt_sender *sender, int lane, rlt_sender_wake_fn 
     }
 }
 
-/* At least once: messages that an earlier connection sent and nobody confirmed. */
+/* At least once: messages that an earlier connection sent and nobody confirmed, also those that
+ * were refused. */
 static uint64_t count_in_doubt(const struct rlt_sender *sender)
 {
     uint64_t count = 0;
@@ -28,7 +29,8 @@ static uint64_t count_in_doubt(const struct rlt_sender *sender)
 
 void rlt_sender_give_up_unconfirmed(struct rlt_sender *sender)
 {
-    rlt_counter_add(&sender->metrics->in_doubt, count_in_doubt(sender));
+    uint64_t denied = rlt_denials_count_struck(sender);
+    rlt_counter_add(&sender->metrics->in_doubt, count_in_doubt(sender) - denied);
 }
 
 void rlt_sender_drop(struct rlt_sender *sender, int lane, struct rlt_lane_mark end)
@@ -36,6 +38,7 @@ void rlt_sender_drop(struct rlt_sender *sender, int lane, struct rlt_lane_mark e
     bool known = end.count > sender->unknown[lane];
     rlt_counter_add(known ? &sender->metrics->failed : &sender->metrics->in_doubt,
                     end.count - sender->released[lane].count);
+    end = rlt_denials_pass(sender, lane, end);
     sender->released[lane] = end;
     rlt_wire_queue_advance(sender->queue, lane, end);
     rlt_wire_queue_release(sender->queue, lane, end);
@@ -46,7 +49,8 @@ void rlt_sender_fail_queued(struct rlt_sender *sender, rlt_sender_wake_fn *wake,
 {
     RLT_ASSERT(sender->span_count == 0);
     uint64_t in_doubt = count_in_doubt(sender);
-    rlt_counter_add(&sender->metrics->in_doubt, in_doubt);
+    uint64_t denied = rlt_denials_count_struck(sender);
+    rlt_counter_add(&sender->metrics->in_doubt, in_doubt - denied);
     rlt_counter_add(&sender->metrics->failed, rlt_wire_queue_discard(sender->queue) - in_doubt);
     for (int lane = 0; lane <= RLT_WIRE_LANES; lane++) {
         sender->released[lane] = rlt_wire_queue_cursor(sender->queue, lane);

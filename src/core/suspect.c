@@ -56,10 +56,11 @@ static void cut(struct rlt_lane_chunk *chunk, uint64_t count)
 static uint64_t add(struct rlt_sender *sender, int lane, uint64_t limit)
 {
     struct rlt_lane_chunk chunk;
-    struct rlt_lane_mark cursor = rlt_wire_queue_cursor(sender->queue, lane);
-    limit = rlt_min_u64(limit, behind(sender, lane, cursor));
-    if (limit == 0 ||
-        !rlt_wire_queue_peek(sender->queue, lane, &sender->seen, RLT_SENDER_LANE_BYTES, &chunk)) {
+    if (limit == 0 || !rlt_denials_peek(sender, lane, RLT_SENDER_LANE_BYTES, &chunk)) {
+        return 0;
+    }
+    limit = rlt_min_u64(limit, behind(sender, lane, chunk.start));
+    if (limit == 0) {
         return 0;
     }
     if (chunk.len > rlt_sender_payload_max(sender) && rlt_sender_check_chunk(sender, &chunk)) {

@@ -9,7 +9,8 @@
 size_t rlt_pub_frame_len(const uint8_t *bytes, size_t len, uint32_t *payload_len)
 {
     const uint8_t *cr = memchr(bytes, '\r', len);
-    RLT_ASSERT(cr != NULL && cr - bytes >= 7 && memcmp(bytes, "PUB ", 4) == 0);
+    RLT_ASSERT(cr != NULL && cr - bytes >= 7 && memcmp(bytes + 1, "UB ", 3) == 0 &&
+               (bytes[0] == 'P' || rlt_pub_frame_is_struck(bytes)));
 
     size_t line_len = (size_t)(cr - bytes) + 2;
     uint64_t size = 0;
@@ -22,6 +23,22 @@ size_t rlt_pub_frame_len(const uint8_t *bytes, size_t len, uint32_t *payload_len
     RLT_ASSERT(size <= UINT32_MAX && line_len + size + 2 <= len);
     *payload_len = (uint32_t)size;
     return line_len + (size_t)size + 2;
+}
+
+void rlt_pub_frame_names(const uint8_t *bytes, size_t len, struct rlt_pub_names *names)
+{
+    const char *line = (const char *)bytes + 4;
+    const char *end = memchr(line, '\r', len - 4);
+    RLT_ASSERT(end != NULL);
+    const char *blank = memchr(line, ' ', (size_t)(end - line));
+    RLT_ASSERT(blank != NULL);
+    const char *second = memchr(blank + 1, ' ', (size_t)(end - blank - 1));
+    *names = (struct rlt_pub_names){
+        .topic = line,
+        .topic_len = (size_t)(blank - line),
+        .reply = second != NULL ? blank + 1 : NULL,
+        .reply_len = second != NULL ? (size_t)(second - blank - 1) : 0,
+    };
 }
 
 static uint8_t *append(uint8_t *out, const void *bytes, size_t len)

@@ -97,6 +97,28 @@ static inline uint8_t *rlt_encode_pub(uint8_t *out, const struct rlt_pub *pub)
  */
 size_t rlt_pub_frame_len(const uint8_t *bytes, size_t len, uint32_t *payload_len);
 
+/** What a PUB is published to. They lead into the frame. */
+struct rlt_pub_names {
+    const char *topic;
+    size_t topic_len;
+    const char *reply; /* NULL: none */
+    size_t reply_len;
+};
+
+/** The names of a frame of `len` bytes, as rlt_pub_frame_len() has it. */
+void rlt_pub_frame_names(const uint8_t *bytes, size_t len, struct rlt_pub_names *names);
+
+/** A frame of a queue that is not to be sent any more. It keeps its length. */
+static inline void rlt_pub_frame_strike(uint8_t *bytes)
+{
+    bytes[0] = 'p';
+}
+
+static inline bool rlt_pub_frame_is_struck(const uint8_t *bytes)
+{
+    return bytes[0] == 'p';
+}
+
 /** The longest "SUB <topic> [queue ]<sid>\r\n" line. */
 #define RLT_SUB_LEN_MAX (4 + 1024 + 1 + 1024 + 1 + RLT_DIGITS_MAX + 2)
 

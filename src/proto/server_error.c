@@ -92,8 +92,11 @@ static bool skip_quoted(struct rest *rest, const char **text, size_t *len)
 /** The names in quotes behind a permissions violation. */
 static void read_names(struct rest *rest, struct rlt_server_error *result)
 {
+    const char *start = rest->text;
     if (!skip_quoted(rest, &result->topic, &result->topic_len))
         return;
+    result->quoted = start + 1;
+    result->quoted_len = (size_t)(rest->text - start) - 2;
     if (skip(rest, " using queue ") &&
         (!skip_quoted(rest, &result->queue, &result->queue_len) || result->queue == NULL)) {
         result->topic = NULL; /* without its queue group it would name another subscription */
@@ -142,7 +145,79 @@ struct rlt_server_error rlt_server_error_classify(const char *text, size_t len)
     result.reaction = known[i].reaction;
     result.error = known[i].error;
     result.fault = fault_of(known[i].prefix);
+    result.by_reply = strstr(known[i].prefix, "with Reply of") != NULL;
     if (result.error == ROULETTE_EPERMISSION)
         read_names(&rest, &result);
     return result;
+}
+
+/* The value of `count` hexadecimal digits; UINT32_MAX if they are none. */
+static uint32_t read_hex(const char *text, size_t count)
+{
+    uint32_t value = 0;
+    for (size_t i = 0; i < count; i++) {
+        static const char digits[] = "0123456789abcdef";
+        const char *digit = text[i] != '\0' ? strchr(digits, to_lower(text[i])) : NULL;
+        if (digit == NULL)
+            return UINT32_MAX;
+        value = value << 4 | (uint32_t)(digit - digits);
+    }
+    return value;
+}
+
+/* Write a code point as UTF-8. Returns: how many bytes, 4 at most. */
+static size_t write_utf8(uint32_t code, char *out)
+{
+    static const uint8_t firsts[] = {0, 0, 0xc0, 0xe0, 0xf0};
+    size_t len = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+    for (size_t i = len - 1; i > 0; i--) {
+        out[i] = (char)(0x80 | (code & 0x3f));
+        code >>= 6;
+    }
+    out[0] = (char)(firsts[len] | code);
+    return len;
+}
+
+/* One escape, behind the backslash. `out` has room for 4 bytes. Returns: its length; 0: bad. */
+static size_t unescape(const char *text, size_t len, char *out, size_t *written)
+{
+    static const char names[] = "abfnrtv\\\"";
+    static const char values[] = "\a\b\f\n\r\t\v\\\"";
+    const char *name = len != 0 && text[0] != '\0' ? strchr(names, text[0]) : NULL;
+    *written = 1;
+    if (name != NULL) {
+        out[0] = values[name - names];
+        return 1;
+    }
+    size_t digits = len == 0 ? 0 : text[0] == 'x' ? 2 : text[0] == 'u' ? 4 : text[0] == 'U' ? 8 : 0;
+    uint32_t code = digits != 0 && len > digits ? read_hex(text + 1, digits) : UINT32_MAX;
+    if (code > 0x10ffff)
+        return 0;
+    if (digits == 2)
+        out[0] = (char)code;
+    else
+        *written = write_utf8(code, out);
+    return digits + 1;
+}
+
+size_t rlt_server_error_unquote(const char *quoted, size_t len, char *name, size_t size)
+{
+    size_t name_len = 0;
+    for (size_t i = 0; quoted != NULL && i < len;) {
+        char bytes[4] = {quoted[i]};
+        size_t count = 1;
+        size_t taken = 1;
+        if (quoted[i] == '\\') {
+            taken = unescape(quoted + i + 1, len - i - 1, bytes, &count);
+            if (taken == 0)
+                return 0;
+            taken++;
+        }
+        if (name_len + count > size)
+            return 0;
+        memcpy(name + name_len, bytes, count);
+        name_len += count;
+        i += taken;
+    }
+    return name_len;
 }

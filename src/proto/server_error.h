@@ -37,7 +37,11 @@ struct rlt_server_error {
     size_t topic_len;
     const char *queue;
     size_t queue_len;
-    uint64_t sid; /* of the subscription, if the text ends with it; 0: it does not */
+    /* The same as the server wrote it, with what it escaped; NULL if there are no quotes. */
+    const char *quoted;
+    size_t quoted_len;
+    bool by_reply; /* and it is the reply of a message that is refused, not its topic */
+    uint64_t sid;  /* of the subscription, if the text ends with it; 0: it does not */
 };
 
 /**
@@ -47,5 +51,13 @@ struct rlt_server_error {
  * Threads: any thread. Does not block or allocate.
  */
 struct rlt_server_error rlt_server_error_classify(const char *text, size_t len);
+
+/**
+ * Undo Go's quoting (%q) of the bytes between two quotes.
+ *
+ * Threads: any thread. Does not block or allocate.
+ * Returns: how many bytes stand in `name` then; 0 if they are too many, or not quoted like that.
+ */
+size_t rlt_server_error_unquote(const char *quoted, size_t len, char *name, size_t size);
 
 #endif

@@ -21,6 +21,7 @@
 struct sim_message {
     uint8_t slot;
     uint8_t lane;
+    uint8_t topic;
     bool committed;
     bool processed;           /* by a server */
     bool refused;             /* by a server, at least once */

@@ -155,3 +155,54 @@ Test(server_error, sid_is_read_if_the_text_ends_with_it)
     cr_assert_eq(classify(SUBSCRIPTION "\"a\" (sid \"7x\")").sid, 0);
     cr_assert_eq(classify(SUBSCRIPTION "\"a\" (sid \"99999999999999999999999\")").sid, 0);
 }
+
+/* ---- What the server has quoted ----------------------------------------------------------- */
+
+static void assert_unquoted(const char *quoted, const char *expected)
+{
+    char name[16];
+    size_t len = rlt_server_error_unquote(quoted, strlen(quoted), name, sizeof(name));
+    cr_assert_eq(len, strlen(expected), "%s: %zu", quoted, len);
+    cr_assert_eq(memcmp(name, expected, len), 0, "%s", quoted);
+}
+
+/* As strconv.Quote() of Go writes it; seen of nats-server 2.9.10, 2.10.27 and 2.15.1. */
+Test(server_error, quoted_name_is_what_was_sent)
+{
+    assert_unquoted("a.b", "a.b");
+    assert_unquoted("x.\\\"q", "x.\"q");
+    assert_unquoted("x.\\\\b", "x.\\b");
+    assert_unquoted("\\x01\\x7f\\xff", "\x01\x7f\xff");
+    assert_unquoted("x.\\u2028z", "x.\xe2\x80\xa8z");
+    assert_unquoted("\\U000e0001", "\xf3\xa0\x80\x81");
+    assert_unquoted("\\u0085", "\xc2\x85");
+    assert_unquoted("\\a\\b\\f\\n\\r\\t\\v", "\a\b\f\n\r\t\v");
+    assert_unquoted("1234567890123456", "1234567890123456");
+}
+
+Test(server_error, what_is_not_quoted_like_that_has_no_name)
+{
+    assert_unquoted("", "");
+    assert_unquoted("12345678901234567", "");
+    assert_unquoted("a\\", "");
+    assert_unquoted("\\q", "");
+    assert_unquoted("\\x1", "");
+    assert_unquoted("\\xg1", "");
+    assert_unquoted("\\u12", "");
+    assert_unquoted("\\UFFFFFFFF", "");
+    assert_unquoted("1234567890123\\u2028\\x01", "");
+}
+
+Test(server_error, refused_message_is_named_by_topic_or_reply)
+{
+    static const char topic[] = "Permissions Violation for Publish to \"a\\\"b\"";
+    static const char reply[] = "Permissions Violation for Publish with Reply of \"r\"";
+    struct rlt_server_error error = rlt_server_error_classify(topic, sizeof(topic) - 1);
+    cr_assert_eq(error.quoted_len, 4);
+    cr_assert_eq(memcmp(error.quoted, "a\\\"b", 4), 0);
+    cr_assert_not(error.by_reply);
+    error = rlt_server_error_classify(reply, sizeof(reply) - 1);
+    cr_assert_eq(error.quoted_len, 1);
+    cr_assert_eq(error.quoted[0], 'r');
+    cr_assert(error.by_reply);
+}
