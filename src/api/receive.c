@@ -86,6 +86,12 @@ static bool take_drop_notice(struct rlt_mailbox *mailbox, const struct rlt_deliv
     return true;
 }
 
+/* Drained, or the client was closed: all clusters tell it, each behind its last message. */
+static bool is_expected_end(int error)
+{
+    return error == 0 || error == ROULETTE_ECLOSED;
+}
+
 /* A notice. True if the user is to see it. */
 static bool take_notice(struct roulette_subscriber *subscriber, struct rlt_mailbox *mailbox,
                         const struct rlt_delivery *delivery, struct roulette_message *message)
@@ -109,8 +115,8 @@ static bool take_notice(struct roulette_subscriber *subscriber, struct rlt_mailb
         fill_notice(mailbox, ROULETTE_KIND_RESTORED, handle, 0, message);
         break;
     case RLT_NOTICE_ENDED:
-        if (told && delivery->notice.error == 0 && handle->pending > 1) {
-            /* Drained on this cluster; what others had sent may still be in their mailboxes. */
+        if (told && is_expected_end(delivery->notice.error) && handle->pending > 1) {
+            /* What other clusters had sent may still be in their mailboxes. */
             told = false;
             member->left = true;
             rlt_handle_member_done(table, handle, false);

@@ -1083,6 +1083,40 @@ Test(subscribe, closed_client_ends_its_subscribers_when_all_was_received)
     }
 }
 
+/* The end that one cluster tells must not swallow what another one has delivered. */
+Test(subscribe, closed_client_leaves_all_that_was_delivered_of_a_wildcard)
+{
+    enum { MESSAGES = 600 };
+    struct stage stage;
+    struct roulette_message message;
+    char topic[32];
+    set_up(&stage);
+    (void)subscribe(stage.subscriber, "t.*", NULL);
+    flush(stage.client);
+    for (uint32_t i = 0; i < MESSAGES; i++) {
+        (void)snprintf(topic, sizeof(topic), "t.%u", i % 16);
+        publish(stage.client, topic, &i, sizeof(i));
+    }
+    EVENTUALLY(fleet_stats(stage.client, 0).delivered_messages +
+                   fleet_stats(stage.client, 1).delivered_messages +
+                   fleet_stats(stage.client, 2).delivered_messages ==
+               MESSAGES);
+    cr_assert_eq(roulette_close(stage.client, EVENTUALLY_MS, NULL, 0), 0);
+    uint32_t received = 0;
+    uint32_t ended = 0;
+    while (roulette_receive(stage.subscriber, &message, 1, -1) == 1) {
+        cr_assert_eq(ended, 0u, "something behind the end");
+        received += message.kind == ROULETTE_KIND_MESSAGE ? 1 : 0;
+        ended += message.kind == ROULETTE_KIND_ENDED ? 1 : 0;
+        roulette_release(stage.subscriber, &message, 1);
+    }
+    cr_assert_eq(received, (uint32_t)MESSAGES, "%u of %d", received, MESSAGES);
+    cr_assert_eq(ended, 1u);
+    roulette_subscriber_close(stage.subscriber);
+    roulette_free(stage.client);
+    fleet_stop(&stage.fleet);
+}
+
 /* Subscribers come, go and change while another thread closes the client. */
 static void *open_and_close(void *argument)
 {
