@@ -707,13 +707,31 @@ int roulette_subscriber_drain(roulette_subscriber *subscriber, int timeout_ms);
 void roulette_subscriber_close(roulette_subscriber *subscriber);
 
 /**
- * A descriptor that is readable when roulette_receive() may have something. Poll it only after
- * roulette_receive() returned 0; never read it.
+ * A descriptor for poll(), epoll or an event loop: from this call on it is readable as long as
+ * there is something to receive, or the client is closed. Only poll it; never read or close it.
  *
- * Ownership: the subscriber's. Threads: any thread.
- * Returns:   the descriptor, or ROULETTE_EINVAL.
+ *     struct epoll_event event = {.events = EPOLLIN, .data.ptr = subscriber};
+ *     epoll_ctl(epoll, EPOLL_CTL_ADD, roulette_subscriber_fd(subscriber), &event);
+ *     while (epoll_wait(epoll, &event, 1, -1) == 1) {
+ *         int count = roulette_receive(event.data.ptr, messages, 64, 0);
+ *         if (count < 0) {
+ *             break; // the client is closed
+ *         }
+ *         // ... use messages[0] to messages[count - 1]; count may be 0 ...
+ *         roulette_release(event.data.ptr, messages, (size_t)count);
+ *     }
+ *
+ * Level-triggered, edge-triggered (EPOLLET) or one-shot: one receive for each wake-up is enough, of
+ * one message too, because a receive that leaves something signals the descriptor again. That costs
+ * a system call for each such receive, and taking the last message costs one too, so receive many
+ * at a time. A subscriber whose descriptor was never asked for pays for none of it. Now and then
+ * the descriptor is readable for something that receiving settles by itself: it returns 0 then.
+ *
+ * Ownership: the subscriber's.
+ * Threads:   the owner thread; when it was asked for before, any thread.
+ * Returns:   the descriptor; ROULETTE_EINVAL; ROULETTE_EFORKED.
  */
-int roulette_subscriber_fd(const roulette_subscriber *subscriber);
+int roulette_subscriber_fd(roulette_subscriber *subscriber);
 
 /**
  * Subscribe to a topic. `*` matches one token and `>` the rest; a topic with a wildcard is

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <string.h>
 
+#include "api/readiness.h"
 #include "api/sleep.h"
 #include "api/subscriber.h"
 #include "base/assert.h"
@@ -337,14 +338,17 @@ int roulette_receive_sized(roulette_subscriber *subscriber, struct roulette_mess
         struct sink sink = {(uint8_t *)messages, message_size, count};
         take_round(subscriber, &sink);
         if (sink.left != count) {
+            if (rlt_unlikely(subscriber->polled)) {
+                rlt_readiness_show(subscriber);
+            }
             return (int)(count - sink.left);
         }
         if (stopped) {
+            rlt_readiness_show_end(subscriber);
             return rlt_error_set_plain(rlt_client_gone(subscriber->client));
         }
         if (timeout_ms == 0) {
-            rlt_bell_arm(&subscriber->bell);
-            if (!rlt_subscriber_is_awake(subscriber)) {
+            if (!subscriber->polled || rlt_readiness_take_back(subscriber)) {
                 return 0;
             }
             continue;

@@ -30,7 +30,7 @@ static bool has_some(struct roulette_subscriber *subscriber)
             return true;
         }
     }
-    return false;
+    return subscriber->handles.completed != NULL;
 }
 
 bool rlt_subscriber_is_awake(struct roulette_subscriber *subscriber)

@@ -197,11 +197,3 @@ void roulette_subscriber_close(roulette_subscriber *subscriber)
     free_subscriber(subscriber);
     rlt_client_release(client);
 }
-
-int roulette_subscriber_fd(const roulette_subscriber *subscriber)
-{
-    if (subscriber == NULL) {
-        return rlt_error_set(ROULETTE_EINVAL, "the subscriber is NULL");
-    }
-    return subscriber->bell.descriptor;
-}

@@ -26,6 +26,9 @@ struct roulette_subscriber {
 
     struct rlt_handle_table handles;
 
+    bool polled;   /* the descriptor was asked for (api/readiness.h) */
+    bool end_told; /* the descriptor tells that the client has stopped */
+
     struct roulette_subscriber *next; /* client->subscribers, under its lock */
     struct roulette_subscriber **prev_link;
 

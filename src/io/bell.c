@@ -47,3 +47,9 @@ void rlt_bell_arm(struct rlt_bell *bell)
     rlt_doorbell_arm(&bell->doorbell, 1);
     bell->armed = true;
 }
+
+void rlt_bell_signal(struct rlt_bell *bell)
+{
+    bell->due++;
+    rlt_park_descriptor_signal(bell->descriptor);
+}

@@ -42,4 +42,8 @@ void rlt_bell_arm(struct rlt_bell *bell);
 /** Nobody needs to ring until the next rlt_bell_arm(). Threads: the sleeper. */
 void rlt_bell_disarm(struct rlt_bell *bell);
 
+/** Make the descriptor readable, and let an edge-triggered poll tell of it once more. The next
+ *  rlt_bell_arm() takes it back. Threads: the sleeper. */
+void rlt_bell_signal(struct rlt_bell *bell);
+
 #endif

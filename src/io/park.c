@@ -70,11 +70,13 @@ void rlt_park_descriptor_signal(int descriptor)
 uint64_t rlt_park_descriptor_clear(int descriptor)
 {
     uint64_t count;
-    ssize_t got;
+    long got;
     do {
-        got = read(descriptor, &count, sizeof(count));
+        /* Not read(), a cancellation point: a subscriber's thread that ended here would leave a
+         * bell that nobody rings. */
+        got = syscall(SYS_read, descriptor, &count, sizeof(count));
     } while (got < 0 && errno == EINTR);
-    return got == (ssize_t)sizeof(count) ? count : 0;
+    return got == (long)sizeof(count) ? count : 0;
 }
 
 bool rlt_park_descriptors_wait(struct rlt_park_entry *entries, uint32_t count, uint64_t deadline_ns)

@@ -80,6 +80,7 @@ static void require_forked(const struct inheritance *given)
     FORKED(roulette_subscribe_with(given->subscriber, "u", 1, &wish, NULL));
     FORKED(roulette_flush(given->client, -1, &ledger, 1));
     FORKED(roulette_subscriber_drain(given->subscriber, -1));
+    FORKED(roulette_subscriber_fd(given->subscriber));
     int result;
     while ((result = roulette_receive(given->subscriber, &message, 1, -1)) > 0) {
         roulette_release(given->subscriber, &message, 1);
@@ -126,10 +127,11 @@ static void fork_client(uint32_t event_threads)
     (void)find_descriptors(before);
     struct inheritance all = make_all(&options);
     (void)find_descriptors(during);
+    int subscriber_fd = roulette_subscriber_fd(all.subscriber);
     pid_t child = fork();
     if (child == 0) {
         for (int fd = 0; fd < DESCRIPTORS_MAX; fd++) {
-            bool own = during[fd] && !before[fd] && fd != roulette_subscriber_fd(all.subscriber);
+            bool own = during[fd] && !before[fd] && fd != subscriber_fd;
             REQUIRE(!own || !is_of_a_client(fd), "descriptor %d is open in the child", fd);
         }
         require_forked(&all);

@@ -2,6 +2,8 @@
 #include "io/bell.h"
 
 #include <pthread.h>
+#include <sys/epoll.h>
+#include <unistd.h>
 
 #include "base/random.h"
 #include "io/clock.h"
@@ -93,6 +95,36 @@ BellTest(several_late_signals_are_cleared)
     rlt_bell_arm(&bell);
     cr_assert_not(is_readable());
     cr_assert_eq(bell.due, 0);
+}
+
+BellTest(signals_of_the_sleeper_itself_are_taken_back)
+{
+    rlt_bell_arm(&bell);
+    ring(); /* its signal is late */
+    rlt_bell_signal(&bell);
+    rlt_bell_signal(&bell);
+    cr_assert(is_readable());
+    rlt_bell_arm(&bell);
+    cr_assert_not(is_readable());
+    signal_it();
+    cr_assert(is_readable());
+    rlt_bell_arm(&bell);
+    cr_assert_not(is_readable());
+    cr_assert_eq(bell.due, 0);
+    ring();
+}
+
+BellTest(each_signal_is_an_edge)
+{
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET};
+    int epoll = epoll_create1(EPOLL_CLOEXEC);
+    cr_assert_eq(epoll_ctl(epoll, EPOLL_CTL_ADD, bell.descriptor, &event), 0);
+    for (int i = 0; i < 3; i++) {
+        rlt_bell_signal(&bell);
+        cr_assert_eq(epoll_wait(epoll, &event, 1, 0), 1);
+        cr_assert_eq(epoll_wait(epoll, &event, 1, 0), 0);
+    }
+    (void)close(epoll);
 }
 
 BellTest(disarmed_bell_is_not_rung)

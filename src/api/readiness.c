@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+#include "api/readiness.h"
+
+#include "api/sleep.h"
+#include "api/subscriber.h"
+#include "base/error.h"
+#include "io/park.h"
+
+static bool is_of_parent(const struct roulette_subscriber *subscriber)
+{
+    /* Relaxed: a child has one thread when it begins. */
+    return atomic_load_explicit(&subscriber->client->state, memory_order_relaxed) ==
+           RLT_CLIENT_FORKED;
+}
+
+/* A signal that was not counted stays, unless one that is due is taken back at the same time. */
+static void signal_end(const struct roulette_subscriber *subscriber)
+{
+    if (!is_of_parent(subscriber)) {
+        rlt_park_descriptor_signal(subscriber->bell.descriptor);
+    }
+}
+
+void rlt_readiness_show_end(struct roulette_subscriber *subscriber)
+{
+    if (subscriber->polled && !subscriber->end_told) {
+        subscriber->end_told = true;
+        signal_end(subscriber);
+    }
+}
+
+bool rlt_readiness_take_back(struct roulette_subscriber *subscriber)
+{
+    rlt_bell_arm(&subscriber->bell);
+    return !rlt_subscriber_is_awake(subscriber);
+}
+
+void rlt_readiness_show(struct roulette_subscriber *subscriber)
+{
+    if (rlt_client_is_stopped(subscriber->client)) {
+        signal_end(subscriber); /* of what is left, or of the end behind it */
+    } else if (rlt_subscriber_is_awake(subscriber) || !rlt_readiness_take_back(subscriber)) {
+        rlt_bell_signal(&subscriber->bell);
+    }
+}
+
+int roulette_subscriber_fd(roulette_subscriber *subscriber)
+{
+    if (subscriber == NULL) {
+        return rlt_error_set(ROULETTE_EINVAL, "the subscriber is NULL");
+    }
+    if (is_of_parent(subscriber)) {
+        return rlt_error_set_plain(ROULETTE_EFORKED);
+    }
+    if (!subscriber->polled) {
+        subscriber->polled = true;
+        rlt_readiness_show(subscriber);
+    }
+    return subscriber->bell.descriptor;
+}
