@@ -14,8 +14,8 @@
 #define CALLS_PART 2
 
 static const struct peer *const peers[] = {
-    &peer_roulette,      &peer_roulette_before, &peer_roulette_text,
-    &peer_roulette_spin, &peer_libnats,         &peer_raw,
+    &peer_roulette,      &peer_roulette_before, &peer_roulette_text, &peer_roulette_spin,
+    &peer_roulette_poll, &peer_libnats,         &peer_raw,
 };
 
 bool contest_has_peer(const char *name)
@@ -45,7 +45,8 @@ static bool takes_part(const struct peer *peer, const struct workload *workload,
         workload->threads > 1 || workload->clusters > 1 || workload->kind == WORKLOAD_FAN_OUT;
     /* Threads that look for work would keep the others from the only CPU, or from all. */
     bool crowded = (workload->one_cpu || workload->clusters > 1) && peer == &peer_roulette_spin;
-    return wanted && !crowded && (peer->takes & kind_of(workload)) != 0 &&
+    bool chosen = workload->polled || peer != &peer_roulette_poll;
+    return wanted && chosen && !crowded && (peer->takes & kind_of(workload)) != 0 &&
            (!shared || peer->shares);
 }
 

@@ -30,6 +30,7 @@
     X(subscriber_options_init_sized) \
     X(subscriber_open)               \
     X(subscriber_close)              \
+    X(subscriber_fd)                 \
     X(subscribe)                     \
     X(receive_sized)                 \
     X(release_sized)

@@ -29,7 +29,7 @@ static const char usage[] =
     "                    rows that differ in the number of clusters: clusters\n"
     "  --title TEXT      only workloads whose title contains TEXT, as in \"16 B, 1\"\n"
     "  --peer NAME       only \"roulette\", \"roulette, before\", \"roulette, text\",\n"
-    "                    \"roulette, spin\", \"libnats\" or \"raw socket\"\n"
+    "                    \"roulette, spin\", \"roulette, poll\", \"libnats\" or \"raw socket\"\n"
     "  --compare BUILD   an older build of roulette takes part, as \"roulette, before\": a\n"
     "                    build folder with src/libroulette.so\n"
     "  --newer FILE      a newer nats-server: without it, the rows with one are skipped\n"

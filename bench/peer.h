@@ -85,6 +85,8 @@ extern const struct peer peer_roulette_before;
 extern const struct peer peer_roulette_text;
 /** This library, looking for work for a while before a thread sleeps. */
 extern const struct peer peer_roulette_spin;
+/** This library, whose subscriber's descriptor is polled: one receive for each wake-up. */
+extern const struct peer peer_roulette_poll;
 /** The official C client. */
 extern const struct peer peer_libnats;
 /** A bare socket, with TLS one under OpenSSL: the limit. */

@@ -2,6 +2,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
 
 #include "library.h"
 #include "peer.h"
@@ -257,6 +259,29 @@ static void await(void *data, uint64_t total)
     }
 }
 
+/* As await(), by one subscriber that is told by its descriptor alone: a receive for each wake-up.
+ */
+static void await_polled(void *data, uint64_t total)
+{
+    struct client *client = data;
+    roulette_subscriber *subscriber = client->subscribers[0];
+    struct epoll_event event = {.events = EPOLLIN};
+    int epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (epoll < 0 ||
+        epoll_ctl(epoll, EPOLL_CTL_ADD, client->library->subscriber_fd(subscriber), &event) != 0) {
+        stop("no epoll");
+    }
+    while (peer_tally_total(client->tally) < total) {
+        if (epoll_wait(epoll, &event, 1, PEER_TIMEOUT_MS) != 1) {
+            stop("roulette: the descriptor did not tell for %d ms, with %llu of %llu messages here",
+                 PEER_TIMEOUT_MS, (unsigned long long)peer_tally_total(client->tally),
+                 (unsigned long long)total);
+        }
+        (void)receive(client, subscriber, 0);
+    }
+    (void)close(epoll);
+}
+
 /* The statistics of all clusters, in sum; of the fields that are used here. */
 static struct roulette_stats read_statistics(const struct client *client)
 {
@@ -350,6 +375,20 @@ const struct peer peer_roulette_spin = {
     .flush = flush,
     .subscribe = subscribe,
     .await = await,
+    .copies = copies,
+    .sends = sends,
+    .close = close_client,
+};
+
+const struct peer peer_roulette_poll = {
+    .name = "roulette, poll",
+    .takes = PEER_RECEIVE | PEER_LATENCY,
+    .shares = true,
+    .open = open_client,
+    .publish = publish_handle,
+    .flush = flush,
+    .subscribe = subscribe,
+    .await = await_polled,
     .copies = copies,
     .sends = sends,
     .close = close_client,

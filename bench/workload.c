@@ -11,6 +11,7 @@
 #define QUICK   .quick = true
 #define CALLS   .calls = true
 #define JOINED  .joined = true
+#define POLLED  .polled = true
 #define ONE_CPU .one_cpu = true
 #define OVER    .over_clusters = true
 #define TLS     .tls = true
@@ -135,15 +136,15 @@ const struct workload workloads[] = {
     PUBLISH(1 * KIB, 1, 1, 1, TLS),
     PUBLISH_NATS(SERVER_NATS, 128, ),
     PUBLISH_NATS(SERVER_NATS_NEWER, 128, ),
-    DELIVER(16, 1, 1, QUICK, CALLS),
-    DELIVER(128, 1, 1, QUICK),
+    DELIVER(16, 1, 1, QUICK, CALLS, POLLED),
+    DELIVER(128, 1, 1, QUICK, POLLED),
     DELIVER(128, 10, 10, JOINED),
     DELIVER(128, 10000, 10000, JOINED, QUICK),
     DELIVER(128, 1, 10, JOINED),
     DELIVER(128, 1, 1000000, JOINED),
     DELIVER_OVER(1, QUICK),
     DELIVER_OVER(2, JOINED),
-    DELIVER_OVER(4, JOINED, QUICK),
+    DELIVER_OVER(4, JOINED, QUICK, POLLED),
     DELIVER_OVER(8, JOINED),
     DELIVER_OVER(16, JOINED, QUICK),
     DELIVER(1 * KIB, 1, 1, QUICK),
@@ -159,9 +160,9 @@ const struct workload workloads[] = {
     FAN_OUT(10, QUICK),
     FAN_OUT(100, ),
     FAN_OUT(1000, ),
-    LATENCY_OVER(0, 1, QUICK),
+    LATENCY_OVER(0, 1, QUICK, POLLED),
     LATENCY_OVER(0, 4, JOINED, QUICK),
-    LATENCY_OVER(1000, 1, ),
+    LATENCY_OVER(1000, 1, POLLED),
     LATENCY_OVER(1000, 4, JOINED),
     LATENCY(SERVER_NULL, 1000, ONE_CPU, QUICK),
     LATENCY_OVER(10000, 1, ),

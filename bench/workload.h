@@ -50,6 +50,7 @@ struct workload {
     bool one_cpu;           /* client and servers share one CPU: see placement.h */
     bool tls;               /* on all connections; not of nats-server */
     uint32_t record_len;    /* of what a server with TLS sends; 0: the most, 16 KiB */
+    bool polled;            /* a subscriber that polls its descriptor takes part */
     bool quick;             /* part of the quick run */
     bool calls;             /* system calls are counted */
     bool over_clusters;     /* of the rows that differ in their clusters only: a group of its own */
