@@ -133,9 +133,8 @@ const char *roulette_error_name(int error);
 const char *roulette_error_text(int error);
 
 /**
- * What the last failing call of this thread refused and what to change, in full. Calls of the
- * data path (publish, receive, release) that fail with ROULETTE_EAGAIN or ROULETTE_ETIMEDOUT do
- * not set it.
+ * What the last failing call of this thread refused and what to change, in full; "" before the
+ * first one. Each call that fails sets it.
  *
  * Threads: any thread. The text stays valid until this thread's next failing call.
  */
@@ -517,7 +516,8 @@ int roulette_cluster_count(const roulette_client *client);
  */
 int roulette_cluster_of(const roulette_client *client, const char *topic, size_t topic_len);
 
-/** The address of a cluster as "host:port", without credentials; NULL if out of range. */
+/** The address of a cluster as "host:port", without credentials; NULL if out of range (then
+ *  roulette_last_error() says so). Threads: any thread. Does not block or allocate. */
 const char *roulette_cluster_address(const roulette_client *client, size_t cluster);
 
 /**

@@ -16,6 +16,26 @@
 /* How the calling thread publishes. Initial-exec: as the producers of producer.c. */
 static _Thread_local struct rlt_pace pace __attribute__((tls_model("initial-exec")));
 
+/* ---- What the data path says ---------------------------------------------------------------- */
+
+/* Constants: it may be said a million times a second. */
+
+static int say_late(void)
+{
+    return rlt_error_set_text(ROULETTE_ETIMEDOUT,
+                              "the queue was full until the deadline: wait longer, publish less, "
+                              "or raise options.queue_bytes");
+}
+
+/* A thread publishes to a connection for the first time, and has no lane yet. */
+static int say_no_lane(int error)
+{
+    return error == ROULETTE_EAGAIN
+               ? rlt_error_set_text(error, "another thread is just making the lane that this "
+                                           "thread shares: publish again")
+               : rlt_error_set_plain(error);
+}
+
 /* ---- Into the queue ----------------------------------------------------------------------- */
 
 static struct rlt_wire_queue *queue_of(roulette_client *client, struct rlt_place place)
@@ -107,7 +127,7 @@ static int put_waiting(roulette_client *client, struct rlt_place place, int lane
             return 0;
         }
         if (!rlt_park_wait(word, 1, deadline_ns)) {
-            return try_put(queue, lane, pub, frame_len) ? 0 : ROULETTE_ETIMEDOUT;
+            return try_put(queue, lane, pub, frame_len) ? 0 : say_late();
         }
     }
 }
@@ -142,11 +162,11 @@ int rlt_publish(roulette_client *client, struct rlt_place place, const struct rl
     }
     int lane = take_lane(client, queue, place, timeout_ms);
     if (rlt_unlikely(lane < 0)) {
-        return lane;
+        return lane == ROULETTE_ETIMEDOUT ? say_late() : say_no_lane(lane);
     }
     if (rlt_unlikely(!try_put(queue, lane, pub, frame_len))) {
         if (timeout_ms == 0) {
-            return ROULETTE_EAGAIN;
+            return rlt_error_set_plain(ROULETTE_EAGAIN);
         }
         result = put_waiting(client, place, lane, pub, frame_len, timeout_ms);
     }

@@ -4,7 +4,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-static _Thread_local char last_error[RLT_ERROR_TEXT_MAX];
+/* What roulette_last_error() returns: a constant, or `written`. Initial-exec: as the producers of
+ * api/producer.c; `written` is too large for that in a library that is loaded late. */
+static _Thread_local const char *last_error __attribute__((tls_model("initial-exec"))) = "";
+static _Thread_local char written[RLT_ERROR_TEXT_MAX];
 
 const char *roulette_error_name(int error)
 {
@@ -41,12 +44,19 @@ int rlt_error_set(int error, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    (void)vsnprintf(last_error, sizeof(last_error), format, arguments);
+    (void)vsnprintf(written, sizeof(written), format, arguments);
     va_end(arguments);
+    last_error = written;
+    return error;
+}
+
+int rlt_error_set_text(int error, const char *text)
+{
+    last_error = text;
     return error;
 }
 
 int rlt_error_set_plain(int error)
 {
-    return rlt_error_set(error, "%s", roulette_error_text(error));
+    return rlt_error_set_text(error, roulette_error_text(error));
 }

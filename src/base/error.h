@@ -18,7 +18,11 @@
  */
 int rlt_error_set(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/** As rlt_error_set(), with the code's own sentence as text. */
+/** As rlt_error_set(), with a text that lives for ever: one store, for the data path. Also from a
+ *  signal handler. */
+int rlt_error_set_text(int error, const char *text);
+
+/** As rlt_error_set_text(), with the code's own sentence as text. */
 int rlt_error_set_plain(int error);
 
 #endif
