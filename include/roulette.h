@@ -50,6 +50,13 @@
  * out-parameters are untouched on failure. A topic is bytes and a length; ROULETTE_STRLEN as the
  * length means "NUL-terminated". A timeout is in milliseconds: 0 is "do not wait", negative is
  * "no deadline".
+ *
+ * Misuse. Some mistakes no error code could tell of: releasing a message twice or to another
+ * subscriber; closing or freeing a handle twice; calling for a subscriber while another thread
+ * waits in roulette_receive() of it; waiting for an event thread in a log callback. They end the
+ * process by abort(), after a line on stderr that names the call and the mistake. A library that is
+ * built without NDEBUG also sees two threads that are inside calls of one subscriber at once. Using
+ * a handle that was closed or freed is not found out.
  */
 #ifndef ROULETTE_H
 #define ROULETTE_H
@@ -700,7 +707,8 @@ int roulette_subscriber_drain(roulette_subscriber *subscriber, int timeout_ms);
 
 /**
  * End all subscriptions of a subscriber and the subscriber. Entries received and not released
- * become invalid: release them first. NULL is allowed.
+ * become invalid: release them first. Make a thread that waits in roulette_receive() return before,
+ * by roulette_subscriber_wake(). NULL is allowed.
  *
  * Threads: the owner thread. Waits for each event thread to take note, without the network.
  */
@@ -732,6 +740,21 @@ void roulette_subscriber_close(roulette_subscriber *subscriber);
  * Returns:   the descriptor; ROULETTE_EINVAL; ROULETTE_EFORKED.
  */
 int roulette_subscriber_fd(roulette_subscriber *subscriber);
+
+/**
+ * Make a thread that waits in roulette_receive() return 0, as if its deadline had passed, so that
+ * it can look at what has changed: that it is to end, for example. Close a subscriber only when
+ * that thread has returned.
+ *
+ * If nobody waits, the next receive that finds nothing returns 0 at once. A receive that finds
+ * messages returns them, and the wake stays for the next one. Several wakes before that count as
+ * one. If the descriptor was asked for, it is readable until then.
+ *
+ * Threads: any thread, or a signal handler, while the subscriber is not closed. Does not block or
+ *          allocate; makes a system call.
+ * Returns: 0; ROULETTE_EINVAL; ROULETTE_EFORKED.
+ */
+int roulette_subscriber_wake(roulette_subscriber *subscriber);
 
 /**
  * Subscribe to a topic. `*` matches one token and `>` the rest; a topic with a wildcard is
@@ -843,7 +866,8 @@ int roulette_unsubscribe_topic(roulette_subscriber *subscriber, const char *topi
  *            notices may be.
  * Threads:   the owner thread. Does not allocate. Makes a system call only to wait, and then
  *            perhaps to receive by itself.
- * Returns:   how many; 0 if there was nothing until the deadline; ROULETTE_EINVAL;
+ * Returns:   how many; 0 if there was nothing until the deadline or until
+ *            roulette_subscriber_wake(); ROULETTE_EINVAL;
  *            ROULETTE_ECLOSED (the client is closed and everything delivered was received).
  */
 int roulette_receive_sized(roulette_subscriber *subscriber, struct roulette_message *messages,
@@ -854,7 +878,8 @@ int roulette_receive_sized(roulette_subscriber *subscriber, struct roulette_mess
 
 /**
  * Release messages obtained from roulette_receive() or roulette_message_copy(), in any order and
- * any grouping. Releasing one twice is a bug that ends the process with a message.
+ * any grouping. A second release, also through a copy of the struct, and one to another subscriber
+ * end the process (a second one at the latest when more were released of a slab than received).
  *
  * Ownership: ends the caller's references; topic, reply, headers and payload die with them.
  * Threads:   the owner thread. Does not block or allocate; makes a system call only if the

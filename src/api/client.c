@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "api/denied.h"
+#include "api/given.h"
 #include "api/reason.h"
 #include "api/registry.h"
 #include "api/subscriber.h"
@@ -174,8 +175,17 @@ static struct rlt_fence *submit_fence(roulette_client *client, const struct rlt_
     return fence;
 }
 
+/* Before a wait for event threads. */
+static void require_other_thread(const char *call)
+{
+    RLT_REQUIRE(!rlt_event_thread_is_here(), call,
+                "it was called from a log callback, by an event thread, which it would wait for: "
+                "call it from a thread of your own");
+}
+
 void rlt_client_sync(roulette_client *client)
 {
+    require_other_thread("roulette_subscriber_close() or _drain()");
     struct rlt_fence *fence = NULL;
     while (fence == NULL && rlt_client_enter(client)) {
         /* Without memory for the fence there is nothing better than to try again. */
@@ -192,6 +202,7 @@ void rlt_client_sync(roulette_client *client)
 
 int rlt_client_fence(roulette_client *client, const struct rlt_fence_wish *wish, int timeout_ms)
 {
+    require_other_thread("a call that waits for the servers");
     if (!rlt_client_enter(client)) {
         return rlt_client_gone(client);
     }
@@ -293,6 +304,7 @@ int roulette_close(roulette_client *client, int timeout_ms, struct roulette_ledg
     if (client == NULL) {
         return rlt_error_set(ROULETTE_EINVAL, "the client is NULL");
     }
+    require_other_thread("roulette_close()");
     uint32_t state = RLT_CLIENT_OPEN;
     /* seq_cst: see rlt_client_enter(). */
     if (!atomic_compare_exchange_strong_explicit(&client->state, &state, RLT_CLIENT_CLOSING,
@@ -320,6 +332,7 @@ void roulette_free(roulette_client *client)
     if (client == NULL) {
         return;
     }
+    rlt_given_take(client, "roulette_free()");
     if (!rlt_client_is_stopped(client)) {
         (void)roulette_close(client, 0, NULL, 0);
     }
@@ -354,6 +367,14 @@ int roulette_cluster_of(const roulette_client *client, const char *topic, size_t
 
 const char *roulette_cluster_address(const roulette_client *client, size_t cluster)
 {
-    return client != NULL && cluster < client->cluster_count ? client->addresses[cluster].label
-                                                             : NULL;
+    if (client == NULL) {
+        (void)rlt_error_set(ROULETTE_EINVAL, "the client is NULL");
+        return NULL;
+    }
+    if (cluster >= client->cluster_count) {
+        (void)rlt_error_set(ROULETTE_EINVAL, "cluster %zu: there are %zu, counted from 0", cluster,
+                            client->cluster_count);
+        return NULL;
+    }
+    return client->addresses[cluster].label;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "api/client.h"
+#include "api/given.h"
 #include "api/options.h"
 #include "api/registry.h"
 #include "base/error.h"
@@ -183,7 +184,7 @@ static int set_up(roulette_client *client, const struct roulette_options *option
         return rlt_error_set_plain(result);
     }
     result = start_threads(client, options);
-    if (result == 0 && rlt_registry_add(client) < 0) {
+    if (result == 0 && (rlt_registry_add(client) < 0 || rlt_given_add(client) < 0)) {
         rlt_client_stop(client);
         result = rlt_error_set_plain(ROULETTE_ENOMEM);
     }

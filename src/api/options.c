@@ -104,7 +104,7 @@ static int check_numbers(const struct roulette_options *options)
          ROULETTE_RESTART_PERMANENT},
         {"queue_bytes", options->queue_bytes, RLT_QUEUE_LANES * RLT_LANE_CAPACITY_MIN,
          RLT_QUEUE_LANES * RLT_LANE_CAPACITY_MAX},
-        {"slab_bytes", options->slab_bytes, 131072, (uint64_t)16 * 1024 * 1024},
+        {"slab_bytes", options->slab_bytes, RLT_SLAB_BYTES_MIN, (uint64_t)16 * 1024 * 1024},
         {"slab_count", options->slab_count, 4, RLT_SLAB_COUNT_MAX},
         {"log_level", options->log_level, ROULETTE_LOG_ERROR, ROULETTE_LOG_DEBUG},
         {"role", options->role, ROULETTE_ROLE_BOTH, ROULETTE_ROLE_SUBSCRIBER},

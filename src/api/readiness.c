@@ -1,22 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/readiness.h"
 
+#include <errno.h>
+
+#include "api/owner.h"
 #include "api/sleep.h"
 #include "api/subscriber.h"
 #include "base/error.h"
 #include "io/park.h"
 
-static bool is_of_parent(const struct roulette_subscriber *subscriber)
-{
-    /* Relaxed: a child has one thread when it begins. */
-    return atomic_load_explicit(&subscriber->client->state, memory_order_relaxed) ==
-           RLT_CLIENT_FORKED;
-}
-
 /* A signal that was not counted stays, unless one that is due is taken back at the same time. */
 static void signal_end(const struct roulette_subscriber *subscriber)
 {
-    if (!is_of_parent(subscriber)) {
+    if (!rlt_owner_is_forked(subscriber)) {
         rlt_park_descriptor_signal(subscriber->bell.descriptor);
     }
 }
@@ -49,12 +45,29 @@ int roulette_subscriber_fd(roulette_subscriber *subscriber)
     if (subscriber == NULL) {
         return rlt_error_set(ROULETTE_EINVAL, "the subscriber is NULL");
     }
-    if (is_of_parent(subscriber)) {
+    if (rlt_owner_is_forked(subscriber)) {
         return rlt_error_set_plain(ROULETTE_EFORKED);
     }
     if (!subscriber->polled) {
+        rlt_owner_enter(subscriber, "roulette_subscriber_fd()");
         subscriber->polled = true;
         rlt_readiness_show(subscriber);
+        rlt_owner_leave(subscriber);
     }
     return subscriber->bell.descriptor;
+}
+
+int roulette_subscriber_wake(roulette_subscriber *subscriber)
+{
+    if (subscriber == NULL) {
+        return rlt_error_set_text(ROULETTE_EINVAL, "the subscriber is NULL");
+    }
+    if (rlt_owner_is_forked(subscriber)) {
+        return rlt_error_set_plain(ROULETTE_EFORKED);
+    }
+    /* In a signal handler errno is of what was interrupted. */
+    int before = errno;
+    rlt_bell_call(&subscriber->bell);
+    errno = before;
+    return 0;
 }

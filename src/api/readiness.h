@@ -18,7 +18,9 @@
  *
  * A child process shares the descriptor with its parent and leaves it alone.
  *
- * Threads: the owner thread.
+ * roulette_subscriber_wake() makes it readable, too, until a receive has returned 0 for it.
+ *
+ * Threads: the owner thread; the wake: any.
  */
 #ifndef RLT_API_READINESS_H
 #define RLT_API_READINESS_H

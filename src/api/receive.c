@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include <string.h>
 
+#include "api/owner.h"
 #include "api/readiness.h"
+#include "api/release.h"
 #include "api/sleep.h"
 #include "api/subscriber.h"
 #include "base/assert.h"
@@ -11,16 +13,13 @@
 #include "io/clock.h"
 #include "lockfree/slab.h"
 
-/* Marks message.internal of a copy: slabs are aligned, so their low bit is 0. */
-#define COPY_MARK ((uintptr_t)1)
-
 /* ---- Taking deliveries -------------------------------------------------------------------- */
 
 static void release_delivery(struct rlt_mailbox *mailbox, const struct rlt_delivery *delivery,
                              uint32_t count)
 {
     struct rlt_slab *slab = rlt_slab_of(delivery->base, mailbox->slab_bytes);
-    rlt_mailbox_note_released(mailbox, slab->index, count);
+    rlt_mailbox_note_released(mailbox, rlt_mailbox_slab_index(mailbox, slab), count);
     rlt_slab_release(slab, count);
 }
 
@@ -45,7 +44,8 @@ static void fill_message(const struct rlt_mailbox *mailbox, const struct rlt_del
     message->count = 0;
     message->error = 0;
     message->bounds = 0;
-    message->internal = rlt_slab_of(delivery->base, mailbox->slab_bytes);
+    message->internal =
+        rlt_message_mark(rlt_slab_of(delivery->base, mailbox->slab_bytes), mailbox->tag);
 }
 
 static void fill_notice(const struct rlt_mailbox *mailbox, enum roulette_kind kind,
@@ -194,11 +194,13 @@ static bool take_messages(struct roulette_subscriber *subscriber, struct rlt_mai
     uint32_t total = rlt_delivery_count(delivery);
     size_t stride = rlt_delivery_stride(delivery);
     uint32_t taken = mailbox->taken;
+    uint32_t first = taken;
     const char *base = (const char *)delivery->base + taken * stride;
     mailbox->taken = 0;
     for (; taken < total && !handle->over; taken++) {
         if (sink->left == 0) {
             mailbox->taken = taken;
+            rlt_mailbox_note_received(mailbox, delivery->base, taken - first);
             return false;
         }
         fill_message(mailbox, delivery, handle, base, next_of(sink));
@@ -206,6 +208,7 @@ static bool take_messages(struct roulette_subscriber *subscriber, struct rlt_mai
         rlt_subscriber_count(subscriber, handle, mailbox->cluster);
         base += stride;
     }
+    rlt_mailbox_note_received(mailbox, delivery->base, total - first);
     if (rlt_unlikely(taken != total)) {
         release_delivery(mailbox, delivery, total - taken);
         count_excess(subscriber, mailbox, handle, total - taken);
@@ -320,14 +323,10 @@ static void take_round(struct roulette_subscriber *subscriber, struct sink *sink
     }
 }
 
-int roulette_receive_sized(roulette_subscriber *subscriber, struct roulette_message *messages,
-                           size_t message_size, size_t count, int timeout_ms)
+/* The arguments were checked. */
+static int receive(struct roulette_subscriber *subscriber, struct roulette_message *messages,
+                   size_t message_size, size_t count, int timeout_ms)
 {
-    if (rlt_unlikely(subscriber == NULL || messages == NULL || count == 0 || count > INT32_MAX ||
-                     message_size < sizeof(struct roulette_message))) {
-        return rlt_error_set(ROULETTE_EINVAL,
-                             "the subscriber or messages is NULL, or a size is out of range");
-    }
     if (rlt_unlikely(subscriber->handles.over != NULL)) {
         rlt_handle_table_free_over(&subscriber->handles);
     }
@@ -347,6 +346,9 @@ int roulette_receive_sized(roulette_subscriber *subscriber, struct roulette_mess
             rlt_readiness_show_end(subscriber);
             return rlt_error_set_plain(rlt_client_gone(subscriber->client));
         }
+        if (rlt_bell_take_call(&subscriber->bell)) {
+            timeout_ms = 0; /* roulette_subscriber_wake() */
+        }
         if (timeout_ms == 0) {
             if (!subscriber->polled || rlt_readiness_take_back(subscriber)) {
                 return 0;
@@ -360,85 +362,16 @@ int roulette_receive_sized(roulette_subscriber *subscriber, struct roulette_mess
     }
 }
 
-/* ---- Releasing ---------------------------------------------------------------------------- */
-
-/* References to one slab, released together. */
-struct run {
-    struct rlt_slab *slab;
-    struct rlt_mailbox *mailbox;
-    uint32_t count;
-};
-
-static void end_run(struct run *run)
+int roulette_receive_sized(roulette_subscriber *subscriber, struct roulette_message *messages,
+                           size_t message_size, size_t count, int timeout_ms)
 {
-    if (run->count != 0) {
-        rlt_mailbox_note_released(run->mailbox, run->slab->index, run->count);
-        rlt_slab_release(run->slab, run->count);
-        run->count = 0;
+    if (rlt_unlikely(subscriber == NULL || messages == NULL || count == 0 || count > INT32_MAX ||
+                     message_size < sizeof(struct roulette_message))) {
+        return rlt_error_set(ROULETTE_EINVAL,
+                             "the subscriber or messages is NULL, or a size is out of range");
     }
-}
-
-void roulette_release_sized(roulette_subscriber *subscriber, struct roulette_message *messages,
-                            size_t message_size, size_t count)
-{
-    RLT_ASSERT(count == 0 || messages != NULL);
-    RLT_ASSERT(message_size >= sizeof(struct roulette_message));
-    struct run run = {NULL, NULL, 0};
-    for (size_t i = 0; i < count; i++) {
-        struct roulette_message *message =
-            (struct roulette_message *)(void *)((uint8_t *)messages + i * message_size);
-        if (message->kind != ROULETTE_KIND_MESSAGE) {
-            continue;
-        }
-        /* NULL: released before. */
-        RLT_ASSERT(message->internal != NULL);
-        uintptr_t internal = (uintptr_t)message->internal;
-        message->internal = NULL;
-        if (internal & COPY_MARK) {
-            rlt_memory_free((void *)(internal & ~COPY_MARK));
-            continue;
-        }
-        struct rlt_slab *slab = (struct rlt_slab *)internal;
-        if (slab != run.slab) {
-            end_run(&run);
-            RLT_ASSERT(subscriber != NULL);
-            run.slab = slab;
-            run.mailbox = subscriber->mailboxes[message->cluster];
-        }
-        run.count++;
-    }
-    end_run(&run);
-}
-
-int roulette_message_copy(const struct roulette_message *message, struct roulette_message *copy)
-{
-    if (message == NULL || copy == NULL || message->kind != ROULETTE_KIND_MESSAGE) {
-        return rlt_error_set(ROULETTE_EINVAL, "the message or copy is NULL, or it is a notice");
-    }
-    size_t size = (size_t)message->topic_len + message->reply_len + message->headers_len +
-                  message->payload_len;
-    char *block = rlt_memory_alloc(1, size);
-    if (block == NULL) {
-        return rlt_error_set_plain(ROULETTE_ENOMEM);
-    }
-    *copy = *message;
-    char *next = block;
-    const struct {
-        const void **field;
-        size_t len;
-    } parts[] = {
-        {(const void **)&copy->topic, message->topic_len},
-        {(const void **)&copy->reply, message->reply_len},
-        {(const void **)&copy->headers, message->headers_len},
-        {(const void **)&copy->payload, message->payload_len},
-    };
-    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
-        if (*parts[i].field != NULL) {
-            memcpy(next, *parts[i].field, parts[i].len);
-            *parts[i].field = next;
-            next += parts[i].len;
-        }
-    }
-    copy->internal = (void *)((uintptr_t)block | COPY_MARK);
-    return 0;
+    rlt_owner_enter(subscriber, "roulette_receive()");
+    int result = receive(subscriber, messages, message_size, count, timeout_ms);
+    rlt_owner_leave(subscriber);
+    return result;
 }

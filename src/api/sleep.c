@@ -4,7 +4,9 @@
 #include <assert.h>
 #include <pthread.h>
 
+#include "api/owner.h"
 #include "api/subscriber.h"
+#include "base/assert.h"
 #include "core/direct_receive.h"
 #include "io/clock.h"
 #include "io/park.h"
@@ -35,7 +37,8 @@ static bool has_some(struct roulette_subscriber *subscriber)
 
 bool rlt_subscriber_is_awake(struct roulette_subscriber *subscriber)
 {
-    return has_some(subscriber) || rlt_client_is_stopped(subscriber->client);
+    return has_some(subscriber) || rlt_client_is_stopped(subscriber->client) ||
+           rlt_bell_is_called(&subscriber->bell);
 }
 
 /* ---- Attending ---------------------------------------------------------------------------- */
@@ -86,9 +89,8 @@ static void leave(struct attendance *attendance, uint32_t index)
     }
 }
 
-static void leave_all(void *data)
+static void leave_all(struct attendance *attendance)
 {
-    struct attendance *attendance = data;
     for (uint32_t i = 0; i < attendance->count; i++) {
         leave(attendance, i);
     }
@@ -147,6 +149,31 @@ static bool spin(struct roulette_subscriber *subscriber, uint64_t deadline_ns)
     return false;
 }
 
+static void begin_wait(struct roulette_subscriber *subscriber)
+{
+    /* Relaxed: see api/owner.h. */
+    RLT_REQUIRE(atomic_exchange_explicit(&subscriber->waiting, 1, memory_order_relaxed) == 0 ||
+                    rlt_owner_is_forked(subscriber),
+                "roulette_receive()",
+                "another thread waits in roulette_receive() of this subscriber, which one thread "
+                "uses at a time: open one for each");
+}
+
+static void end_wait(void *data)
+{
+    struct attendance *attendance = data;
+    leave_all(attendance);
+    atomic_store_explicit(&attendance->subscriber->waiting, 0, memory_order_relaxed);
+}
+
+/* The thread was cancelled where it waits: it attends no more, and it is in no call. */
+static void on_cancel(void *data)
+{
+    struct attendance *attendance = data;
+    end_wait(attendance);
+    rlt_owner_leave(attendance->subscriber);
+}
+
 bool rlt_subscriber_sleep(struct roulette_subscriber *subscriber, uint64_t deadline_ns)
 {
     if (spin(subscriber, deadline_ns)) {
@@ -161,10 +188,11 @@ bool rlt_subscriber_sleep(struct roulette_subscriber *subscriber, uint64_t deadl
     attendance.entries[0].descriptor = subscriber->bell.descriptor;
     attendance.count = 0;
     bool woken;
+    begin_wait(subscriber);
     attend(&attendance);
-    /* A thread that is cancelled in there attends no more. */
-    pthread_cleanup_push(leave_all, &attendance);
+    pthread_cleanup_push(on_cancel, &attendance);
     woken = wait_and_receive(&attendance, deadline_ns);
-    pthread_cleanup_pop(1);
+    pthread_cleanup_pop(0);
+    end_wait(&attendance);
     return woken;
 }

@@ -14,7 +14,7 @@
 struct roulette_subscriber;
 
 /** Whether there is nothing to sleep for: a mailbox has something, a subscription has ended by
- *  itself and that was not told yet, or the client is stopped. */
+ *  itself and that was not told yet, the client is stopped, or a thread has called. */
 bool rlt_subscriber_is_awake(struct roulette_subscriber *subscriber);
 
 /** Sleep. Returns: false if nothing came until the deadline. */

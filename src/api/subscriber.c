@@ -3,7 +3,10 @@
 
 #include <string.h>
 
+#include "api/given.h"
+#include "api/owner.h"
 #include "api/reason.h"
+#include "api/release.h"
 #include "base/assert.h"
 #include "base/error.h"
 #include "base/memory.h"
@@ -110,12 +113,16 @@ int roulette_subscriber_open(roulette_client *client,
     }
     memset(subscriber, 0, sizeof(*subscriber));
     subscriber->client = client;
+    subscriber->tag = rlt_message_next_tag();
     subscriber->ring_slots = options.ring_slots;
     subscriber->pinned_bytes = options.pinned_bytes;
     subscriber->mailboxes = rlt_memory_alloc(client->cluster_count, sizeof(*subscriber->mailboxes));
     result = rlt_bell_init(&subscriber->bell);
     if (subscriber->mailboxes == NULL || rlt_handle_table_init(&subscriber->handles) < 0) {
         result = rlt_error_set_plain(ROULETTE_ENOMEM);
+    }
+    if (result == 0) {
+        result = rlt_given_add(subscriber);
     }
     if (result < 0) {
         free_subscriber(subscriber);
@@ -139,7 +146,7 @@ static void release_unreleased(struct roulette_subscriber *subscriber)
             uint32_t released =
                 atomic_load_explicit(&mailbox->released[slab], memory_order_relaxed);
             uint32_t held = mailbox->issued[slab] - released;
-            /* More released than received: a struct was copied and both were released. */
+            /* What was not received cannot be released: see api/release.c. */
             RLT_ASSERT(held <= INT32_MAX);
             if (held != 0) {
                 rlt_slab_release(rlt_slab_at(pool, slab), held);
@@ -163,11 +170,8 @@ static void leave_clusters(struct roulette_subscriber *subscriber)
     rlt_client_leave(client);
 }
 
-int roulette_subscriber_drain(roulette_subscriber *subscriber, int timeout_ms)
+static int drain(roulette_subscriber *subscriber, int timeout_ms)
 {
-    if (subscriber == NULL) {
-        return rlt_error_set(ROULETTE_EINVAL, "the subscriber is NULL");
-    }
     roulette_client *client = subscriber->client;
     if (!rlt_subscriber_ask_all(subscriber, RLT_ASK_DRAIN)) {
         return rlt_error_set_plain(rlt_client_gone(client));
@@ -182,11 +186,25 @@ int roulette_subscriber_drain(roulette_subscriber *subscriber, int timeout_ms)
     return result < 0 ? rlt_reason_of_wait(client, &wish, result) : 0;
 }
 
+int roulette_subscriber_drain(roulette_subscriber *subscriber, int timeout_ms)
+{
+    if (subscriber == NULL) {
+        return rlt_error_set(ROULETTE_EINVAL, "the subscriber is NULL");
+    }
+    rlt_owner_enter(subscriber, "roulette_subscriber_drain()");
+    int result = drain(subscriber, timeout_ms);
+    rlt_owner_leave(subscriber);
+    return result;
+}
+
 void roulette_subscriber_close(roulette_subscriber *subscriber)
 {
+    static const char call[] = "roulette_subscriber_close()";
     if (subscriber == NULL) {
         return;
     }
+    rlt_given_take(subscriber, call);
+    rlt_owner_enter(subscriber, call);
     roulette_client *client = subscriber->client;
     rlt_subscriber_end_all(subscriber);
     leave_clusters(subscriber);

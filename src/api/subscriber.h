@@ -26,6 +26,13 @@ struct roulette_subscriber {
 
     struct rlt_handle_table handles;
 
+    /* 1: a thread sleeps in roulette_receive(); it is inside any call of the owner thread (looked
+     * at with assertions only). Read by threads that should not: see api/owner.h. */
+    _Atomic(uint32_t) waiting;
+    _Atomic(uint32_t) inside;
+
+    uintptr_t tag; /* in messages that it received: see api/release.h */
+
     bool polled;   /* the descriptor was asked for (api/readiness.h) */
     bool end_told; /* the descriptor tells that the client has stopped */
 

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "api/owner.h"
 #include "api/reason.h"
 #include "api/subscriber.h"
 #include "base/assert.h"
@@ -288,7 +289,9 @@ static int open_mailbox(struct roulette_subscriber *subscriber, uint32_t cluster
         .ring_slots = subscriber->ring_slots,
         .slab_bytes = config->slab_bytes,
         .slab_indexes = config->slab_count,
+        .arena = subscriber->client->shards[cluster].cluster->slabs.arena,
         .pinned_max = subscriber->pinned_bytes / config->slab_bytes,
+        .tag = subscriber->tag,
         .cluster = cluster,
         .doorbell = &subscriber->bell.doorbell,
         .descriptor = subscriber->bell.descriptor,
@@ -420,13 +423,11 @@ static int subscribe_once(struct roulette_subscriber *subscriber, const struct w
     return result;
 }
 
-int roulette_subscribe_with(roulette_subscriber *subscriber, const char *topic, size_t topic_len,
-                            const struct roulette_subscription_options *given,
-                            roulette_subscription **subscription)
+/* The subscriber and the topic are not NULL. */
+static int subscribe_with(roulette_subscriber *subscriber, const char *topic, size_t topic_len,
+                          const struct roulette_subscription_options *given,
+                          roulette_subscription **subscription)
 {
-    if (subscriber == NULL || topic == NULL) {
-        return rlt_error_set(ROULETTE_EINVAL, "the subscriber or topic is NULL");
-    }
     struct roulette_subscription_options options;
     roulette_subscription_options_init(&options);
     if (given != NULL) {
@@ -457,6 +458,19 @@ int roulette_subscribe_with(roulette_subscriber *subscriber, const char *topic, 
     return options.timeout_ms != 0 ? confirm(subscriber, handle, &wish, options.timeout_ms) : 0;
 }
 
+int roulette_subscribe_with(roulette_subscriber *subscriber, const char *topic, size_t topic_len,
+                            const struct roulette_subscription_options *given,
+                            roulette_subscription **subscription)
+{
+    if (subscriber == NULL || topic == NULL) {
+        return rlt_error_set(ROULETTE_EINVAL, "the subscriber or topic is NULL");
+    }
+    rlt_owner_enter(subscriber, "roulette_subscribe()");
+    int result = subscribe_with(subscriber, topic, topic_len, given, subscription);
+    rlt_owner_leave(subscriber);
+    return result;
+}
+
 int roulette_subscribe(roulette_subscriber *subscriber, const char *topic, size_t topic_len,
                        void *user_data, roulette_subscription **subscription)
 {
@@ -466,18 +480,26 @@ int roulette_subscribe(roulette_subscriber *subscriber, const char *topic, size_
     return roulette_subscribe_with(subscriber, topic, topic_len, &options, subscription);
 }
 
+/* End a subscription that was looked for: NULL if it was not found. */
+static int unsubscribe(struct roulette_subscriber *subscriber, struct rlt_handle *found)
+{
+    if (found == NULL) {
+        return rlt_error_set_plain(ROULETTE_ENOENT);
+    }
+    rlt_subscriber_end(subscriber, found, NULL);
+    (void)give_back(subscriber);
+    return 0;
+}
+
 int roulette_unsubscribe(roulette_subscriber *subscriber, roulette_subscription *subscription)
 {
     if (subscriber == NULL || subscription == NULL) {
         return rlt_error_set(ROULETTE_EINVAL, "the subscriber or subscription is NULL");
     }
-    struct rlt_handle *handle = find_handle(&subscriber->handles, subscription);
-    if (handle == NULL) {
-        return rlt_error_set_plain(ROULETTE_ENOENT);
-    }
-    rlt_subscriber_end(subscriber, handle, NULL);
-    (void)give_back(subscriber);
-    return 0;
+    rlt_owner_enter(subscriber, "roulette_unsubscribe()");
+    int result = unsubscribe(subscriber, find_handle(&subscriber->handles, subscription));
+    rlt_owner_leave(subscriber);
+    return result;
 }
 
 int roulette_unsubscribe_topic(roulette_subscriber *subscriber, const char *topic, size_t topic_len)
@@ -487,12 +509,11 @@ int roulette_unsubscribe_topic(roulette_subscriber *subscriber, const char *topi
     }
     topic_len = rlt_text_len(topic, topic_len);
     struct rlt_topic_key key = {topic, topic_len, rlt_ring_hash(topic, topic_len)};
-    struct rlt_handle *existing = find_key(&subscriber->handles, &key);
-    if (existing == NULL) {
-        return rlt_topic_refuse(ROULETTE_ENOENT, "topic", "is not subscribed to", topic, topic_len,
-                                NULL);
-    }
-    rlt_subscriber_end(subscriber, existing, NULL);
-    (void)give_back(subscriber);
-    return 0;
+    rlt_owner_enter(subscriber, "roulette_unsubscribe_topic()");
+    struct rlt_handle *found = find_key(&subscriber->handles, &key);
+    int result = found != NULL ? unsubscribe(subscriber, found)
+                               : rlt_topic_refuse(ROULETTE_ENOENT, "topic", "is not subscribed to",
+                                                  topic, topic_len, NULL);
+    rlt_owner_leave(subscriber);
+    return result;
 }

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "api/client.h"
+#include "api/given.h"
 #include "api/publish.h"
 #include "base/error.h"
 #include "base/memory.h"
@@ -34,7 +35,8 @@ int roulette_topic_create(roulette_client *client, const char *topic, size_t top
         return rlt_error_set_plain(rlt_client_gone(client));
     }
     struct roulette_topic *made = rlt_memory_alloc(1, sizeof(*made) + topic_len + 5);
-    if (made == NULL) {
+    if (made == NULL || rlt_given_add(made) < 0) {
+        rlt_memory_free(made);
         return rlt_error_set_plain(ROULETTE_ENOMEM);
     }
     made->client = client;
@@ -52,6 +54,7 @@ int roulette_topic_create(roulette_client *client, const char *topic, size_t top
 void roulette_topic_free(roulette_topic *handle)
 {
     if (handle != NULL) {
+        rlt_given_take(handle, "roulette_topic_free()");
         rlt_client_release(handle->client);
         rlt_memory_free(handle);
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * Assertions: for our own bugs, never for user input, server bytes or kernel results.
+ * Assertions: for our own bugs, never for user input, server bytes or kernel results. And for rules
+ * of the header that an application has broken, in words that it understands.
  */
 #ifndef RLT_BASE_ASSERT_H
 #define RLT_BASE_ASSERT_H
@@ -9,6 +10,17 @@
 
 /** Print where an assertion failed, and abort. Returns: never. Threads: any thread. */
 _Noreturn void rlt_assert_fail(const char *condition, const char *file, int line);
+
+/** Print which rule a caller of `call` has broken, and abort. Returns: never. Threads: any thread.
+ */
+_Noreturn void rlt_misuse(const char *call, const char *mistake);
+
+/**
+ * A rule for the application whose breach no error code could tell it: going on would end worse.
+ * `mistake` says what it did, and what to do. Stays on in release builds.
+ */
+#define RLT_REQUIRE(condition, call, mistake) \
+    (__builtin_expect(!!(condition), 1) ? (void)0 : rlt_misuse((call), (mistake)))
 
 /** Stays on in release builds. */
 #define RLT_ASSERT(condition) \

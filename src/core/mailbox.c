@@ -11,6 +11,9 @@ int rlt_mailbox_init(struct rlt_mailbox *mailbox, const struct rlt_mailbox_optio
 {
     memset(mailbox, 0, sizeof(*mailbox));
     mailbox->slab_bytes = options->slab_bytes;
+    mailbox->slab_shift = (uint32_t)__builtin_ctzll(options->slab_bytes);
+    mailbox->arena = options->arena;
+    mailbox->tag = options->tag;
     mailbox->slab_indexes = options->slab_indexes;
     mailbox->pinned_max = options->pinned_max;
     mailbox->doorbell = options->doorbell;
@@ -21,7 +24,9 @@ int rlt_mailbox_init(struct rlt_mailbox *mailbox, const struct rlt_mailbox_optio
     mailbox->issued = rlt_memory_alloc(options->slab_indexes, sizeof(*mailbox->issued));
     mailbox->lengths = rlt_memory_alloc(options->slab_indexes, sizeof(*mailbox->lengths));
     mailbox->released = rlt_memory_alloc(options->slab_indexes, sizeof(*mailbox->released));
+    mailbox->received = rlt_memory_alloc(options->slab_indexes, sizeof(*mailbox->received));
     if (mailbox->issued == NULL || mailbox->lengths == NULL || mailbox->released == NULL ||
+        mailbox->received == NULL ||
         rlt_delivery_ring_init(&mailbox->ring, options->ring_slots) < 0) {
         rlt_mailbox_fini(mailbox);
         return ROULETTE_ENOMEM;
@@ -35,9 +40,11 @@ void rlt_mailbox_fini(struct rlt_mailbox *mailbox)
     rlt_memory_free(mailbox->issued);
     rlt_memory_free(mailbox->lengths);
     rlt_memory_free((void *)mailbox->released);
+    rlt_memory_free(mailbox->received);
     mailbox->issued = NULL;
     mailbox->lengths = NULL;
     mailbox->released = NULL;
+    mailbox->received = NULL;
 }
 
 /* Receive memory, in slabs, that this subscriber's unreleased messages pin. */
@@ -46,7 +53,7 @@ static uint64_t pinned(const struct rlt_mailbox *mailbox)
     uint64_t slabs = 0;
     for (uint32_t i = 0; i < mailbox->slab_indexes; i++) {
         uint32_t released = atomic_load_explicit(&mailbox->released[i], memory_order_relaxed);
-        /* The user released a message twice, through a copy of its struct. */
+        /* What was not received cannot be released: see api/release.c. */
         RLT_ASSERT(mailbox->issued[i] - released <= INT32_MAX);
         slabs += mailbox->issued[i] != released ? mailbox->lengths[i] : 0;
     }

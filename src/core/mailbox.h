@@ -55,8 +55,11 @@ struct rlt_mailbox {
     int descriptor;                /* to signal when the doorbell says so */
     uint32_t cluster;              /* whose messages these are */
     size_t slab_bytes;
-    uint32_t slab_indexes; /* of the cluster: slab_count * pool_size */
+    uint32_t slab_shift;   /* of slab_bytes, a power of two */
+    uint32_t slab_indexes; /* of the cluster */
+    const uint8_t *arena;  /* of its slabs */
     uint64_t pinned_max;   /* in slabs */
+    uintptr_t tag;         /* of the subscriber: see api/release.h */
 
     /* Event thread, or who has borrowed what the cluster receives. */
     alignas(RLT_CACHE_LINE) struct rlt_slab *slab; /* of the last push */
@@ -86,6 +89,8 @@ struct rlt_mailbox {
     /* Consumer. */
     alignas(RLT_CACHE_LINE) _Atomic(uint32_t) *released; /* by slab index; relaxed: an estimate
                                                             for the event thread */
+    uint32_t *received; /* by slab index: references that the user was given, or that were passed
+                           over; less those of `released`, he holds them */
     uint64_t dropped_seen;
     uint32_t taken; /* messages of the ring's first delivery, a run */
     /* 1: the consumer has waited for something since the event thread last forgot it. Relaxed: a
@@ -99,7 +104,9 @@ struct rlt_mailbox_options {
     uint64_t ring_slots;
     size_t slab_bytes;
     uint32_t slab_indexes;
+    const uint8_t *arena;
     uint64_t pinned_max;
+    uintptr_t tag;
     uint32_t cluster;
     struct rlt_doorbell *doorbell;
     int descriptor;
@@ -286,6 +293,28 @@ static inline void rlt_mailbox_note_awaited(struct rlt_mailbox *mailbox)
     if (atomic_load_explicit(&mailbox->awaited, memory_order_relaxed) == 0) {
         atomic_store_explicit(&mailbox->awaited, 1, memory_order_relaxed);
     }
+}
+
+/** The index of the slab, or of the run of slabs, that a byte lies in (or begins with). Not from
+ * the slab's head: the event thread counts there. */
+static inline uint32_t rlt_mailbox_slab_index(const struct rlt_mailbox *mailbox, const void *byte)
+{
+    return (uint32_t)((size_t)((const uint8_t *)byte - mailbox->arena) >> mailbox->slab_shift);
+}
+
+/** Note that `count` messages, the first of them at `base`, were taken out of the ring. */
+static inline void rlt_mailbox_note_received(struct rlt_mailbox *mailbox, const void *base,
+                                             uint32_t count)
+{
+    mailbox->received[rlt_mailbox_slab_index(mailbox, base)] += count;
+}
+
+/** References to a slab that were received and not released. */
+static inline uint32_t rlt_mailbox_held(const struct rlt_mailbox *mailbox, uint32_t slab_index)
+{
+    /* Relaxed: the consumer's own value. */
+    return mailbox->received[slab_index] -
+           atomic_load_explicit(&mailbox->released[slab_index], memory_order_relaxed);
 }
 
 /** Note that `count` references to a slab were released. */

@@ -32,8 +32,18 @@ void rlt_bell_disarm(struct rlt_bell *bell)
     bell->armed = false;
 }
 
+/* A caller counts before it signals: its signal is cleared, however late it is. If it was cleared
+ * already, the sleeper's look that follows finds the call. */
+static void count_calls(struct rlt_bell *bell)
+{
+    uint32_t calls = atomic_load_explicit(&bell->calls, memory_order_acquire);
+    bell->due += calls - bell->calls_due;
+    bell->calls_due = calls;
+}
+
 void rlt_bell_arm(struct rlt_bell *bell)
 {
+    count_calls(bell);
     /* Relaxed: if a ring is missed here, its signal stays until the next time, as it should. */
     if (bell->armed && bell->due == 0 &&
         atomic_load_explicit(&bell->doorbell.armed, memory_order_relaxed) != 0) {
@@ -51,5 +61,12 @@ void rlt_bell_arm(struct rlt_bell *bell)
 void rlt_bell_signal(struct rlt_bell *bell)
 {
     bell->due++;
+    rlt_park_descriptor_signal(bell->descriptor);
+}
+
+void rlt_bell_call(struct rlt_bell *bell)
+{
+    /* Release: see the struct. The system call orders it before the signal. */
+    atomic_fetch_add_explicit(&bell->calls, 1, memory_order_release);
     rlt_park_descriptor_signal(bell->descriptor);
 }

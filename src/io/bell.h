@@ -10,6 +10,8 @@
  * Ringer:  put something in; if (rlt_doorbell_ring(&bell->doorbell, 1)), then
  *          rlt_park_descriptor_signal(bell->descriptor).
  *
+ * Caller:  rlt_bell_call() wakes the sleeper whatever it waits for, without a ring.
+ *
  * Threads: one sleeper, any number of ringers.
  */
 #ifndef RLT_IO_BELL_H
@@ -26,10 +28,15 @@ struct rlt_bell {
     int descriptor; /* immutable */
 
     /* Sleeper. */
-    bool armed;   /* by the sleeper, and not seen rung or taken back since */
-    uint64_t due; /* signals that were rung for, and not cleared */
+    bool armed;           /* by the sleeper, and not seen rung or taken back since */
+    uint64_t due;         /* signals that were rung for, and not cleared */
+    uint32_t calls_due;   /* of `calls`: are in `due` */
+    uint32_t calls_taken; /* of `calls`: rlt_bell_take_call() told of them */
 
     alignas(RLT_CACHE_LINE) struct rlt_doorbell doorbell;
+    /* By any thread, before it signals. Release and acquire: what the caller did before the call is
+     * visible to whom it wakes. */
+    _Atomic(uint32_t) calls;
 };
 
 /** Returns: 0; ROULETTE_ESYSTEM (no descriptor). rlt_bell_fini() is allowed then. */
@@ -41,6 +48,24 @@ void rlt_bell_arm(struct rlt_bell *bell);
 
 /** Nobody needs to ring until the next rlt_bell_arm(). Threads: the sleeper. */
 void rlt_bell_disarm(struct rlt_bell *bell);
+
+/** Wake the sleeper, or let its next sleep end at once. Threads: any thread; a signal handler. */
+void rlt_bell_call(struct rlt_bell *bell);
+
+/** Whether there was a call that rlt_bell_take_call() has not told of. Threads: the sleeper. */
+static inline bool rlt_bell_is_called(const struct rlt_bell *bell)
+{
+    return atomic_load_explicit(&bell->calls, memory_order_acquire) != bell->calls_taken;
+}
+
+/** As rlt_bell_is_called(), once for all calls until now. */
+static inline bool rlt_bell_take_call(struct rlt_bell *bell)
+{
+    uint32_t calls = atomic_load_explicit(&bell->calls, memory_order_acquire);
+    bool called = calls != bell->calls_taken;
+    bell->calls_taken = calls;
+    return called;
+}
 
 /** Make the descriptor readable, and let an edge-triggered poll tell of it once more. The next
  *  rlt_bell_arm() takes it back. Threads: the sleeper. */

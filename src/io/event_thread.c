@@ -162,9 +162,17 @@ static int set_up(struct rlt_event_thread *thread)
     return result;
 }
 
+static _Thread_local bool is_here;
+
+bool rlt_event_thread_is_here(void)
+{
+    return is_here;
+}
+
 static void *run(void *argument)
 {
     struct rlt_event_thread *thread = argument;
+    is_here = true;
     char name[16];
     (void)snprintf(name, sizeof(name), "roulette-%u", thread->index & 0xfff);
     (void)prctl(PR_SET_NAME, name);

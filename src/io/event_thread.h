@@ -57,6 +57,10 @@ void rlt_event_thread_add(struct rlt_event_thread *thread, struct rlt_shard *sha
 int rlt_event_thread_start(struct rlt_event_thread *thread, const struct rlt_socket_options *socket,
                            uint64_t seed);
 
+/** Whether the calling thread is an event thread: a log callback runs in one, and must not wait for
+ *  it. */
+bool rlt_event_thread_is_here(void);
+
 /** Wait until it has ended: all its shards must have been asked to stop. */
 void rlt_event_thread_join(struct rlt_event_thread *thread);
 

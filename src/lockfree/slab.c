@@ -66,7 +66,7 @@ static size_t arena_bytes(const struct rlt_slab_pool *pool)
 int rlt_slab_pool_init(struct rlt_slab_pool *pool, size_t slab_bytes, uint32_t slab_count,
                        uint32_t spare_count)
 {
-    RLT_ASSERT(rlt_is_power_of_two(slab_bytes) && slab_bytes >= 131072);
+    RLT_ASSERT(rlt_is_power_of_two(slab_bytes) && slab_bytes >= RLT_SLAB_BYTES_MIN);
     RLT_ASSERT(slab_count >= 4 && slab_count <= RLT_SLAB_COUNT_MAX);
     memset(pool, 0, sizeof(*pool));
     pool->slab_bytes = slab_bytes;

@@ -31,6 +31,7 @@
 
 #define RLT_SLAB_BIAS      ((int64_t)1 << 40)
 #define RLT_SLAB_COUNT_MAX 4096
+#define RLT_SLAB_BYTES_MIN 131072
 
 struct rlt_slab_pool;
 

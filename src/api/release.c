@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+#include "api/release.h"
+
+#include <string.h>
+
+#include "api/owner.h"
+#include "api/subscriber.h"
+#include "base/assert.h"
+#include "base/error.h"
+#include "base/memory.h"
+
+#define CALL "roulette_release()"
+
+/* ---- Releasing ---------------------------------------------------------------------------- */
+
+/* References to one slab, released together. */
+struct run {
+    uintptr_t internal; /* of its messages */
+    struct rlt_mailbox *mailbox;
+    uint32_t count;
+};
+
+static struct rlt_slab *slab_of(uintptr_t internal)
+{
+    return (struct rlt_slab *)(internal & ~RLT_MESSAGE_MASK);
+}
+
+static void end_run(struct run *run)
+{
+    if (run->count == 0) {
+        return;
+    }
+    struct rlt_slab *slab = slab_of(run->internal);
+    uint32_t index = rlt_mailbox_slab_index(run->mailbox, slab);
+    RLT_REQUIRE(run->count <= rlt_mailbox_held(run->mailbox, index), CALL,
+                "more messages were released than received: one of them was released twice, "
+                "through a copy of its struct");
+    rlt_mailbox_note_released(run->mailbox, index, run->count);
+    rlt_slab_release(slab, run->count);
+    run->count = 0;
+}
+
+static void begin_run(struct run *run, const struct roulette_subscriber *subscriber,
+                      const struct roulette_message *message, uintptr_t internal)
+{
+    RLT_REQUIRE(subscriber != NULL, CALL,
+                "the subscriber is NULL, which is for copies: give the one that received the "
+                "message");
+    RLT_REQUIRE((internal & RLT_MESSAGE_MASK) == subscriber->tag, CALL,
+                "the message was received by another subscriber, or by none: release it to the "
+                "one that received it");
+    struct rlt_mailbox *mailbox = message->cluster < subscriber->client->cluster_count
+                                      ? subscriber->mailboxes[message->cluster]
+                                      : NULL;
+    RLT_REQUIRE(mailbox != NULL &&
+                    rlt_mailbox_slab_index(mailbox, slab_of(internal)) < mailbox->slab_indexes,
+                CALL, "the message was changed after it was received");
+    run->internal = internal;
+    run->mailbox = mailbox;
+}
+
+static void release(struct roulette_subscriber *subscriber, uint8_t *messages, size_t message_size,
+                    size_t count)
+{
+    struct run run = {0, NULL, 0};
+    for (size_t i = 0; i < count; i++) {
+        struct roulette_message *message =
+            (struct roulette_message *)(void *)(messages + i * message_size);
+        if (message->kind != ROULETTE_KIND_MESSAGE) {
+            continue;
+        }
+        RLT_REQUIRE(message->internal != NULL, CALL, "the message was released before");
+        uintptr_t internal = (uintptr_t)message->internal;
+        message->internal = NULL;
+        if (internal & RLT_MESSAGE_COPY) {
+            rlt_memory_free((void *)(internal & ~RLT_MESSAGE_COPY));
+            continue;
+        }
+        if (internal != run.internal) {
+            end_run(&run);
+            begin_run(&run, subscriber, message, internal);
+        }
+        run.count++;
+    }
+    end_run(&run);
+}
+
+void roulette_release_sized(roulette_subscriber *subscriber, struct roulette_message *messages,
+                            size_t message_size, size_t count)
+{
+    RLT_REQUIRE(count == 0 || messages != NULL, CALL, "messages is NULL");
+    RLT_REQUIRE(message_size >= sizeof(struct roulette_message), CALL,
+                "message_size is less than that of struct roulette_message");
+    if (subscriber != NULL) {
+        rlt_owner_enter(subscriber, CALL);
+    }
+    release(subscriber, (uint8_t *)messages, message_size, count);
+    if (subscriber != NULL) {
+        rlt_owner_leave(subscriber);
+    }
+}
+
+/* ---- Copying ------------------------------------------------------------------------------ */
+
+int roulette_message_copy(const struct roulette_message *message, struct roulette_message *copy)
+{
+    if (message == NULL || copy == NULL || message->kind != ROULETTE_KIND_MESSAGE) {
+        return rlt_error_set(ROULETTE_EINVAL, "the message or copy is NULL, or it is a notice");
+    }
+    if (message->internal == NULL || message == copy) {
+        return rlt_error_set(ROULETTE_EINVAL, message == copy ? "the copy is the message itself"
+                                                              : "the message was released before");
+    }
+    size_t size = (size_t)message->topic_len + message->reply_len + message->headers_len +
+                  message->payload_len;
+    char *block = rlt_memory_alloc(1, size);
+    if (block == NULL) {
+        return rlt_error_set_plain(ROULETTE_ENOMEM);
+    }
+    *copy = *message;
+    char *next = block;
+    const struct {
+        const void **field;
+        size_t len;
+    } parts[] = {
+        {(const void **)&copy->topic, message->topic_len},
+        {(const void **)&copy->reply, message->reply_len},
+        {(const void **)&copy->headers, message->headers_len},
+        {(const void **)&copy->payload, message->payload_len},
+    };
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        if (*parts[i].field != NULL) {
+            memcpy(next, *parts[i].field, parts[i].len);
+            *parts[i].field = next;
+            next += parts[i].len;
+        }
+    }
+    copy->internal = (void *)((uintptr_t)block | RLT_MESSAGE_COPY);
+    return 0;
+}
