@@ -224,6 +224,13 @@ typedef void roulette_log_fn(void *context, enum roulette_log_level level, const
  * Options of a client. Fill with roulette_options_init(), then change what is needed. Grows only
  * at the end.
  *
+ * An option that would have no effect as it is given is refused by roulette_open()
+ * (ROULETTE_EINVAL; roulette_last_error() says what to write): tls_* where nothing is spoken to by
+ * TLS, one of tls_cert_file and tls_key_file, a CA without tls_verify, a password without a user, a
+ * login that no server gets since each has its own, log_level or log_context without a log, what
+ * the role leaves no use for, a base_backoff_ms above max_backoff_ms, and what only a later version
+ * of the library knows.
+ *
  * Memory of one client, at most:
  *     clusters * (pool_size * (queue_bytes + 2 * slab_bytes + 1 MiB) + slab_bytes * slab_count)
  *     + for each subscriber: clusters * (ring_slots * 32 B + slab_count * 16 B)
@@ -309,7 +316,8 @@ struct roulette_options {
     const char *tls_key_file;    /**< PEM, not encrypted; goes with tls_cert_file; NULL */
     const char *tls_server_name; /**< that the certificate must have; NULL: the server's host */
 
-    /** A ".creds" file (JWT and seed), read anew for each connection; NULL */
+    /** A ".creds" file (JWT and seed). It has to be right at roulette_open(), and is read anew for
+     *  each connection; NULL */
     const char *credentials_file;
     /** The seed of a user's nkey ("SU…"); NULL. Not together with credentials_file. */
     const char *nkey_seed;
@@ -373,7 +381,8 @@ void roulette_options_init_sized(struct roulette_options *options, size_t size);
 #define roulette_options_init(options) \
     roulette_options_init_sized((options), sizeof(struct roulette_options))
 
-/** Options of one subscriber. Grows only at the end. */
+/** Options of one subscriber. Fill with roulette_subscriber_options_init(): with `size` 0 they are
+ *  refused. Grows only at the end. */
 struct roulette_subscriber_options {
     size_t size;
     /**
@@ -793,7 +802,8 @@ int roulette_subscriber_wake(roulette_subscriber *subscriber);
 int roulette_subscribe(roulette_subscriber *subscriber, const char *topic, size_t topic_len,
                        void *user_data, roulette_subscription **subscription);
 
-/** How to subscribe. Fill with roulette_subscription_options_init(). Grows only at the end. */
+/** How to subscribe. Fill with roulette_subscription_options_init(): with `size` 0 it is refused.
+ *  Grows only at the end. */
 struct roulette_subscription_options {
     size_t size;
     void *user_data; /**< comes back in each message */

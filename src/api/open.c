@@ -6,6 +6,7 @@
 
 #include "api/client.h"
 #include "api/given.h"
+#include "api/option_effect.h"
 #include "api/options.h"
 #include "api/registry.h"
 #include "base/error.h"
@@ -219,11 +220,12 @@ int roulette_open(const struct roulette_options *given, roulette_client **create
         rlt_memory_free(texts);
         return result;
     }
-    roulette_client *client = allocate(count);
+    result = rlt_option_effect_check(&options, addresses, count);
+    roulette_client *client = result == 0 ? allocate(count) : NULL;
     if (client == NULL) {
         rlt_addresses_free(addresses, count);
         rlt_memory_free(texts);
-        return rlt_error_set_plain(ROULETTE_ENOMEM);
+        return result < 0 ? result : rlt_error_set_plain(ROULETTE_ENOMEM);
     }
     client->config = config;
     client->texts = texts;

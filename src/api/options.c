@@ -15,13 +15,15 @@ static_assert(RLT_QUEUE_LANES == RLT_WIRE_LANES + 1, "one more for the shared la
 
 #define TIMEOUT_MAX_MS    86400000 /* a day */
 #define EVENT_THREADS_MAX 1024
+#define GIVEN_SIZE_MAX    4096 /* of options: a larger one was never set */
+#define DEFAULT_NAME      "roulette"
 
 void roulette_options_init_sized(struct roulette_options *options, size_t size)
 {
     struct roulette_options defaults = {
         .size = size,
         .ring = ROULETTE_RING_NATIVE,
-        .name = "roulette",
+        .name = DEFAULT_NAME,
         .pool_size = 1,
         .connection_timeout_ms = 5000,
         .ping_interval_ms = 5000,
@@ -113,6 +115,10 @@ static int check_numbers(const struct roulette_options *options)
         {"held_back_max_ms", options->held_back_max_ms, 0, TIMEOUT_MAX_MS},
         {"confirm_ms", options->confirm_ms, 0, TIMEOUT_MAX_MS},
         {"event_threads", options->event_threads, 0, EVENT_THREADS_MAX},
+        {"tls", options->tls, 0, 1},
+        {"tls_verify", options->tls_verify, 0, 1},
+        {"tls_handshake_first", options->tls_handshake_first, 0, 1},
+        {"tcp_nodelay", options->tcp_nodelay, 0, 1},
         {"guarantee", options->guarantee, ROULETTE_AT_MOST_ONCE, ROULETTE_AT_LEAST_ONCE},
     };
     int result = check_ranges(ranges, sizeof(ranges) / sizeof(ranges[0]));
@@ -160,16 +166,46 @@ static int copy_texts(const struct roulette_options *options, struct rlt_config 
     return 0;
 }
 
+/* Whether some byte of what a later version of the library has is set. */
+static bool is_any_set(const uint8_t *bytes, size_t start, size_t end)
+{
+    bool any = false;
+    for (size_t i = start; i < end; i++) {
+        any = any || bytes[i] != 0;
+    }
+    return any;
+}
+
+int rlt_options_take(const struct rlt_options_kind *kind, const void *given, void *options)
+{
+    size_t size;
+    memcpy(&size, given, sizeof(size)); /* the first field of each kind */
+    if (size < kind->size_min || size > GIVEN_SIZE_MAX) {
+        return rlt_error_set(ROULETTE_EINVAL, "%soptions.size is %zu: fill them with %s first",
+                             kind->prefix, size, kind->init);
+    }
+    if (is_any_set(given, kind->size, size)) {
+        return rlt_error_set(ROULETTE_EINVAL,
+                             "%soptions: an option is set that roulette %s does not know: link a "
+                             "later version, or leave it out",
+                             kind->prefix, roulette_version());
+    }
+    memcpy(options, given, rlt_min_size(size, kind->size));
+    return 0;
+}
+
 int rlt_options_complete(const struct roulette_options *given, struct roulette_options *options)
 {
-    if (given->size < offsetof(struct roulette_options, servers) + sizeof(given->servers)) {
-        return rlt_error_set(ROULETTE_EINVAL,
-                             "options.size is %zu: fill them with roulette_options_init() first",
-                             given->size);
-    }
+    static const struct rlt_options_kind kind = {
+        .prefix = "",
+        .init = "roulette_options_init()",
+        .size = sizeof(*options),
+        .size_min = offsetof(struct roulette_options, servers) + sizeof(given->servers),
+    };
     roulette_options_init_sized(options, sizeof(*options));
-    memcpy(options, given, rlt_min_size(given->size, sizeof(*options)));
-    return 0;
+    int result = rlt_options_take(&kind, given, options);
+    options->name = options->name != NULL ? options->name : DEFAULT_NAME;
+    return result;
 }
 
 int rlt_options_check(const struct roulette_options *options, struct rlt_config *config,

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "api/given.h"
+#include "api/options.h"
 #include "api/owner.h"
 #include "api/reason.h"
 #include "api/release.h"
@@ -53,9 +54,17 @@ static int check_options(const struct roulette_client *client,
                          const struct roulette_subscriber_options *given,
                          struct roulette_subscriber_options *options)
 {
+    static const struct rlt_options_kind kind = {
+        .prefix = "subscriber ",
+        .init = "roulette_subscriber_options_init()",
+        .size = sizeof(*options),
+        .size_min =
+            offsetof(struct roulette_subscriber_options, ring_slots) + sizeof(options->ring_slots),
+    };
     roulette_subscriber_options_init(options);
-    if (given != NULL) {
-        memcpy(options, given, rlt_min_size(given->size, sizeof(*options)));
+    int result = given != NULL ? rlt_options_take(&kind, given, options) : 0;
+    if (result < 0) {
+        return result;
     }
     if (!rlt_is_power_of_two(options->ring_slots) || options->ring_slots < RING_MIN ||
         options->ring_slots > RING_MAX) {

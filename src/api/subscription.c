@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "api/options.h"
 #include "api/owner.h"
 #include "api/reason.h"
 #include "api/subscriber.h"
@@ -423,18 +424,32 @@ static int subscribe_once(struct roulette_subscriber *subscriber, const struct w
     return result;
 }
 
+/* The defaults, and over them what was given. */
+static int complete(const struct roulette_subscription_options *given,
+                    struct roulette_subscription_options *options)
+{
+    static const struct rlt_options_kind kind = {
+        .prefix = "subscription ",
+        .init = "roulette_subscription_options_init()",
+        .size = sizeof(*options),
+        .size_min =
+            offsetof(struct roulette_subscription_options, user_data) + sizeof(options->user_data),
+    };
+    roulette_subscription_options_init(options);
+    return given != NULL ? rlt_options_take(&kind, given, options) : 0;
+}
+
 /* The subscriber and the topic are not NULL. */
 static int subscribe_with(roulette_subscriber *subscriber, const char *topic, size_t topic_len,
                           const struct roulette_subscription_options *given,
                           roulette_subscription **subscription)
 {
     struct roulette_subscription_options options;
-    roulette_subscription_options_init(&options);
-    if (given != NULL) {
-        memcpy(&options, given, rlt_min_size(given->size, sizeof(options)));
-    }
     struct wish wish = {0};
-    int result = check_wish(subscriber, topic, topic_len, options.queue_group, &wish);
+    int result = complete(given, &options);
+    if (result == 0) {
+        result = check_wish(subscriber, topic, topic_len, options.queue_group, &wish);
+    }
     if (result < 0) {
         return result;
     }

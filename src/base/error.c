@@ -56,6 +56,13 @@ int rlt_error_set_text(int error, const char *text)
     return error;
 }
 
+int rlt_error_about(int error, const char *what)
+{
+    char reason[RLT_ERROR_TEXT_MAX];
+    (void)snprintf(reason, sizeof(reason), "%s", last_error);
+    return rlt_error_set(error, "%s cannot be used: %s", what, reason);
+}
+
 int rlt_error_set_plain(int error)
 {
     return rlt_error_set_text(error, roulette_error_text(error));

@@ -22,6 +22,9 @@ int rlt_error_set(int error, const char *format, ...) __attribute__((format(prin
  *  signal handler. */
 int rlt_error_set_text(int error, const char *text);
 
+/** Put "`what` cannot be used: " before this thread's last failure, and return `error`. */
+int rlt_error_about(int error, const char *what);
+
 /** As rlt_error_set_text(), with the code's own sentence as text. */
 int rlt_error_set_plain(int error);
 

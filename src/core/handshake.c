@@ -8,9 +8,6 @@
 #include "core/cluster.h"
 #include "proto/encode.h"
 
-/* The server's limit is 4096 bytes by default, but may be higher: it decides. */
-#define CONNECT_LEN_MAX ((size_t)16 * 1024)
-
 static const char ping[] = "PING\r\n";
 
 /* Write CONNECT and PING with what proves who we are. */
@@ -30,9 +27,10 @@ static int write_connect(struct rlt_connection *connection, const struct rlt_pro
         .sig = proof->sig,
         .headers = connection->info.headers,
     };
-    uint8_t *out = rlt_sender_control_claim(&connection->sender, CONNECT_LEN_MAX + sizeof(ping));
+    uint8_t *out =
+        rlt_sender_control_claim(&connection->sender, RLT_CONNECT_LEN_MAX + sizeof(ping));
     RLT_ASSERT(out != NULL); /* nothing else is sent before CONNECT */
-    int len = rlt_encode_connect(&connect, (char *)out, CONNECT_LEN_MAX);
+    int len = rlt_encode_connect(&connect, (char *)out, RLT_CONNECT_LEN_MAX);
     if (len < 0) {
         return len;
     }

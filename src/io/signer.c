@@ -2,6 +2,7 @@
 #include "io/signer.h"
 
 #include <openssl/crypto.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/defs.h"
@@ -11,6 +12,9 @@
 #include "io/file.h"
 #include "io/leaving.h"
 #include "proto/credentials.h"
+
+/* A path is quoted up to here: the reason behind it must not be cut off. */
+#define PATH_QUOTE_MAX 256
 
 static const struct rlt_signer *of(const struct rlt_authenticator *authenticator)
 {
@@ -55,6 +59,26 @@ static int sign(const struct rlt_nkey *nkey, const char *jwt, const char *nonce,
     return 0;
 }
 
+/* What the credentials file holds at this moment. */
+static int read_credentials(const struct rlt_signer *signer, struct rlt_credentials *credentials)
+{
+    char *text;
+    size_t len;
+    int result = rlt_file_read(signer->credentials_file, &text, &len);
+    if (result < 0) {
+        return result;
+    }
+    result = rlt_credentials_parse(text, len, credentials);
+    rlt_file_free(text, len);
+    if (result < 0 && result != ROULETTE_ENOMEM) {
+        char reason[RLT_ERROR_TEXT_MAX];
+        (void)snprintf(reason, sizeof(reason), "%s", roulette_last_error());
+        return rlt_error_set(result, "in \"%.*s\": %s", PATH_QUOTE_MAX, signer->credentials_file,
+                             reason);
+    }
+    return result;
+}
+
 /* As prove(), inside the gate of OpenSSL. */
 static int prove_inside(const struct rlt_signer *signer, const char *nonce, struct rlt_proof *proof)
 {
@@ -65,15 +89,8 @@ static int prove_inside(const struct rlt_signer *signer, const char *nonce, stru
     if (signer->credentials_file == NULL) {
         return sign(&signer->nkey, NULL, nonce, proof);
     }
-    char *text;
-    size_t len;
-    int result = rlt_file_read(signer->credentials_file, &text, &len);
-    if (result < 0) {
-        return result;
-    }
     struct rlt_credentials credentials;
-    result = rlt_credentials_parse(text, len, &credentials);
-    rlt_file_free(text, len);
+    int result = read_credentials(signer, &credentials);
     if (result == 0) {
         result = sign(&credentials.nkey, credentials.jwt, nonce, proof);
         rlt_credentials_fini(&credentials);
@@ -92,6 +109,23 @@ static int prove(const struct rlt_authenticator *authenticator, const char *nonc
     return result;
 }
 
+/* Whether the login can be used, as it is now. */
+static int check_login(struct rlt_signer *signer, const char *seed)
+{
+    if (signer->credentials_file == NULL) {
+        int result = rlt_nkey_init(&signer->nkey, seed, strlen(seed));
+        return result == ROULETTE_EINVAL ? rlt_error_about(result, "options.nkey_seed") : result;
+    }
+    struct rlt_credentials credentials;
+    int result = read_credentials(signer, &credentials);
+    if (result == 0) {
+        rlt_credentials_fini(&credentials);
+    }
+    return result == ROULETTE_ESYSTEM || result == ROULETTE_EINVAL
+               ? rlt_error_about(ROULETTE_EINVAL, "options.credentials_file")
+               : result;
+}
+
 int rlt_signer_init(struct rlt_signer *signer, const char *credentials_file, const char *seed)
 {
     *signer = (struct rlt_signer){
@@ -102,9 +136,7 @@ int rlt_signer_init(struct rlt_signer *signer, const char *credentials_file, con
     if (result < 0) {
         return result;
     }
-    if (credentials_file == NULL) {
-        result = rlt_nkey_init(&signer->nkey, seed, strlen(seed));
-    }
+    result = check_login(signer, seed);
     rlt_gate_leave(RLT_GATE_CRYPTO);
     return result;
 }

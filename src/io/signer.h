@@ -16,11 +16,12 @@ struct rlt_signer {
 };
 
 /**
- * Make a signer with a credentials file, or else with a seed. The file is not read yet: it may
- * come later than the client.
+ * Make a signer with a credentials file, or else with a seed. The file is read once, to say so at
+ * once if it cannot be used.
  *
  * Ownership: rlt_signer_fini() wipes it. `credentials_file` is used until then, `seed` is not.
- * Returns:   0; as rlt_nkey_init() and rlt_leaving_enter_crypto().
+ * Returns:   0; ROULETTE_EINVAL (the file cannot be read, or holds no JWT and seed; no seed); as
+ *            rlt_nkey_init() and rlt_leaving_enter_crypto().
  */
 int rlt_signer_init(struct rlt_signer *signer, const char *credentials_file, const char *seed);
 

@@ -69,60 +69,6 @@ static int refresh(struct rlt_tls_context *context)
     return load(context, &now);
 }
 
-/* ---- Life --------------------------------------------------------------------------------- */
-
-static int fill(struct rlt_tls_context *context, const struct rlt_tls_options *options)
-{
-    (void)pthread_mutex_init(&context->lock, NULL);
-    context->verify = options->verify;
-    if ((options->cert_file == NULL) != (options->key_file == NULL)) {
-        return rlt_error_set(ROULETTE_EINVAL, "a TLS certificate file and a TLS key file go "
-                                              "together: give both, or none");
-    }
-    int result = rlt_tls_files_init(&context->files, options->ca_file, options->ca_path,
-                                    options->cert_file, options->key_file);
-    if (result == 0 && options->server_name != NULL) {
-        context->server_name =
-            rlt_memory_copy_text(options->server_name, strlen(options->server_name));
-        result = context->server_name != NULL ? 0 : ROULETTE_ENOMEM;
-    }
-    return result < 0 ? rlt_error_set_plain(result) : refresh(context);
-}
-
-int rlt_tls_context_create(const struct rlt_tls_options *options, struct rlt_tls_context **context)
-{
-    int result = rlt_leaving_enter_crypto();
-    if (result < 0) {
-        return result;
-    }
-    struct rlt_tls_context *made = rlt_memory_alloc(1, sizeof(*made));
-    result = made != NULL ? fill(made, options) : rlt_error_set_plain(ROULETTE_ENOMEM);
-    rlt_gate_leave(RLT_GATE_CRYPTO);
-    if (result < 0) {
-        rlt_tls_context_destroy(made);
-        return result;
-    }
-    *context = made;
-    return 0;
-}
-
-void rlt_tls_context_destroy(struct rlt_tls_context *context)
-{
-    if (context == NULL) {
-        return;
-    }
-    if (!rlt_gate_enter(RLT_GATE_CRYPTO)) {
-        rlt_leaving_keep(&context->kept);
-        return;
-    }
-    SSL_CTX_free(context->ssl_context);
-    rlt_gate_leave(RLT_GATE_CRYPTO);
-    rlt_tls_files_fini(&context->files);
-    rlt_memory_free(context->server_name);
-    (void)pthread_mutex_destroy(&context->lock);
-    rlt_memory_free(context);
-}
-
 /* ---- Connections -------------------------------------------------------------------------- */
 
 static bool is_ip_address(const char *host)
@@ -181,4 +127,76 @@ int rlt_tls_context_connect(struct rlt_tls_context *context, const char *host, S
     }
     *ssl = made;
     return 0;
+}
+
+/* ---- Life --------------------------------------------------------------------------------- */
+
+static int fill(struct rlt_tls_context *context, const struct rlt_tls_options *options)
+{
+    (void)pthread_mutex_init(&context->lock, NULL);
+    context->verify = options->verify;
+    if ((options->cert_file == NULL) != (options->key_file == NULL)) {
+        return rlt_error_set(ROULETTE_EINVAL, "a TLS certificate file and a TLS key file go "
+                                              "together: give both, or none");
+    }
+    int result = rlt_tls_files_init(&context->files, options->ca_file, options->ca_path,
+                                    options->cert_file, options->key_file);
+    if (result == 0 && options->server_name != NULL) {
+        context->server_name =
+            rlt_memory_copy_text(options->server_name, strlen(options->server_name));
+        result = context->server_name != NULL ? 0 : ROULETTE_ENOMEM;
+    }
+    return result < 0 ? rlt_error_set_plain(result) : refresh(context);
+}
+
+/* The name that a certificate must have is known at once, and so is whether one can have it. */
+static int check_name(struct rlt_tls_context *context)
+{
+    SSL *ssl = NULL;
+    if (context->server_name == NULL) {
+        return 0;
+    }
+    if (context->server_name[0] == '\0') {
+        return rlt_error_set(ROULETTE_EINVAL,
+                             "options.tls_server_name is empty: give a name, or NULL");
+    }
+    int result = rlt_tls_context_connect(context, "", &ssl);
+    SSL_free(ssl);
+    return result == ROULETTE_ETLS ? rlt_error_about(ROULETTE_EINVAL, "options.tls_server_name")
+                                   : result;
+}
+
+int rlt_tls_context_create(const struct rlt_tls_options *options, struct rlt_tls_context **context)
+{
+    int result = rlt_leaving_enter_crypto();
+    if (result < 0) {
+        return result;
+    }
+    struct rlt_tls_context *made = rlt_memory_alloc(1, sizeof(*made));
+    result = made != NULL ? fill(made, options) : rlt_error_set_plain(ROULETTE_ENOMEM);
+    result = result == 0 ? check_name(made) : result;
+    rlt_gate_leave(RLT_GATE_CRYPTO);
+    if (result < 0) {
+        rlt_tls_context_destroy(made);
+        return result;
+    }
+    *context = made;
+    return 0;
+}
+
+void rlt_tls_context_destroy(struct rlt_tls_context *context)
+{
+    if (context == NULL) {
+        return;
+    }
+    if (!rlt_gate_enter(RLT_GATE_CRYPTO)) {
+        rlt_leaving_keep(&context->kept);
+        return;
+    }
+    SSL_CTX_free(context->ssl_context);
+    rlt_gate_leave(RLT_GATE_CRYPTO);
+    rlt_tls_files_fini(&context->files);
+    rlt_memory_free(context->server_name);
+    (void)pthread_mutex_destroy(&context->lock);
+    rlt_memory_free(context);
 }

@@ -80,9 +80,9 @@ static int begin_reading(const char *what, const char *path, struct reading *rea
     *reading = (struct reading){.bytes = NULL};
     int result = rlt_file_read(path, &reading->bytes, &reading->len);
     if (result == ROULETTE_ESYSTEM) {
-        char reason[RLT_ERROR_TEXT_MAX];
-        (void)snprintf(reason, sizeof(reason), "%s", roulette_last_error());
-        return rlt_error_set(ROULETTE_EINVAL, "the TLS %s cannot be used: %s", what, reason);
+        char named[64];
+        (void)snprintf(named, sizeof(named), "the TLS %s", what);
+        return rlt_error_about(ROULETTE_EINVAL, named);
     }
     if (result == 0) {
         reading->bio = BIO_new_mem_buf(reading->bytes, (int)reading->len);

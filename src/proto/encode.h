@@ -145,6 +145,10 @@ struct rlt_connect {
     int headers;      /* the server's INFO said headers */
 };
 
+/** The longest CONNECT that is sent. A server's limit is 4096 bytes by default, but may be higher:
+ * it decides. */
+#define RLT_CONNECT_LEN_MAX ((size_t)16 * 1024)
+
 /**
  * Write "CONNECT {json}\r\n" into `out`.
  *

@@ -409,6 +409,7 @@ Test(connect, hanging_name_servers_cost_one_thread_for_each_name)
     options.servers = servers;
     options.pool_size = POOL;
     options.connection_timeout_ms = 20;
+    options.base_backoff_ms = 1;
     options.max_backoff_ms = 5;
     options.event_threads = 1;
     unsigned before = count_threads();

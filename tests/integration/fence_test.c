@@ -233,7 +233,7 @@ static void check_never(const struct fake_script *script, bool tls)
     (void)snprintf(address, sizeof(address), "127.0.0.1:%u", fake_server_port(server));
     options.servers = address;
     options.tls = tls;
-    options.tls_verify = 0;
+    options.tls_verify = !tls;
     options.connection_timeout_ms = 50;
     options.max_backoff_ms = 20;
     options.max_retry = MAX_RETRY;

@@ -240,6 +240,19 @@ RefusedTest(server_that_is_full_is_told)
     close_client(second);
 }
 
+static void write_credentials(const struct jwt_key *user)
+{
+    static char text[8192];
+    struct jwt_key account = jwt_key_make(JWT_ACCOUNT);
+    char *jwt = jwt_make(user, &account, 0);
+    (void)snprintf(text, sizeof(text),
+                   "-----BEGIN NATS USER JWT-----\n%s\n------END NATS USER JWT------\n\n"
+                   "-----BEGIN USER NKEY SEED-----\n%s\n------END USER NKEY SEED------\n",
+                   jwt, user->seed);
+    scratch_write(&scratch, "user.creds", text);
+    free(jwt);
+}
+
 RefusedTest(login_that_cannot_be_read_is_told)
 {
     char path[SCRATCH_PATH_MAX];
@@ -252,7 +265,11 @@ RefusedTest(login_that_cannot_be_read_is_told)
     (void)snprintf(address, sizeof(address), "127.0.0.1:%u", nats_server_port(server));
     struct roulette_options options = options_of(ROULETTE_RESTART_TEMPORARY);
     options.credentials_file = path;
+    write_credentials(&key);
+    cr_assert(nats_server_kill(server, SIGKILL));
     roulette_client *client = open_client(&options);
+    scratch_remove(&scratch, "user.creds"); /* they were there when the client was opened */
+    cr_assert(nats_server_restart(server));
     roulette_subscriber *subscriber = fleet_subscriber(client, 0);
     cr_assert_eq(roulette_subscribe(subscriber, "t", 1, NULL, NULL), 0);
     expect(subscriber, ROULETTE_KIND_REFUSED, ROULETTE_ESYSTEM);

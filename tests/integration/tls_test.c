@@ -68,22 +68,24 @@ static const char *tls_config(const char *certificate, const char *more)
 static const char clear_config[] =
     "authorization { user: \"" USER "\", password: \"" PASSWORD "\" }\n";
 
-/* Options that survive many failed attempts; the strings are static memory. */
+static char ca_file[CERTIFICATES_PATH_MAX];
+
+/* Options that survive many failed attempts; the strings are static memory. With the user that the
+ * servers know unless `format` has one, and with the CA if it has TLS. */
 static struct roulette_options tls_options(const char *format, ...)
 {
     static char servers[256];
-    static char ca[CERTIFICATES_PATH_MAX];
     va_list arguments;
     struct roulette_options options;
     va_start(arguments, format);
     (void)vsnprintf(servers, sizeof(servers), format, arguments);
     va_end(arguments);
-    certificates_path(&certificates, "ca.crt", ca);
+    certificates_path(&certificates, "ca.crt", ca_file);
     roulette_options_init(&options);
     options.servers = servers;
-    options.user = USER;
-    options.password = PASSWORD;
-    options.tls_ca_file = ca;
+    options.user = strchr(servers, '@') == NULL ? USER : NULL;
+    options.password = options.user != NULL ? PASSWORD : NULL;
+    options.tls_ca_file = strstr(servers, "tls://") != NULL ? ca_file : NULL;
     options.reconnect_interval_ms = 10;
     options.max_backoff_ms = 50;
     options.max_retry = 1000;
@@ -161,13 +163,12 @@ TlsTest(tls, works_by_url_and_by_option)
 
     options = tls_options("127.0.0.1:%u", relay_port(relay));
     options.tls = 1;
+    options.tls_ca_file = ca_file;
     client = open_client(&options);
     require_works(client, 200);
     close_client(client);
 
     options = tls_options("tls://" USER ":" PASSWORD "@localhost:%u", relay_port(relay));
-    options.user = NULL;
-    options.password = NULL;
     client = open_client(&options);
     require_works(client, 10);
     close_client(client);
@@ -291,6 +292,7 @@ TlsTest(tls, verification_can_be_switched_off_and_is_complained_about)
     struct nats_server *server = scratch_server(&scratch, tls_config("self_signed", ""));
     struct roulette_options options = tls_options("tls://localhost:%u", nats_server_port(server));
     options.tls_verify = 0;
+    options.tls_ca_file = NULL;
     roulette_client *client = open_client(&options);
     require_works(client, 10);
     cr_assert_eq(log_record_count(record, "anybody may pose as a server"), 1);
@@ -546,6 +548,17 @@ static void make_secrets(struct secrets *secrets)
     (void)fclose(file);
 }
 
+/* Copy a file into the folder. */
+static void scratch_copy(const char *from, const char *name)
+{
+    static char text[TEXT_MAX * 2];
+    FILE *file = fopen(from, "re");
+    cr_assert_not_null(file);
+    text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
+    (void)fclose(file);
+    scratch_write(&scratch, name, text);
+}
+
 /* How many secrets are in a text; the parts of a JWT and of a seed count, too. */
 static size_t hits(const struct secrets *secrets, const char *text, size_t len)
 {
@@ -573,10 +586,9 @@ static void require_discreet_refusal(const struct secrets *secrets,
     cr_assert_eq(hits(secrets, text, strlen(text)), 0, "%s", text);
 }
 
-/* Let a client of these options try a server some times, and search what it shows. */
-static void require_discreet(const struct secrets *secrets, const struct roulette_options *options)
+/* Let a client try a server some times, search what it shows, and close it. */
+static void watch(const struct secrets *secrets, roulette_client *client)
 {
-    roulette_client *client = open_client(options);
     EVENTUALLY(fleet_stats(client, 0).connect_failures + fleet_stats(client, 0).connects >= 1);
     EVENTUALLY(fleet_stats(client, 0).connect_failures >= 2 ||
                fleet_stats(client, 0).connected != 0);
@@ -588,6 +600,25 @@ static void require_discreet(const struct secrets *secrets, const struct roulett
     const char *text = roulette_last_error();
     cr_assert_eq(hits(secrets, text, strlen(text)), 0, "%s", text);
     close_client(client);
+}
+
+static void require_discreet(const struct secrets *secrets, const struct roulette_options *options)
+{
+    watch(secrets, open_client(options));
+}
+
+/* The credentials are right when the client is opened, and `bad` soon after. */
+static void require_discreet_later(const struct secrets *secrets,
+                                   const struct roulette_options *options, const char *bad)
+{
+    struct roulette_options later = *options;
+    char path[SCRATCH_PATH_MAX];
+    scratch_path(&scratch, "later.creds", path);
+    scratch_copy(secrets->creds, "later.creds");
+    later.credentials_file = path;
+    roulette_client *client = open_client(&later);
+    scratch_copy(bad, "later.creds");
+    watch(secrets, client);
 }
 
 /* Each way to prove who one is, to one server. */
@@ -612,12 +643,17 @@ static void try_all_proofs(const struct secrets *secrets, const char *scheme, ui
     options.nkey_seed = NULL;
     options.credentials_file = secrets->creds;
     require_discreet(secrets, &options);
+    if (options.tls_ca_file != NULL) {
+        options.tls_cert_file = secrets->cert;
+        options.tls_key_file = secrets->key;
+        require_discreet(secrets, &options);
+    }
+    require_discreet_later(secrets, &options, secrets->bad_creds);
+    require_discreet_later(secrets, &options, secrets->key);
     options.credentials_file = secrets->bad_creds;
-    require_discreet(secrets, &options);
+    require_discreet_refusal(secrets, &options);
     options.credentials_file = secrets->key; /* a mistake that happens */
-    options.tls_cert_file = secrets->cert;
-    options.tls_key_file = secrets->key;
-    require_discreet(secrets, &options);
+    require_discreet_refusal(secrets, &options);
 }
 
 TlsTest(tls, secrets_are_shown_nowhere)

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * Options that would have no effect as they are given: they are refused, for who gives one counts
+ * on it. A password without a user is sent to nobody, a CA file without TLS is not looked at.
+ */
+#ifndef RLT_API_OPTION_EFFECT_H
+#define RLT_API_OPTION_EFFECT_H
+
+#include <stddef.h>
+
+#include "proto/address.h"
+#include "roulette.h"
+
+/**
+ * Check completed options together with the servers that they are for.
+ *
+ * Returns: 0 or ROULETTE_EINVAL (roulette_last_error() names the option and says what to write).
+ */
+int rlt_option_effect_check(const struct roulette_options *options,
+                            const struct rlt_address *addresses, size_t count);
+
+#endif
