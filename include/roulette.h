@@ -140,8 +140,9 @@ const char *roulette_error_name(int error);
 const char *roulette_error_text(int error);
 
 /**
- * What the last failing call of this thread refused and what to change, in full; "" before the
- * first one. Each call that fails sets it.
+ * What the last failing call of this thread refused and what to change, in full; where the reason
+ * is a cluster, which one, and why it is not connected; "" before the first one. Each call that
+ * fails sets it.
  *
  * Threads: any thread. The text stays valid until this thread's next failing call.
  */
@@ -537,6 +538,23 @@ int roulette_cluster_of(const roulette_client *client, const char *topic, size_t
 const char *roulette_cluster_address(const roulette_client *client, size_t cluster);
 
 /**
+ * Why a cluster is not connected, or has fewer connections than pool_size: one sentence, such as
+ *
+ *     cluster 1 (nats.example:4222) is not connected: connect() to 10.0.0.7:4222 has failed:
+ *     Connection refused (nothing listens there: start the server, or correct the address)
+ *
+ * `text` takes up to `size` bytes with the NUL, "" where the call returns 0; 1024 are enough for
+ * each. It may be NULL with `size` 0.
+ *
+ * Threads: any thread. Does not block or allocate. Works after roulette_close() too.
+ * Returns: 0: all connections are established; otherwise why the last attempt or connection ended,
+ *          as roulette_stats.last_error: ROULETTE_ECONNECT, ROULETTE_ERESOLVE, ROULETTE_EAUTH,
+ *          ROULETTE_ETLS and others; ROULETTE_EDISCONNECTED also while the first attempt is under
+ *          way. ROULETTE_EINVAL (there is no such client or cluster: `text` is untouched).
+ */
+int roulette_cluster_error(const roulette_client *client, size_t cluster, char *text, size_t size);
+
+/**
  * Wait until everything that was published and subscribed before the call has been processed by
  * the servers: a PING fence on each connection. A cluster that is not connected, or not any more,
  * is waited for until max_retry attempts have failed. Then no message is left that it could answer:
@@ -552,10 +570,21 @@ const char *roulette_cluster_address(const roulette_client *client, size_t clust
  *          and in_doubt); ROULETTE_EPERMISSION (all is processed, but the server refused messages
  *          of which no flush has told before, see denied: roulette_last_error() names the cluster
  *          and the last topic); ROULETTE_ECLOSED; ROULETTE_EINVAL; ROULETTE_ENOMEM. The other
- *          clusters are waited for in any case.
+ *          clusters are waited for in any case. roulette_last_error() names the first cluster that
+ *          was waited for in vain, and why; roulette_cluster_error() tells it of each.
  */
 int roulette_flush(roulette_client *client, int timeout_ms, struct roulette_ledger *ledgers,
                    size_t count);
+
+/**
+ * As roulette_flush(), of one cluster: the others are neither waited for nor a reason to fail.
+ *
+ * `ledger`, if not NULL, takes that cluster's ledger.
+ *
+ * Threads: as roulette_flush(). Returns: as roulette_flush(); ROULETTE_EINVAL (no such cluster).
+ */
+int roulette_flush_cluster(roulette_client *client, size_t cluster, int timeout_ms,
+                           struct roulette_ledger *ledger);
 
 /* ---- Publish ------------------------------------------------------------------------------ */
 
@@ -825,7 +854,8 @@ struct roulette_subscription_options {
      */
     uint64_t max_messages;
     /** Not 0: return when the servers know of it, at the latest after this time; negative: no
-     *  deadline, however long a server is away. 0: return at once. */
+     *  deadline, however long a server is away. 0: return at once. If some of the clusters of a
+     *  wildcard are away, it is live on the others then. */
     int timeout_ms;
 };
 
@@ -844,6 +874,9 @@ void roulette_subscription_options_init_sized(struct roulette_subscription_optio
  *          ROULETTE_EPERMISSION, ROULETTE_ETOPIC or ROULETTE_ESERVER (refused by a server: not
  *          permitted, a topic that it does not take, too many subscriptions). When it fails,
  *          nothing stays subscribed, on no cluster.
+ *          > 0, with a wildcard and when waiting: so many clusters have not answered in time; the
+ *          subscription is live on the others, and will be on these when they come.
+ *          roulette_last_error() names the first of them, and why.
  */
 int roulette_subscribe_with(roulette_subscriber *subscriber, const char *topic, size_t topic_len,
                             const struct roulette_subscription_options *options,

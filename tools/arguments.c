@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,28 +12,45 @@
 /* getopt's name for an option without a letter: above all letters. */
 #define LONG_ONLY 256
 
+/* No text is kept for an option. */
+#define NO_TEXT     0
+#define TEXT(field) offsetof(struct arguments, field)
+
 /** Every option of every command. */
 static const struct option_names {
     enum argument bit;
     const char *name;
     int letter; /* LONG_ONLY + bit: none */
     int has_value;
+    size_t text; /* where its value is kept as it is, in struct arguments; NO_TEXT: not */
 } table[] = {
-    {ARGUMENT_SERVERS, "servers", 's', required_argument},
-    {ARGUMENT_RING, "ring", LONG_ONLY + ARGUMENT_RING, required_argument},
-    {ARGUMENT_POOL, "pool", LONG_ONLY + ARGUMENT_POOL, required_argument},
-    {ARGUMENT_TIMEOUT, "timeout", LONG_ONLY + ARGUMENT_TIMEOUT, required_argument},
-    {ARGUMENT_VERBOSE, "verbose", 'v', no_argument},
-    {ARGUMENT_COUNT, "count", LONG_ONLY + ARGUMENT_COUNT, required_argument},
-    {ARGUMENT_LINES, "lines", LONG_ONLY + ARGUMENT_LINES, no_argument},
-    {ARGUMENT_REPLY, "reply", LONG_ONLY + ARGUMENT_REPLY, required_argument},
-    {ARGUMENT_RAW, "raw", LONG_ONLY + ARGUMENT_RAW, no_argument},
-    {ARGUMENT_TEMPORARY, "temporary", LONG_ONLY + ARGUMENT_TEMPORARY, no_argument},
-    {ARGUMENT_HELP, "help", 'h', no_argument},
-    {ARGUMENT_TLS_CA, "tls-ca", LONG_ONLY + ARGUMENT_TLS_CA, required_argument},
-    {ARGUMENT_CREDS, "creds", LONG_ONLY + ARGUMENT_CREDS, required_argument},
-    {ARGUMENT_NKEY, "nkey", LONG_ONLY + ARGUMENT_NKEY, required_argument},
-    {ARGUMENT_QUEUE, "queue", LONG_ONLY + ARGUMENT_QUEUE, required_argument},
+    {ARGUMENT_SERVERS, "servers", 's', required_argument, TEXT(servers)},
+    {ARGUMENT_RING, "ring", LONG_ONLY + ARGUMENT_RING, required_argument, NO_TEXT},
+    {ARGUMENT_POOL, "pool", LONG_ONLY + ARGUMENT_POOL, required_argument, NO_TEXT},
+    {ARGUMENT_TIMEOUT, "timeout", LONG_ONLY + ARGUMENT_TIMEOUT, required_argument, NO_TEXT},
+    {ARGUMENT_VERBOSE, "verbose", 'v', no_argument, NO_TEXT},
+    {ARGUMENT_COUNT, "count", LONG_ONLY + ARGUMENT_COUNT, required_argument, NO_TEXT},
+    {ARGUMENT_LINES, "lines", LONG_ONLY + ARGUMENT_LINES, no_argument, NO_TEXT},
+    {ARGUMENT_REPLY, "reply", LONG_ONLY + ARGUMENT_REPLY, required_argument, TEXT(reply)},
+    {ARGUMENT_RAW, "raw", LONG_ONLY + ARGUMENT_RAW, no_argument, NO_TEXT},
+    {ARGUMENT_TEMPORARY, "temporary", LONG_ONLY + ARGUMENT_TEMPORARY, no_argument, NO_TEXT},
+    {ARGUMENT_HELP, "help", 'h', no_argument, NO_TEXT},
+    {ARGUMENT_TLS_CA, "tls-ca", LONG_ONLY + ARGUMENT_TLS_CA, required_argument, TEXT(tls_ca_file)},
+    {ARGUMENT_CREDS, "creds", LONG_ONLY + ARGUMENT_CREDS, required_argument,
+     TEXT(credentials_file)},
+    {ARGUMENT_NKEY, "nkey", LONG_ONLY + ARGUMENT_NKEY, required_argument, TEXT(nkey_file)},
+    {ARGUMENT_QUEUE, "queue", LONG_ONLY + ARGUMENT_QUEUE, required_argument, TEXT(queue_group)},
+    {ARGUMENT_USER, "user", LONG_ONLY + ARGUMENT_USER, required_argument, TEXT(user)},
+    {ARGUMENT_PASSWORD, "password-file", LONG_ONLY + ARGUMENT_PASSWORD, required_argument,
+     TEXT(password_file)},
+    {ARGUMENT_TLS, "tls", LONG_ONLY + ARGUMENT_TLS, no_argument, NO_TEXT},
+    {ARGUMENT_TLS_CERT, "tls-cert", LONG_ONLY + ARGUMENT_TLS_CERT, required_argument,
+     TEXT(tls_cert_file)},
+    {ARGUMENT_TLS_KEY, "tls-key", LONG_ONLY + ARGUMENT_TLS_KEY, required_argument,
+     TEXT(tls_key_file)},
+    {ARGUMENT_TLS_NAME, "tls-server-name", LONG_ONLY + ARGUMENT_TLS_NAME, required_argument,
+     TEXT(tls_server_name)},
+    {ARGUMENT_TLS_FIRST, "tls-first", LONG_ONLY + ARGUMENT_TLS_FIRST, no_argument, NO_TEXT},
 };
 enum { TABLE_LEN = sizeof(table) / sizeof(table[0]) };
 
@@ -66,16 +84,13 @@ static int parse_ring(const struct command *command, const char *text, enum roul
     return 0;
 }
 
-/* Keep one option. */
-static int take(const struct command *command, const struct option_names *option, const char *value,
-                struct arguments *arguments)
+/* Keep one option whose value is not kept as it is. */
+static int take_other(const struct command *command, const struct option_names *option,
+                      const char *value, struct arguments *arguments)
 {
     uint64_t number = 0;
     int result = 0;
     switch (option->bit) {
-    case ARGUMENT_SERVERS:
-        arguments->servers = value;
-        break;
     case ARGUMENT_RING:
         return parse_ring(command, value, &arguments->ring);
     case ARGUMENT_POOL:
@@ -94,34 +109,42 @@ static int take(const struct command *command, const struct option_names *option
     case ARGUMENT_LINES:
         arguments->lines = true;
         break;
-    case ARGUMENT_REPLY:
-        arguments->reply = value;
-        break;
     case ARGUMENT_RAW:
         arguments->raw = true;
         break;
     case ARGUMENT_TEMPORARY:
         arguments->temporary = true;
         break;
-    case ARGUMENT_TLS_CA:
-        arguments->tls_ca_file = value;
+    case ARGUMENT_TLS:
+        arguments->tls = true;
         break;
-    case ARGUMENT_CREDS:
-        arguments->credentials_file = value;
-        break;
-    case ARGUMENT_NKEY:
-        arguments->nkey_file = value;
-        break;
-    case ARGUMENT_QUEUE:
-        arguments->queue_group = value;
+    case ARGUMENT_TLS_FIRST:
+        arguments->tls_first = true;
         break;
     case ARGUMENT_HELP:
         arguments->help = true;
         break;
-    case ARGUMENTS_CLIENT:
-        break; /* not an option: several */
+    default:
+        break; /* its text is kept */
     }
     return result;
+}
+
+/* Keep one option. One that is given again would replace the first one without a word. */
+static int take(const struct command *command, const struct option_names *option, const char *value,
+                struct arguments *arguments)
+{
+    uint32_t bit = (uint32_t)option->bit;
+    if (bit != ARGUMENT_VERBOSE && (arguments->given & bit) != 0) {
+        command_complain(command, "--%s is given twice: remove one", option->name);
+        return COMMAND_USAGE;
+    }
+    arguments->given |= bit;
+    if (option->text != NO_TEXT) {
+        memcpy((char *)arguments + option->text, &value, sizeof(value));
+        return 0;
+    }
+    return take_other(command, option, value, arguments);
 }
 
 static const struct option_names *find(int letter)
@@ -190,6 +213,31 @@ static int parse_options(const struct command *command, int argc, char **argv,
     return 0;
 }
 
+static bool has(const struct arguments *arguments, enum argument bit)
+{
+    return (arguments->given & (uint32_t)bit) != 0;
+}
+
+/* Options that would have no effect, or that go together. */
+static int check_together(const struct command *command, const struct arguments *arguments)
+{
+    const char *wrong = NULL;
+    if (has(arguments, ARGUMENT_TLS_CERT) != has(arguments, ARGUMENT_TLS_KEY)) {
+        wrong = "--tls-cert and --tls-key go together: give both";
+    } else if (has(arguments, ARGUMENT_PASSWORD) && !has(arguments, ARGUMENT_USER)) {
+        wrong = "--password-file is the password of a user: give --user too";
+    } else if (has(arguments, ARGUMENT_USER) + has(arguments, ARGUMENT_CREDS) +
+                   has(arguments, ARGUMENT_NKEY) >
+               1) {
+        wrong = "--user, --creds and --nkey are each a login: give one of them";
+    }
+    if (wrong != NULL) {
+        command_complain(command, "%s", wrong);
+        return COMMAND_USAGE;
+    }
+    return 0;
+}
+
 int arguments_parse(const struct command *command, int argc, char **argv,
                     struct arguments *arguments)
 {
@@ -214,6 +262,10 @@ int arguments_parse(const struct command *command, int argc, char **argv,
                          "\"%s\" is one operand too many: put a payload with blanks in quotes",
                          arguments->operands[command->operands_max]);
         return COMMAND_USAGE;
+    }
+    result = check_together(command, arguments);
+    if (result != 0) {
+        return result;
     }
     if (arguments->servers == NULL) {
         command_complain(command, "there are no servers: give --servers LIST, or set the "

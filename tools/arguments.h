@@ -29,10 +29,19 @@ enum argument {
     ARGUMENT_CREDS = 1 << 12,
     ARGUMENT_NKEY = 1 << 13,
     ARGUMENT_QUEUE = 1 << 14,
+    ARGUMENT_USER = 1 << 15,
+    ARGUMENT_PASSWORD = 1 << 16,
+    ARGUMENT_TLS = 1 << 17,
+    ARGUMENT_TLS_CERT = 1 << 18,
+    ARGUMENT_TLS_KEY = 1 << 19,
+    ARGUMENT_TLS_NAME = 1 << 20,
+    ARGUMENT_TLS_FIRST = 1 << 21,
 
     /* What every command that connects takes. */
     ARGUMENTS_CLIENT = ARGUMENT_SERVERS | ARGUMENT_RING | ARGUMENT_POOL | ARGUMENT_VERBOSE |
-                       ARGUMENT_HELP | ARGUMENT_TLS_CA | ARGUMENT_CREDS | ARGUMENT_NKEY,
+                       ARGUMENT_HELP | ARGUMENT_TLS_CA | ARGUMENT_CREDS | ARGUMENT_NKEY |
+                       ARGUMENT_USER | ARGUMENT_PASSWORD | ARGUMENT_TLS | ARGUMENT_TLS_CERT |
+                       ARGUMENT_TLS_KEY | ARGUMENT_TLS_NAME | ARGUMENT_TLS_FIRST,
 };
 
 /** What the options that several commands take mean, for their --help. */
@@ -44,22 +53,32 @@ enum argument {
     "                      ROULETTE_SERVERS\n"                                           \
     "      --ring NAME     how topics are placed: native, or roulette (as the Elixir\n"  \
     "                      library of that name does); native\n"
-#define ARGUMENTS_HELP_CLIENT                                                           \
-    ARGUMENTS_HELP_SERVERS                                                              \
-    "      --pool N        connections to each cluster, 1 to 16; 1\n"                   \
-    "      --tls-ca FILE   speak TLS with every cluster, and trust the CAs of FILE\n"   \
-    "                      (PEM); with tls:// alone, those of the system\n"             \
-    "      --creds FILE    log in with a credentials file (JWT and seed)\n"             \
-    "      --nkey FILE     log in with the nkey whose seed (\"SU...\") is in FILE\n"    \
-    "  -v, --verbose       tell on stderr what the library does; -vv: what it debugs\n" \
+#define ARGUMENTS_HELP_CLIENT                                                             \
+    ARGUMENTS_HELP_SERVERS                                                                \
+    "      --pool N        connections to each cluster, 1 to 16; 1\n"                     \
+    "      --tls           speak TLS with every cluster, as each --tls-* option does\n"   \
+    "      --tls-ca FILE   trust the CAs of FILE (PEM); otherwise those of the system\n"  \
+    "      --tls-cert FILE, --tls-key FILE\n"                                             \
+    "                      the certificate of this client and its key (PEM)\n"            \
+    "      --tls-server-name NAME\n"                                                      \
+    "                      that the servers' certificates must have; otherwise each\n"    \
+    "                      server's host\n"                                               \
+    "      --tls-first     the servers want the TLS handshake before INFO\n"              \
+    "      --user NAME     log in as this user. The password is the first line of\n"      \
+    "                      --password-file FILE; without that, the environment\n"         \
+    "                      variable ROULETTE_PASSWORD, which is read with --user only;\n" \
+    "                      without either, it is asked for on the terminal\n"             \
+    "      --creds FILE    log in with a credentials file (JWT and seed)\n"               \
+    "      --nkey FILE     log in with the nkey whose seed (\"SU...\") is in FILE\n"      \
+    "  -v, --verbose       tell on stderr what the library does; -vv: what it debugs\n"   \
     "  -h, --help          this text\n"
 
 #define ARGUMENTS_TIMEOUT_MAX_MS 86400000 /* a day */
 
 /** A command line. The strings are argv's and the environment's. */
 struct arguments {
-    const char *servers;
     enum roulette_ring ring;
+    const char *servers;
     uint32_t pool_size;
     int timeout_ms;     /* negative: not given */
     uint32_t verbosity; /* how often -v was given */
@@ -68,11 +87,19 @@ struct arguments {
     bool raw;
     bool temporary;
     bool help;
+    bool tls;
+    bool tls_first;
+    uint32_t given;    /* enum argument bits */
     const char *reply; /* NULL: not given, as below */
     const char *tls_ca_file;
     const char *credentials_file;
     const char *nkey_file;
     const char *queue_group;
+    const char *user;
+    const char *password_file;
+    const char *tls_cert_file;
+    const char *tls_key_file;
+    const char *tls_server_name;
     char **operands;
     int operand_count;
 };

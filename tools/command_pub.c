@@ -35,6 +35,7 @@ static const char help[] =
     "servers, then nothing was published.\n";
 
 enum {
+    EXPLANATION_MAX = 1200,
     TIMEOUT_MS = 5000,
     /* What a connection is given that is silent and held back (options.held_back_max_ms), and more:
      * whether the server is there is known before. */
@@ -95,6 +96,7 @@ static int open_client(struct publication *publication, size_t len)
     struct roulette_options options = connect_options(publication->arguments);
     options.name = "roulette pub";
     options.max_retry = UINT32_MAX; /* only --timeout ends the wait */
+    connect_hurry(&options, publication->timeout_ms);
     while (options.queue_bytes / QUEUE_SHARES < len + PUB_LINE_MAX) {
         options.queue_bytes *= 2;
     }
@@ -128,8 +130,7 @@ static void add_earlier(struct publication *publication)
 /* ---- Connecting --------------------------------------------------------------------------- */
 
 /*
- * Flush for a short time, longer each time. roulette_flush() waits for all clusters, also for one
- * that is away and carries nothing of ours: so it is given a little time, and then the caller
+ * Flush the cluster that carries the topic for a short time, longer each time: then the caller
  * looks whether what it waits for is there. A cluster that is given up is not waited for by a
  * flush; here it may still come. Returns whether there is time left.
  */
@@ -137,8 +138,9 @@ static bool flush_slice(struct publication *publication, uint64_t deadline_ms, i
 {
     int left_ms = connect_left_ms(deadline_ms);
     int wait_ms = left_ms < *slice_ms ? left_ms : *slice_ms;
-    int result = roulette_flush(publication->client, wait_ms, publication->ledgers,
-                                publication->cluster_count);
+    size_t cluster = (size_t)roulette_topic_cluster(publication->topic);
+    int result = roulette_flush_cluster(publication->client, cluster, wait_ms,
+                                        &publication->ledgers[cluster]);
     add_earlier(publication);
     if (result == ROULETTE_EUNREACHABLE) {
         (void)poll(NULL, 0, wait_ms);
@@ -153,11 +155,8 @@ static bool flush_slice(struct publication *publication, uint64_t deadline_ms, i
 
 static void complain_away(const struct publication *publication, size_t cluster)
 {
-    command_complain(publication->command,
-                     "cluster %zu (%s) is not connected after %d ms: %s; start it, correct "
-                     "--servers, or raise --timeout",
-                     cluster, roulette_cluster_address(publication->client, cluster),
-                     publication->timeout_ms, connect_reason(publication->client, cluster));
+    command_complain(publication->command, "after %d ms %s", publication->timeout_ms,
+                     connect_reason(publication->client, cluster));
 }
 
 /* Wait for the cluster that carries the topic: from its INFO the library knows how large a
@@ -285,47 +284,34 @@ static int publish_all(struct publication *publication, const char *payload, siz
 /* ---- What was not confirmed --------------------------------------------------------------- */
 
 /* Why messages of a cluster are not confirmed, and what to do; the client is still open. */
-static void explain(const struct publication *publication, size_t cluster)
+static void explain(const struct publication *publication, size_t cluster, char *text, size_t size)
 {
     const struct roulette_ledger *ledger = &publication->ledgers[cluster];
     const char *address = roulette_cluster_address(publication->client, cluster);
     uint64_t missing = ledger->accepted - ledger->confirmed;
     if (ledger->failed != 0) {
         /* Attempts do not run out here, so this is the only reason left. */
-        command_complain(publication->command,
-                         "cluster %zu (%s) does not take messages this large: split the payload, "
-                         "or raise the server's max_payload",
-                         cluster, address);
+        (void)snprintf(text, size,
+                       "cluster %zu (%s) does not take messages this large: split the payload, or "
+                       "raise the server's max_payload",
+                       cluster, address);
     } else if (ledger->denied != 0 && publication->denial[0] != '\0') {
-        command_complain(publication->command, "%s", publication->denial);
+        (void)snprintf(text, size, "%s", publication->denial);
     } else if (ledger->in_doubt != 0) {
-        command_complain(publication->command,
-                         "cluster %zu (%s) was lost before it confirmed %" PRIu64 " of %" PRIu64
-                         " messages: publish again if duplicates do no harm",
-                         cluster, address, missing, ledger->accepted);
+        (void)snprintf(text, size,
+                       "cluster %zu (%s) was lost before it confirmed %" PRIu64 " of %" PRIu64
+                       " messages: publish again if duplicates do no harm",
+                       cluster, address, missing, ledger->accepted);
     } else if (connect_is_connected(publication->client, cluster,
                                     publication->arguments->pool_size)) {
-        command_complain(publication->command,
-                         "cluster %zu (%s) did not confirm %" PRIu64 " of %" PRIu64
-                         " messages in %d ms: raise --timeout",
-                         cluster, address, missing, ledger->accepted, publication->patience_ms);
+        (void)snprintf(text, size,
+                       "cluster %zu (%s) did not confirm %" PRIu64 " of %" PRIu64
+                       " messages in %d ms: raise --timeout",
+                       cluster, address, missing, ledger->accepted, publication->patience_ms);
     } else {
-        complain_away(publication, cluster);
+        (void)snprintf(text, size, "after %d ms %s", publication->timeout_ms,
+                       connect_reason(publication->client, cluster));
     }
-}
-
-/* Returns whether all messages are confirmed; if not, says why. */
-static bool check_confirmed(const struct publication *publication)
-{
-    bool confirmed = true;
-    for (size_t i = 0; i < publication->cluster_count; i++) {
-        const struct roulette_ledger *ledger = &publication->ledgers[i];
-        if (ledger->accepted != ledger->confirmed) {
-            explain(publication, i);
-            confirmed = false;
-        }
-    }
-    return confirmed;
 }
 
 static void print_ledgers(const struct publication *publication)
@@ -357,14 +343,21 @@ static int publish_and_confirm(struct publication *publication, const char *payl
     if (publication->topic == NULL) {
         return result; /* widen() could not open another client, and has said why */
     }
+    size_t cluster = (size_t)roulette_topic_cluster(publication->topic);
     /* What was accepted before an error is confirmed all the same. */
     await_settled(publication);
-    bool confirmed = check_confirmed(publication);
+    const struct roulette_ledger before = publication->ledgers[cluster];
+    bool confirmed = before.accepted == before.confirmed;
+    char reason[EXPLANATION_MAX];
+    explain(publication, cluster, reason, sizeof(reason));
     /* The wait is over: what is not confirmed moves to its final state. */
     (void)roulette_close(publication->client, 0, publication->ledgers, publication->cluster_count);
     add_earlier(publication);
     if (!confirmed || publication->arguments->verbosity > 0) {
         print_ledgers(publication);
+    }
+    if (!confirmed) {
+        command_complain(publication->command, "%s", reason); /* the last line says what to do */
     }
     return result == 0 && !confirmed ? COMMAND_FAILED : result;
 }

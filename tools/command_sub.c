@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -83,6 +84,7 @@ struct listener {
     uint64_t end_ms;       /* UINT64_MAX: no --timeout */
     bool ready;            /* the servers have all subscriptions */
     bool impatient;        /* told of clusters that are not connected */
+    char last_end[1600];   /* what the last subscription was, and why it ended */
     bool unexplained;      /* the last end was that of a connection, */
     uint32_t last_cluster; /* to this cluster */
 };
@@ -129,6 +131,22 @@ static const char *reason_of(uint32_t bounds)
            "(ring_slots)";
 }
 
+/* Keep why a subscription has ended: the last line tells it again. */
+static void note_end(struct listener *listener, const char *topic,
+                     const struct roulette_message *notice)
+{
+    const char *advice = "";
+    if (notice->error == ROULETTE_EPERMISSION) {
+        advice = "; allow it in the server's permissions of this user";
+    } else if (notice->error == ROULETTE_ESERVER) {
+        advice = ": it takes no more subscriptions, or not this one; raise its max_subscriptions";
+    }
+    (void)snprintf(listener->last_end, sizeof(listener->last_end), "%s on cluster %u (%s): %s%s",
+                   topic, notice->cluster,
+                   roulette_cluster_address(listener->client, notice->cluster),
+                   roulette_error_text(notice->error), advice);
+}
+
 static void print_notice(struct listener *listener, const struct roulette_message *notice)
 {
     const char *topic = notice->user_data;
@@ -149,16 +167,18 @@ static void print_notice(struct listener *listener, const struct roulette_messag
                          topic, notice->cluster, address);
         break;
     case ROULETTE_KIND_ENDED:
-        command_complain(listener->command, "ended %s on cluster %u (%s): %s", topic,
-                         notice->cluster, address, roulette_error_text(notice->error));
+        note_end(listener, topic, notice);
+        command_complain(listener->command, "ended %s", listener->last_end);
         listener->live--;
         listener->unexplained = notice->error == ROULETTE_EDISCONNECTED;
         listener->last_cluster = notice->cluster;
         break;
     case ROULETTE_KIND_REFUSED:
-        command_complain(listener->command, "cluster %u (%s) does not let this client in: %s",
-                         notice->cluster, address, roulette_error_text(notice->error));
+        command_complain(listener->command, "this client is not let in: %s",
+                         connect_reason(listener->client, notice->cluster));
         listener->unexplained = false;
+        (void)snprintf(listener->last_end, sizeof(listener->last_end), "%s",
+                       connect_reason(listener->client, notice->cluster));
         break;
     case ROULETTE_KIND_MESSAGE:
         break;
@@ -226,8 +246,7 @@ static void look(struct listener *listener)
                          listener->live == 1 ? "" : "s");
     } else if (!listener->impatient && connect_now_ms() - listener->start_ms >= PATIENCE_MS) {
         listener->impatient = true;
-        command_complain(listener->command, "waiting for cluster %zu (%s): %s", missing,
-                         roulette_cluster_address(listener->client, missing),
+        command_complain(listener->command, "waiting: %s",
                          connect_reason(listener->client, missing));
     }
 }
@@ -247,11 +266,8 @@ static int on_timeout(const struct listener *listener)
     }
     size_t missing = first_missing(listener);
     if (!listener->ready && missing < (size_t)roulette_cluster_count(listener->client)) {
-        command_complain(listener->command,
-                         "cluster %zu (%s) is not connected after %d ms: %s; start it, correct "
-                         "--servers, or raise --timeout",
-                         missing, roulette_cluster_address(listener->client, missing),
-                         arguments->timeout_ms, connect_reason(listener->client, missing));
+        command_complain(listener->command, "after %d ms %s", arguments->timeout_ms,
+                         connect_reason(listener->client, missing));
         return COMMAND_FAILED;
     }
     return COMMAND_OK;
@@ -316,7 +332,8 @@ static int on_all_ended(struct listener *listener)
         }
         (void)drain(listener);
     }
-    command_complain(listener->command, "all subscriptions have ended");
+    command_complain(listener->command, "all subscriptions have ended; the last one: %s",
+                     listener->last_end);
     return COMMAND_FAILED;
 }
 
@@ -403,6 +420,9 @@ static int open_and_listen(struct listener *listener)
     struct roulette_options options = connect_options(listener->arguments);
     options.name = "roulette sub";
     options.slab_count = SLAB_COUNT;
+    if (listener->arguments->timeout_ms >= 0) {
+        connect_hurry(&options, listener->arguments->timeout_ms);
+    }
     options.subscription_restart =
         listener->arguments->temporary ? ROULETTE_RESTART_TEMPORARY : ROULETTE_RESTART_PERMANENT;
     int result = connect_open(listener->command, listener->arguments, &options, &listener->client);

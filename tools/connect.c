@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "connect.h"
 
-#include <ctype.h>
-#include <errno.h>
 #include <limits.h>
 #include <poll.h>
 #include <stdatomic.h>
@@ -10,6 +8,15 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "secret.h"
+
+#define CONNECT_REASON_MAX 1024
+
+/* Each of these says that TLS is wanted. */
+#define TLS_ARGUMENTS                                                                            \
+    (ARGUMENT_TLS | ARGUMENT_TLS_CA | ARGUMENT_TLS_CERT | ARGUMENT_TLS_KEY | ARGUMENT_TLS_NAME | \
+     ARGUMENT_TLS_FIRST)
 
 enum {
     LOG_TEXT_MAX = 2048,
@@ -55,8 +62,13 @@ struct roulette_options connect_options(const struct arguments *arguments)
     options.servers = arguments->servers;
     options.ring = arguments->ring;
     options.pool_size = arguments->pool_size;
-    options.tls = arguments->tls_ca_file != NULL;
+    options.tls = (arguments->given & TLS_ARGUMENTS) != 0;
+    options.tls_handshake_first = arguments->tls_first;
     options.tls_ca_file = arguments->tls_ca_file;
+    options.tls_cert_file = arguments->tls_cert_file;
+    options.tls_key_file = arguments->tls_key_file;
+    options.tls_server_name = arguments->tls_server_name;
+    options.user = arguments->user;
     options.credentials_file = arguments->credentials_file;
     if (arguments->verbosity > 0) {
         options.log = log_line;
@@ -65,53 +77,28 @@ struct roulette_options connect_options(const struct arguments *arguments)
     return options;
 }
 
-/* More than a seed and its line end; a file that is longer is something else. */
-#define SEED_FILE_MAX 128
-
-/* Read the seed that a file consists of. A command line would show it to everybody. */
-static int read_seed(const struct command *command, const char *path, char seed[SEED_FILE_MAX])
-{
-    FILE *file = fopen(path, "re");
-    if (file == NULL) {
-        command_complain(command, "--nkey %s: %s", path, strerror(errno));
-        return COMMAND_USAGE;
-    }
-    (void)setvbuf(file, NULL, _IONBF, 0); /* no copy that is not wiped */
-    size_t len = fread(seed, 1, SEED_FILE_MAX, file);
-    bool bad = ferror(file) != 0 || len == SEED_FILE_MAX;
-    (void)fclose(file);
-    while (!bad && len > 0 && isspace((unsigned char)seed[len - 1])) {
-        len--;
-    }
-    if (bad || len == 0 || memchr(seed, '\0', len) != NULL) {
-        command_complain(command, "--nkey %s: give a file that holds a seed and nothing else",
-                         path);
-        return COMMAND_USAGE;
-    }
-    seed[len] = '\0';
-    return 0;
-}
-
 int connect_open(const struct command *command, const struct arguments *arguments,
                  const struct roulette_options *options, roulette_client **client)
 {
     struct roulette_options complete = *options;
-    char seed[SEED_FILE_MAX];
+    char secret[SECRET_MAX] = "";
+    int result = 0;
     if (arguments->nkey_file != NULL) {
-        int result = read_seed(command, arguments->nkey_file, seed);
-        if (result != 0) {
-            explicit_bzero(seed, sizeof(seed));
-            return result;
+        result = secret_of_file(command, "--nkey", "a seed", arguments->nkey_file, secret);
+        complete.nkey_seed = secret;
+    } else if (arguments->user != NULL) {
+        result = secret_of_user(command, arguments, secret);
+        complete.password = secret;
+    }
+    if (result == 0) {
+        result = roulette_open(&complete, client);
+        if (result < 0) {
+            command_complain(command, "%s", roulette_last_error());
+            result = connect_exit_code(result);
         }
-        complete.nkey_seed = seed;
     }
-    int result = roulette_open(&complete, client);
-    explicit_bzero(seed, sizeof(seed));
-    if (result < 0) {
-        command_complain(command, "%s", roulette_last_error());
-        return connect_exit_code(result);
-    }
-    return 0;
+    explicit_bzero(secret, sizeof(secret));
+    return result;
 }
 
 int connect_exit_code(int error)
@@ -136,12 +123,21 @@ bool connect_is_connected(const roulette_client *client, size_t cluster, uint32_
 
 const char *connect_reason(const roulette_client *client, size_t cluster)
 {
-    struct roulette_stats stats;
-    if (roulette_stats_get(client, cluster, &stats) < 0) {
-        return roulette_last_error();
+    static char text[CONNECT_REASON_MAX];
+    if (roulette_cluster_error(client, cluster, text, sizeof(text)) == 0) {
+        (void)snprintf(text, sizeof(text),
+                       "cluster %zu (%s) is connected only now: raise --timeout", cluster,
+                       roulette_cluster_address(client, cluster));
     }
-    return stats.last_error != 0 ? roulette_error_text(stats.last_error)
-                                 : "the first attempt is not over";
+    return text;
+}
+
+void connect_hurry(struct roulette_options *options, int timeout_ms)
+{
+    uint32_t limit_ms = (uint32_t)timeout_ms / 5 * 4 + 1;
+    if (limit_ms < options->connection_timeout_ms) {
+        options->connection_timeout_ms = limit_ms;
+    }
 }
 
 uint64_t connect_now_ms(void)

@@ -15,7 +15,8 @@
 struct roulette_options connect_options(const struct arguments *arguments);
 
 /**
- * Open a client with the seed of --nkey, if that was given. Does not wait for connections.
+ * Open a client with the seed of --nkey or the password of --user, if that was given. Does not
+ * wait for connections.
  *
  * Ownership: roulette_close() and roulette_free() end it.
  * Returns:   0, or an enum command_exit after complaining.
@@ -29,8 +30,11 @@ int connect_exit_code(int error);
 /** Whether all connections to a cluster are established. */
 bool connect_is_connected(const roulette_client *client, size_t cluster, uint32_t pool_size);
 
-/** Why a cluster is not connected, as far as known, and what to do: for the end of an error. */
+/** Which cluster is not connected, why, and what to change. Valid until the next call. */
 const char *connect_reason(const roulette_client *client, size_t cluster);
+
+/** Let an attempt to connect end a little before `timeout_ms`: then its reason can be told. */
+void connect_hurry(struct roulette_options *options, int timeout_ms);
 
 /** Milliseconds of CLOCK_MONOTONIC. */
 uint64_t connect_now_ms(void);

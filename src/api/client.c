@@ -128,6 +128,17 @@ void rlt_client_stop(roulette_client *client)
     rlt_subscribers_wake(client);
 }
 
+int rlt_client_check_cluster(const roulette_client *client, size_t cluster)
+{
+    if (client == NULL) {
+        return rlt_error_set(ROULETTE_EINVAL, "the client is NULL");
+    }
+    return cluster < client->cluster_count
+               ? 0
+               : rlt_error_set(ROULETTE_EINVAL, "there is no cluster %zu: give 0 to %zu", cluster,
+                               client->cluster_count - 1);
+}
+
 /* ---- Flush -------------------------------------------------------------------------------- */
 
 void rlt_client_ledgers(const roulette_client *client, struct roulette_ledger *ledgers,
@@ -139,22 +150,43 @@ void rlt_client_ledgers(const roulette_client *client, struct roulette_ledger *l
     }
 }
 
-/* Wait for a fence; its first failure, or ROULETTE_ETIMEDOUT. */
-static int await_fence(struct rlt_fence *fence, uint64_t deadline_ns)
+/* How a part stands: 0, an error, or ROULETTE_ETIMEDOUT if it is not over. */
+static int look_at_part(const struct rlt_fence_part *part)
 {
     /* Acquire: partner of the release in rlt_fence_link_done(). */
-    while (atomic_load_explicit(&fence->done, memory_order_acquire) == 0) {
-        if (!rlt_park_wait(&fence->done, 0, deadline_ns) &&
-            atomic_load_explicit(&fence->done, memory_order_acquire) == 0) {
-            return ROULETTE_ETIMEDOUT;
-        }
-    }
+    bool over = atomic_load_explicit(&part->over, memory_order_acquire);
+    return over ? part->error : ROULETTE_ETIMEDOUT;
+}
+
+/* Count the parts by how they stand; the first failure, or ROULETTE_ETIMEDOUT if only time was
+ * short. */
+static int sum_up(const struct rlt_fence *fence, struct rlt_fence_outcome *outcome)
+{
+    int first = 0;
+    *outcome = (struct rlt_fence_outcome){0};
     for (uint32_t i = 0; i < fence->part_count; i++) {
-        if (fence->parts[i].error != 0) {
-            return fence->parts[i].error;
+        int result = look_at_part(&fence->parts[i]);
+        outcome->passed += result == 0 ? 1 : 0;
+        outcome->late += result == ROULETTE_ETIMEDOUT ? 1 : 0;
+        outcome->failed += result != 0 && result != ROULETTE_ETIMEDOUT ? 1 : 0;
+        if (result != 0 && (first == 0 || (first == ROULETTE_ETIMEDOUT && result != first))) {
+            first = result;
+            outcome->first = i;
         }
     }
-    return 0;
+    return first;
+}
+
+/* Wait for a fence, at most until the deadline. Returns: as sum_up(). */
+static int await_fence(struct rlt_fence *fence, uint64_t deadline_ns,
+                       struct rlt_fence_outcome *outcome)
+{
+    bool in_time = true;
+    /* Acquire: partner of the release in rlt_fence_link_done(). */
+    while (in_time && atomic_load_explicit(&fence->done, memory_order_acquire) == 0) {
+        in_time = rlt_park_wait(&fence->done, 0, deadline_ns);
+    }
+    return sum_up(fence, outcome);
 }
 
 static struct rlt_fence *submit_fence(roulette_client *client, const struct rlt_fence_wish *wish,
@@ -168,7 +200,7 @@ static struct rlt_fence *submit_fence(roulette_client *client, const struct rlt_
     }
     fence->scope = wish->scope;
     fence->position = wish->place.connection;
-    rlt_denied_begin(client, fence);
+    rlt_denied_begin(client, fence, first);
     for (size_t i = 0; i < count; i++) {
         rlt_shard_submit(&client->shards[first + i], &fence->parts[i].command);
     }
@@ -193,16 +225,18 @@ void rlt_client_sync(roulette_client *client)
         rlt_client_leave(client);
     }
     if (fence != NULL) {
-        (void)await_fence(fence, RLT_NEVER);
+        (void)await_fence(fence, RLT_NEVER, &(struct rlt_fence_outcome){0});
         rlt_fence_release(fence);
     } else {
         await_stopped(client);
     }
 }
 
-int rlt_client_fence(roulette_client *client, const struct rlt_fence_wish *wish, int timeout_ms)
+int rlt_client_fence(roulette_client *client, const struct rlt_fence_wish *wish, int timeout_ms,
+                     struct rlt_fence_outcome *outcome)
 {
     require_other_thread("a call that waits for the servers");
+    *outcome = (struct rlt_fence_outcome){0};
     if (!rlt_client_enter(client)) {
         return rlt_client_gone(client);
     }
@@ -211,12 +245,22 @@ int rlt_client_fence(roulette_client *client, const struct rlt_fence_wish *wish,
     if (fence == NULL) {
         return ROULETTE_ENOMEM;
     }
-    int result = await_fence(fence, rlt_clock_deadline(timeout_ms));
-    if (result == 0 && wish->scope == RLT_FENCE_ALL && !wish->one_cluster) {
-        result = rlt_denied_tell(client, fence);
+    int result = await_fence(fence, rlt_clock_deadline(timeout_ms), outcome);
+    outcome->first += wish->one_cluster ? wish->place.cluster : 0;
+    if (result == 0 && wish->scope == RLT_FENCE_ALL) {
+        result = rlt_denied_tell(client, fence, wish->one_cluster ? wish->place.cluster : 0);
     }
     rlt_fence_release(fence);
     return result;
+}
+
+static int flush(roulette_client *client, const struct rlt_fence_wish *wish, int timeout_ms)
+{
+    struct rlt_fence_outcome outcome;
+    int result = rlt_client_fence(client, wish, timeout_ms, &outcome);
+    return result < 0 && result != ROULETTE_EPERMISSION
+               ? rlt_reason_of_wait(client, &outcome, result)
+               : result;
 }
 
 int roulette_flush(roulette_client *client, int timeout_ms, struct roulette_ledger *ledgers,
@@ -225,11 +269,29 @@ int roulette_flush(roulette_client *client, int timeout_ms, struct roulette_ledg
     if (client == NULL) {
         return rlt_error_set(ROULETTE_EINVAL, "the client is NULL");
     }
-    const struct rlt_fence_wish wish = {.scope = RLT_FENCE_ALL};
-    int result = rlt_client_fence(client, &wish, timeout_ms);
+    int result = flush(client, &(struct rlt_fence_wish){.scope = RLT_FENCE_ALL}, timeout_ms);
     rlt_client_ledgers(client, ledgers, count);
-    return result < 0 && result != ROULETTE_EPERMISSION ? rlt_reason_of_wait(client, &wish, result)
-                                                        : result;
+    return result;
+}
+
+int roulette_flush_cluster(roulette_client *client, size_t cluster, int timeout_ms,
+                           struct roulette_ledger *ledger)
+{
+    int result = rlt_client_check_cluster(client, cluster);
+    if (result < 0) {
+        return result;
+    }
+    const struct rlt_fence_wish wish = {
+        .one_cluster = true,
+        .place = {.cluster = (uint32_t)cluster},
+        .scope = RLT_FENCE_ALL,
+    };
+    result = flush(client, &wish, timeout_ms);
+    if (ledger != NULL) {
+        const struct rlt_shard *shard = &client->shards[cluster];
+        rlt_cluster_ledger(shard->cluster, rlt_shard_is_stopped(shard), ledger);
+    }
+    return result;
 }
 
 /* ---- Close -------------------------------------------------------------------------------- */
@@ -282,7 +344,7 @@ static int drain_once(roulette_client *client, uint64_t deadline_ns)
             rlt_shard_submit(&client->shards[i], &fence->parts[i].command);
         }
     }
-    int result = await_fence(fence, deadline_ns);
+    int result = await_fence(fence, deadline_ns, &(struct rlt_fence_outcome){0});
     rlt_fence_release(fence);
     return result;
 }
@@ -293,7 +355,7 @@ static void drain(roulette_client *client, int timeout_ms)
 {
     uint64_t deadline_ns = rlt_clock_deadline(timeout_ms);
     int result = ROULETTE_EDISCONNECTED;
-    while (timeout_ms != 0 && result == ROULETTE_EDISCONNECTED) {
+    while (timeout_ms != 0 && result == ROULETTE_EDISCONNECTED && rlt_clock_ns() < deadline_ns) {
         result = drain_once(client, deadline_ns);
     }
 }
@@ -320,10 +382,7 @@ int roulette_close(roulette_client *client, int timeout_ms, struct roulette_ledg
     rlt_client_stop(client);
     rlt_client_ledgers(client, ledgers, count);
     uint64_t unconfirmed = count_unconfirmed(client) - before;
-    return unconfirmed != 0 ? rlt_error_set(ROULETTE_ETIMEDOUT,
-                                            "%llu messages were not confirmed in time: the "
-                                            "ledgers say what became of them",
-                                            (unsigned long long)unconfirmed)
+    return unconfirmed != 0 ? rlt_reason_unconfirmed(client, unconfirmed)
                             : rlt_denied_tell_rest(client);
 }
 

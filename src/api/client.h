@@ -113,6 +113,10 @@ static inline struct rlt_place rlt_client_place(const roulette_client *client, c
     };
 }
 
+/** Whether a call's client and cluster are there. Returns: 0; ROULETTE_EINVAL, with its text set.
+ */
+int rlt_client_check_cluster(const roulette_client *client, size_t cluster);
+
 /** Copy the ledgers of the first `count` clusters. */
 void rlt_client_ledgers(const roulette_client *client, struct roulette_ledger *ledgers,
                         size_t count);
@@ -124,13 +128,24 @@ struct rlt_fence_wish {
     enum rlt_fence_scope scope;
 };
 
+/** How a fence has ended on the clusters that it was for. */
+struct rlt_fence_outcome {
+    uint32_t passed; /* clusters on which all is well */
+    uint32_t late;   /* clusters that had not answered when the time was over */
+    uint32_t failed; /* the other ones */
+    uint32_t first;  /* index of the first one that is late or failed */
+};
+
 /**
  * Wait until the servers have processed what was given to them before, as far as the scope goes.
+ * `outcome` is filled where the fence was made.
  *
  * Returns: 0; ROULETTE_ETIMEDOUT, ROULETTE_EDISCONNECTED, ROULETTE_EUNREACHABLE, ROULETTE_ECLOSED,
- *          ROULETTE_EFORKED, ROULETTE_ENOMEM.
+ *          ROULETTE_EFORKED, ROULETTE_ENOMEM. A cluster that has failed comes before one that is
+ *          late.
  */
-int rlt_client_fence(roulette_client *client, const struct rlt_fence_wish *wish, int timeout_ms);
+int rlt_client_fence(roulette_client *client, const struct rlt_fence_wish *wish, int timeout_ms,
+                     struct rlt_fence_outcome *outcome);
 
 /**
  * Wait until the event threads have carried out all commands given to them before, or have

@@ -38,18 +38,18 @@ static int tell(struct rlt_cluster *cluster, uint64_t told)
                          denied - told == 1 ? "" : "s", text);
 }
 
-void rlt_denied_begin(const roulette_client *client, struct rlt_fence *fence)
+void rlt_denied_begin(const roulette_client *client, struct rlt_fence *fence, size_t first)
 {
-    for (uint32_t i = 0; i < fence->part_count && i < client->cluster_count; i++) {
-        fence->parts[i].denied_told = told_of(client->shards[i].cluster);
+    for (uint32_t i = 0; i < fence->part_count && first + i < client->cluster_count; i++) {
+        fence->parts[i].denied_told = told_of(client->shards[first + i].cluster);
     }
 }
 
-int rlt_denied_tell(roulette_client *client, const struct rlt_fence *fence)
+int rlt_denied_tell(roulette_client *client, const struct rlt_fence *fence, size_t first)
 {
     int result = 0;
     for (uint32_t i = 0; i < fence->part_count; i++) {
-        int one = tell(client->shards[i].cluster, fence->parts[i].denied_told);
+        int one = tell(client->shards[first + i].cluster, fence->parts[i].denied_told);
         result = one < 0 ? one : result;
     }
     return result;

@@ -9,14 +9,15 @@
 #include "api/client.h"
 #include "core/fence.h"
 
-/** Note in a fence's parts, before its commands are given, what has been told of by now. */
-void rlt_denied_begin(const roulette_client *client, struct rlt_fence *fence);
+/** Note in a fence's parts, which are for the clusters from `first` on, before its commands are
+ * given, what has been told of by now. */
+void rlt_denied_begin(const roulette_client *client, struct rlt_fence *fence, size_t first);
 
 /**
- * A flush of all clusters is over. Returns: 0, or ROULETTE_EPERMISSION with its text if messages
- * were refused of which nobody had told when it began.
+ * A flush of the clusters from `first` on is over. Returns: 0, or ROULETTE_EPERMISSION with its
+ * text if messages were refused of which nobody had told when it began.
  */
-int rlt_denied_tell(roulette_client *client, const struct rlt_fence *fence);
+int rlt_denied_tell(roulette_client *client, const struct rlt_fence *fence, size_t first);
 
 /** As rlt_denied_tell(), at the end of a close. */
 int rlt_denied_tell_rest(roulette_client *client);

@@ -186,13 +186,14 @@ static int drain(roulette_subscriber *subscriber, int timeout_ms)
         return rlt_error_set_plain(rlt_client_gone(client));
     }
     const struct rlt_fence_wish wish = {.scope = RLT_FENCE_DRAIN};
-    int result = rlt_client_fence(client, &wish, timeout_ms);
+    struct rlt_fence_outcome outcome;
+    int result = rlt_client_fence(client, &wish, timeout_ms, &outcome);
     if (!rlt_subscriber_ask_all(subscriber, RLT_ASK_FINISH)) {
         return rlt_error_set_plain(rlt_client_gone(client));
     }
     /* So that all that was on its way is there when this returns. */
     rlt_client_sync(client);
-    return result < 0 ? rlt_reason_of_wait(client, &wish, result) : 0;
+    return result < 0 ? rlt_reason_of_wait(client, &outcome, result) : 0;
 }
 
 int roulette_subscriber_drain(roulette_subscriber *subscriber, int timeout_ms)

@@ -366,7 +366,26 @@ static int check_wish(struct roulette_subscriber *subscriber, const char *topic,
     return 0;
 }
 
-/* Wait until the servers know of a subscription; if they refuse it, or in vain, end it. */
+/* The first refusal of a server, on the clusters that have answered. */
+static int refusal_of(const struct rlt_handle *handle, uint32_t *cluster)
+{
+    for (uint32_t i = 0; i < handle->member_count; i++) {
+        /* Relaxed: written before the fence's PONG was reported. */
+        int error = atomic_load_explicit(&handle->members[i].end_error, memory_order_relaxed);
+        if (error < 0) {
+            *cluster = handle->members[i].mailbox->cluster;
+            return error;
+        }
+    }
+    return 0;
+}
+
+/*
+ * Wait until the servers know of a subscription; if they refuse it, or all in vain, end it. Where
+ * only some are away it stays: it is live on the others, and made on these when they come.
+ *
+ * Returns: 0; how many clusters have not answered; an error.
+ */
 static int confirm(struct roulette_subscriber *subscriber, struct rlt_handle *handle,
                    const struct wish *wish, int timeout_ms)
 {
@@ -375,14 +394,21 @@ static int confirm(struct roulette_subscriber *subscriber, struct rlt_handle *ha
         .place = wish->place,
         .scope = RLT_FENCE_SUBSCRIPTION,
     };
-    int result = rlt_client_fence(subscriber->client, &fence, timeout_ms);
-    for (uint32_t i = 0; i < handle->member_count && result == 0; i++) {
-        /* Relaxed: written before the fence's PONG was reported. */
-        result = atomic_load_explicit(&handle->members[i].end_error, memory_order_relaxed);
+    struct rlt_fence_outcome outcome;
+    int result = rlt_client_fence(subscriber->client, &fence, timeout_ms, &outcome);
+    bool partly = result == ROULETTE_ETIMEDOUT && outcome.passed != 0;
+    int refusal = result == 0 || partly ? refusal_of(handle, &outcome.first) : 0;
+    if (refusal < 0) {
+        outcome.failed = 1;
+        outcome.late = 0;
+        result = refusal;
+    } else if (partly) {
+        rlt_reason_partly(subscriber->client, &outcome);
+        return (int)outcome.late;
     }
     if (result < 0) {
         rlt_subscriber_end(subscriber, handle, NULL);
-        return rlt_reason_of_wait(subscriber->client, &fence, result);
+        return rlt_reason_of_wait(subscriber->client, &outcome, result);
     }
     return 0;
 }

@@ -8,7 +8,7 @@
 #include "roulette.h"
 
 /** The longest text of a failure, with its NUL. */
-#define RLT_ERROR_TEXT_MAX 512
+#define RLT_ERROR_TEXT_MAX 1024
 
 /**
  * Keep a text as this thread's last failure and return `error`, so that a caller can write

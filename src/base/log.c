@@ -11,7 +11,7 @@ void rlt_log(const struct rlt_log *log, enum roulette_log_level level, const cha
     if (log == NULL || !rlt_log_takes(log, level)) {
         return;
     }
-    char text[512];
+    char text[1024];
     va_list arguments;
     va_start(arguments, format);
     (void)vsnprintf(text, sizeof(text), format, arguments);

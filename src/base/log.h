@@ -23,7 +23,7 @@ static inline bool rlt_log_takes(const struct rlt_log *log, enum roulette_log_le
     return log->write != NULL && level <= log->level;
 }
 
-/** Format and write one line, cut at 512 bytes. Bytes below 0x20 come out as '?'. Nothing is
+/** Format and write one line, cut at 1024 bytes. Bytes below 0x20 come out as '?'. Nothing is
  * written any more while the process exits (io/leaving.h). */
 void rlt_log(const struct rlt_log *log, enum roulette_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -40,6 +40,7 @@
 #include "lockfree/loan.h"
 #include "lockfree/note.h"
 #include "lockfree/slab.h"
+#include "lockfree/text_cell.h"
 #include "proto/address.h"
 
 /** What wakes the cluster: bits of its doorbell. */
@@ -60,6 +61,9 @@ struct rlt_cluster {
     struct rlt_doorbell *thread_bell; /* of the event thread: core/loop.h; NULL: none. Immutable */
     alignas(RLT_CACHE_LINE) struct rlt_stack commands;
     struct rlt_command stop;
+
+    /* Why a connection was lost or an attempt failed the last time. Event thread writes. */
+    struct rlt_text_cell failure;
 
     /* By position in the pool: its connection's sending side, lent to publishers. */
     struct rlt_loan loans[RLT_POOL_MAX];
@@ -94,6 +98,7 @@ struct rlt_cluster {
     uint32_t unattended;              /* receives on them in a row by the event thread */
     struct rlt_metrics metrics;
     struct rlt_reports reports;
+    uint32_t failures_told; /* by code, a bit each: since the last one was ready (core/failure.h) */
 
     /* By position in the pool: the connection that publishes and subscribes. Publishers read it
      * while they have borrowed its sending side; it does not change then. */

@@ -8,6 +8,7 @@
 #include "core/blame.h"
 #include "core/cluster.h"
 #include "core/direct_receive.h"
+#include "core/failure.h"
 #include "core/handshake.h"
 #include "core/inbound.h"
 #include "core/refused_login.h"
@@ -76,12 +77,15 @@ static void close_transport(struct rlt_connection *connection)
 }
 
 /* A probe is no connection of the application's: what becomes of it is not counted. */
-static void count_failure(const struct rlt_connection *connection, bool was_ready, int error)
+static void count_failure(struct rlt_connection *connection, enum rlt_session_state state,
+                          int error)
 {
     struct rlt_metrics *metrics = &connection->cluster->metrics;
+    bool was_ready = state == RLT_SESSION_READY;
     if (connection->probing) {
         return;
     }
+    rlt_failure_note(connection, state, error);
     rlt_counter_set(&metrics->last_error, (uint64_t)(int64_t)error);
     if (error == ROULETTE_EPROTOCOL || error == ROULETTE_EINFO) {
         rlt_counter_add(&metrics->protocol_errors, 1);
@@ -95,9 +99,9 @@ static void count_failure(const struct rlt_connection *connection, bool was_read
 
 void rlt_connection_fail(struct rlt_connection *connection, int error)
 {
-    bool was_ready = connection->session.state == RLT_SESSION_READY;
+    enum rlt_session_state state = connection->session.state;
     if (rlt_session_on_failure(&connection->session, error) == RLT_SESSION_CLOSE) {
-        count_failure(connection, was_ready, error);
+        count_failure(connection, state, error);
         close_transport(connection);
     }
 }
@@ -159,7 +163,7 @@ static void on_closed(struct rlt_connection *connection, uint64_t now_ns)
     }
     if (action == RLT_SESSION_LOST) {
         rlt_counter_add(&cluster->metrics.disconnects, 1);
-        rlt_report(cluster, RLT_REPORT_LOST, roulette_error_text(error));
+        rlt_report(cluster, RLT_REPORT_LOST, connection->failure);
         if (!active) {
             rlt_takeover_on_second_lost(cluster, connection->position, now_ns);
             return;
@@ -176,7 +180,7 @@ static void on_closed(struct rlt_connection *connection, uint64_t now_ns)
         }
     } else {
         rlt_counter_add(&cluster->metrics.connect_failures, 1);
-        rlt_report(cluster, RLT_REPORT_MISSED, roulette_error_text(error));
+        rlt_failure_tell_missed(connection, error);
         if (active) {
             rlt_refused_login_on_failure(cluster, error);
         }
@@ -366,8 +370,10 @@ static bool is_open(const struct rlt_connection *connection)
 static void serve_timers(struct rlt_connection *connection, uint64_t now_ns)
 {
     struct rlt_cluster *cluster = connection->cluster;
+    enum rlt_session_state state = connection->session.state;
     switch (rlt_session_on_timer(&connection->session, now_ns, connection->reading.seen_ns)) {
     case RLT_SESSION_OPEN:
+        rlt_failure_forget(connection);
         cluster->transport->ops->open(cluster->transport, connection->slot, cluster->address->host,
                                       cluster->address->port);
         break;
@@ -376,7 +382,7 @@ static void serve_timers(struct rlt_connection *connection, uint64_t now_ns)
         break;
     case RLT_SESSION_CLOSE:
         /* The session has failed by itself: a deadline. */
-        count_failure(connection, connection->session.established, connection->session.last_error);
+        count_failure(connection, state, connection->session.last_error);
         close_transport(connection);
         break;
     default:
@@ -454,12 +460,14 @@ static void on_sent(struct rlt_connection *connection, size_t count, uint64_t no
 static void explain(struct rlt_connection *connection, int error)
 {
     struct rlt_transport *transport = connection->cluster->transport;
-    bool by_tls = error == ROULETTE_ETLS;
-    if ((by_tls || error == ROULETTE_ESYSTEM) && transport->ops->explain != NULL) {
-        const char *text = transport->ops->explain(transport, connection->slot);
-        if (by_tls || text[0] != '\0') {
-            rlt_report(connection->cluster, by_tls ? RLT_REPORT_TLS : RLT_REPORT_SYSTEM, text);
-        }
+    const char *text =
+        transport->ops->explain != NULL ? transport->ops->explain(transport, connection->slot) : "";
+    if (error == ROULETTE_ETLS && transport->ops->explain != NULL) {
+        rlt_failure_report(connection, RLT_REPORT_TLS, text);
+    } else if (error == ROULETTE_ESYSTEM && text[0] != '\0') {
+        rlt_failure_report(connection, RLT_REPORT_SYSTEM, text);
+    } else {
+        rlt_failure_explain(connection, text);
     }
 }
 

@@ -21,6 +21,7 @@
 #include "core/sub_suspects.h"
 #include "core/subscriptions.h"
 #include "core/transport.h"
+#include "lockfree/text_cell.h"
 #include "lockfree/wire_queue.h"
 #include "proto/info.h"
 #include "proto/server_error.h"
@@ -41,8 +42,10 @@ struct rlt_connection {
     struct rlt_sub_suspects sub_suspects;
     enum rlt_line_fault line_fault; /* what the server said of what it was sent, before it closed */
     struct rlt_info info;
-    bool receiving;       /* a receive is in progress */
-    bool watched;         /* or none, but it is watched (direct_receive.h) */
+    char failure[RLT_TEXT_CELL_BYTES]; /* why it fails, or has; "" (core/failure.h) */
+    bool failure_told;                 /* by a line of its own */
+    bool receiving;                    /* a receive is in progress */
+    bool watched;                      /* or none, but it is watched (direct_receive.h) */
     bool left_over;       /* a subscriber has received what the event thread has to go on with */
     uint32_t sparse;      /* receives in a row that were small and had a pause before */
     uint64_t received_ns; /* when the event thread last received something */

@@ -46,6 +46,7 @@ struct rlt_fence *rlt_fence_link_done(struct rlt_fence_link *link, int error)
     if (--part->pending != 0) {
         return NULL;
     }
+    atomic_store_explicit(&part->over, true, memory_order_release);
     /* Release: publishes part->error. Acquire: the last one publishes all parts by `done`. */
     if (atomic_fetch_sub_explicit(&fence->remaining, 1, memory_order_acq_rel) == 1) {
         /* Release: partner of the flusher's acquire. */

@@ -16,6 +16,7 @@
 #define RLT_CORE_FENCE_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "core/command.h"
@@ -36,7 +37,8 @@ struct rlt_fence_part {
     struct rlt_command command;
     struct rlt_fence *fence;
     uint32_t pending;     /* connections that have not passed; event thread */
-    int error;            /* 0 or the first failure; published by `remaining` */
+    int error;            /* 0 or the first failure; published by `over` */
+    _Atomic(bool) over;   /* release: publishes `error`; acquire by a flusher that gives up */
     uint64_t denied_told; /* the flusher's: api/denied.h */
     struct rlt_fence_link links[RLT_POOL_MAX];
 };

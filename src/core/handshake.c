@@ -6,6 +6,7 @@
 #include "base/assert.h"
 #include "base/error.h"
 #include "core/cluster.h"
+#include "core/failure.h"
 #include "proto/encode.h"
 
 static const char ping[] = "PING\r\n";
@@ -47,7 +48,7 @@ static void send_connect(struct rlt_connection *connection)
     if (authenticator != NULL) {
         int result = authenticator->prove(authenticator, connection->info.nonce, &proof);
         if (result < 0) {
-            rlt_report(connection->cluster, RLT_REPORT_LOGIN, roulette_last_error());
+            rlt_failure_report(connection, RLT_REPORT_LOGIN, roulette_last_error());
             rlt_connection_fail(connection, result);
             return;
         }
@@ -57,7 +58,7 @@ static void send_connect(struct rlt_connection *connection)
         authenticator->forget(&proof);
     }
     if (result < 0) {
-        rlt_report(connection->cluster, RLT_REPORT_CONNECT_LEN, roulette_error_text(result));
+        rlt_failure_report(connection, RLT_REPORT_CONNECT_LEN, roulette_error_text(result));
         rlt_connection_fail(connection, result);
     }
 }
@@ -79,15 +80,16 @@ static bool agree_on_tls(struct rlt_connection *connection)
     const struct rlt_info *info = &connection->info;
     bool wanted = connection->session.tls != RLT_SESSION_CLEAR;
     if (info->tls_required && !wanted) {
-        rlt_report(connection->cluster, RLT_REPORT_TLS_REQUIRED,
-                   "set options.tls or write the server as tls://");
+        rlt_failure_report(connection, RLT_REPORT_TLS_REQUIRED,
+                           "set options.tls or write the server as tls://");
         rlt_connection_fail(connection, ROULETTE_ETLS);
         return false;
     }
     if (connection->session.tls == RLT_SESSION_TLS_AFTER_INFO && !info->tls_required &&
         !info->tls_available && connection->session.state == RLT_SESSION_GREETING) {
-        rlt_report(connection->cluster, RLT_REPORT_TLS_NOT_OFFERED,
-                   "nothing is sent to it in clear");
+        rlt_failure_report(connection, RLT_REPORT_TLS_NOT_OFFERED,
+                           "nothing is sent to it in clear; set TLS up on the server, or write it "
+                           "as nats:// without TLS options");
         rlt_connection_fail(connection, ROULETTE_ETLS);
         return false;
     }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/cluster.h"
+#include "core/failure.h"
 #include "core/fan_out.h"
 #include "core/handshake.h"
 #include "core/refusal.h"
@@ -57,6 +58,7 @@ static void become_ready(struct rlt_connection *connection)
     rlt_counter_add(&metrics->connected, 1);
     atomic_store_explicit(&connection->wire->state, RLT_WIRE_OPEN, memory_order_relaxed);
     rlt_refused_login_on_ready(connection->cluster);
+    rlt_failure_on_ready(connection->cluster);
     if (connection->away && config->reconnect_hold_ns != 0) {
         rlt_hold_on_return(&connection->hold,
                            connection->cluster->now_ns + config->reconnect_hold_ns);
@@ -101,9 +103,16 @@ static void on_ping(struct rlt_connection *connection)
 
 static void fail_for_clear_bytes(struct rlt_connection *connection)
 {
-    rlt_report(connection->cluster, RLT_REPORT_CLEAR_BYTES,
-               "somebody between the server and us may have put them there");
+    rlt_failure_report(connection, RLT_REPORT_CLEAR_BYTES,
+                       "somebody between the server and us may have put them there");
     rlt_connection_fail(connection, ROULETTE_ETLS);
+}
+
+static void fail_for_no_server(struct rlt_connection *connection)
+{
+    rlt_failure_report(connection, RLT_REPORT_NOT_NATS,
+                       "it did not begin with INFO; correct the port");
+    rlt_connection_fail(connection, ROULETTE_EPROTOCOL);
 }
 
 /* The receiver cannot go on; `result` is what it said. */
@@ -113,7 +122,11 @@ static void fail_for_bytes(struct rlt_connection *connection, int result)
         rlt_connection_fail(connection, ROULETTE_ENOMEM);
         return;
     }
-    rlt_report(connection->cluster, RLT_REPORT_BAD_BYTES, rlt_parse_error_text(-result));
+    if (connection->session.state == RLT_SESSION_GREETING && result != -RLT_PARSE_INFO_TOO_LONG) {
+        fail_for_no_server(connection);
+        return;
+    }
+    rlt_failure_report(connection, RLT_REPORT_BAD_BYTES, rlt_parse_error_text(-result));
     rlt_connection_fail(connection,
                         result == -RLT_PARSE_INFO_TOO_LONG ? ROULETTE_EINFO : ROULETTE_EPROTOCOL);
 }
@@ -135,8 +148,7 @@ static void on_operation(struct rlt_connection *connection, const struct rlt_fra
         return;
     }
     if (greeting && frame->op != RLT_OP_INFO && frame->op != RLT_OP_ERR) {
-        rlt_report(connection->cluster, RLT_REPORT_NOT_NATS, "it did not begin with INFO");
-        rlt_connection_fail(connection, ROULETTE_EPROTOCOL);
+        fail_for_no_server(connection);
         return;
     }
     switch (frame->op) {

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/refusal.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "core/cluster.h"
+#include "core/failure.h"
 #include "core/ring.h"
 #include "proto/server_error.h"
 
@@ -85,6 +87,33 @@ static void end_subscription(struct rlt_connection *connection, const struct rlt
     }
 }
 
+/* Which login the server has refused. */
+static const char *advise_login(const struct rlt_cluster *cluster)
+{
+    const struct rlt_address *own = cluster->address;
+    const struct rlt_config *config = cluster->config;
+    if (config->authenticator != NULL) {
+        return "correct the credentials or the nkey, or let the server know them";
+    }
+    if (own->user != NULL || (own->token == NULL && config->user != NULL)) {
+        return "correct user and password";
+    }
+    return own->token != NULL || config->token != NULL
+               ? "correct the token"
+               : "it wants a login: give user and password, a token, credentials or an nkey";
+}
+
+/* The connection is over: what the server says, and what to change. */
+static void explain_farewell(struct rlt_connection *connection, const char *text,
+                             const struct rlt_server_error *what)
+{
+    char detail[RLT_TEXT_CELL_BYTES];
+    const char *advice =
+        what->error == ROULETTE_EAUTH ? advise_login(connection->cluster) : what->advice;
+    (void)snprintf(detail, sizeof(detail), "%s%s%s", text, advice[0] != '\0' ? "; " : "", advice);
+    rlt_failure_report(connection, RLT_REPORT_FAREWELL, detail);
+}
+
 static const enum rlt_report reports[] = {
     [RLT_REACTION_REPORT] = RLT_REPORT_COMPLAINT,
     [RLT_REACTION_SUBSCRIPTION] = RLT_REPORT_REFUSAL,
@@ -109,7 +138,11 @@ void rlt_refusal_on_error(struct rlt_connection *connection, const struct rlt_fr
         rlt_sender_on_denied(&connection->sender,
                              rlt_denials_key(what.quoted, what.quoted_len, what.by_reply));
     }
-    rlt_report(cluster, reports[what.reaction], text);
+    if (what.reaction == RLT_REACTION_RECONNECT && !connection->probing) {
+        explain_farewell(connection, text, &what);
+    } else {
+        rlt_report(cluster, reports[what.reaction], text);
+    }
     if (connection->probing && connection->session.state != RLT_SESSION_GREETING) {
         rlt_probe_on_answer(connection, cluster->now_ns); /* who refuses lives */
         return;

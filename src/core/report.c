@@ -15,6 +15,11 @@ static const struct {
 #undef RLT_REPORT_KIND
 };
 
+const char *rlt_report_text(enum rlt_report what)
+{
+    return kinds[what].text;
+}
+
 /* Tell what a window has left out, and end it. */
 static void close_window(struct rlt_cluster *cluster, enum rlt_report what)
 {

@@ -26,7 +26,8 @@
 #define RLT_REPORTS(X)                                                       \
     X(CONNECTED, INFO, "connected to server")                                \
     X(LOST, WARNING, "connection lost")                                      \
-    X(MISSED, INFO, "could not connect")                                     \
+    X(MISSED, WARNING, "could not connect")                                  \
+    X(MISSED_AGAIN, INFO, "could not connect")                               \
     X(HELD_BACK, WARNING, "a connection is held back and kept")              \
     X(SERVED_AGAIN, INFO, "a connection that was held back is served again") \
     X(LAME_DUCK, INFO, "the server is a lame duck")                          \
@@ -65,6 +66,9 @@ struct rlt_reports {
     } windows[RLT_REPORT_COUNT];
     uint32_t left_out; /* windows that have left something out */
 };
+
+/** What lines of a kind begin with. */
+const char *rlt_report_text(enum rlt_report what);
 
 /** Write a line, or count it as left out. `detail` may be empty. */
 void rlt_report(struct rlt_cluster *cluster, enum rlt_report what, const char *detail);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "io/endpoints.h"
 
+#include <arpa/inet.h>
 #include <netdb.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -49,8 +51,9 @@ static int look_up(struct rlt_endpoints *endpoints, const char *host, int flags)
     return endpoints->count != 0 ? 0 : EAI_NONAME;
 }
 
-static int error_of(int result)
+static int error_of(struct rlt_endpoints *endpoints, int result)
 {
+    endpoints->failure = result != 0 ? gai_strerror(result) : "";
     if (result == 0) {
         return 0;
     }
@@ -113,13 +116,13 @@ int rlt_endpoints_resolve(struct rlt_endpoints *endpoints, const char *host)
         /* A name may have addresses of the other family only: /etc/hosts with "::1 nats". */
         result = look_up(endpoints, host, 0);
     }
-    return error_of(result);
+    return error_of(endpoints, result);
 }
 
 int rlt_endpoints_numeric(struct rlt_endpoints *endpoints, const char *host)
 {
     endpoints->count = 0;
-    return error_of(look_up(endpoints, host, AI_NUMERICHOST));
+    return error_of(endpoints, look_up(endpoints, host, AI_NUMERICHOST));
 }
 
 /* ---- In which order ----------------------------------------------------------------------- */
@@ -141,6 +144,18 @@ static void set_port(union rlt_endpoint *endpoint, uint16_t port)
     } else {
         endpoint->v6.sin6_port = htons(port);
     }
+}
+
+void rlt_endpoint_format(const union rlt_endpoint *endpoint, char *text, size_t size)
+{
+    char host[INET6_ADDRSTRLEN] = "?";
+    bool v6 = endpoint->any.sa_family == AF_INET6;
+    (void)inet_ntop(endpoint->any.sa_family,
+                    v6 ? (const void *)&endpoint->v6.sin6_addr
+                       : (const void *)&endpoint->v4.sin_addr,
+                    host, sizeof(host));
+    unsigned port = ntohs(v6 ? endpoint->v6.sin6_port : endpoint->v4.sin_port);
+    (void)snprintf(text, size, v6 ? "[%s]:%u" : "%s:%u", host, port);
 }
 
 void rlt_endpoints_arrange(struct rlt_endpoints *endpoints, uint16_t port,

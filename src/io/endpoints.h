@@ -7,6 +7,7 @@
 
 #include <netinet/in.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
 
@@ -23,6 +24,7 @@ union rlt_endpoint {
 
 struct rlt_endpoints {
     uint32_t count;
+    const char *failure; /* why there is none, as the resolver says; static; may be NULL */
     union rlt_endpoint list[2 * RLT_FAMILY_MAX];
 };
 
@@ -47,6 +49,9 @@ int rlt_endpoints_numeric(struct rlt_endpoints *endpoints, const char *host);
  */
 void rlt_endpoints_arrange(struct rlt_endpoints *endpoints, uint16_t port,
                            struct rlt_random *random);
+
+/** Write "1.2.3.4:5" or "[::1]:5". */
+void rlt_endpoint_format(const union rlt_endpoint *endpoint, char *text, size_t size);
 
 static inline socklen_t rlt_endpoint_len(const union rlt_endpoint *endpoint)
 {

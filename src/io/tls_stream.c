@@ -106,22 +106,28 @@ static int fail_verification(struct rlt_tls_stream *stream, long verdict)
     switch (verdict) {
     case X509_V_ERR_HOSTNAME_MISMATCH:
     case X509_V_ERR_IP_ADDRESS_MISMATCH:
-        return fail(stream, ROULETTE_ETLS, "the server's certificate is not for \"%s\"",
-                    stream->name);
+        return fail(
+            stream, ROULETTE_ETLS,
+            "the server's certificate is not for \"%s\": connect by a name that it has, or give "
+            "that as tls_server_name",
+            stream->name);
     case X509_V_ERR_CERT_HAS_EXPIRED:
         return fail(stream, ROULETTE_ETLS,
                     "the server's certificate, or one it depends on, has "
-                    "expired");
+                    "expired: renew it, or correct this machine's clock");
     case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
         return fail(stream, ROULETTE_ETLS,
                     "the server's certificate is self-signed and not "
-                    "trusted");
+                    "trusted: give it as tls_ca_file to trust it");
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
     case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
     case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
-        return fail(stream, ROULETTE_ETLS, "the server's certificate is not from a trusted CA: %s",
-                    reason);
+        return fail(
+            stream, ROULETTE_ETLS,
+            "the server's certificate is not from a trusted CA: %s; give the server's CA as "
+            "tls_ca_file",
+            reason);
     default:
         return fail(stream, ROULETTE_ETLS, "the server's certificate was refused: %s", reason);
     }
@@ -148,6 +154,17 @@ static int fail_openssl(struct rlt_tls_stream *stream)
     case SSL_R_TLSV1_ALERT_PROTOCOL_VERSION:
         return fail(stream, ROULETTE_ETLS, "the server speaks no version of TLS from 1.2 on: %s",
                     reason);
+    case SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED:
+    case SSL_R_SSLV3_ALERT_BAD_CERTIFICATE:
+    case SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE:
+    case SSL_R_TLSV1_ALERT_UNKNOWN_CA:
+        return fail(stream, ROULETTE_ETLS,
+                    "the server refused the client: %s; give a certificate that it trusts as "
+                    "tls_cert_file and tls_key_file",
+                    reason);
+    case SSL_R_WRONG_VERSION_NUMBER:
+        return fail(stream, ROULETTE_ETLS,
+                    "TLS failed: %s: no server speaks TLS at that port; correct it", reason);
     default:
         return fail(stream, ROULETTE_ETLS,
                     code > SSL_AD_REASON_OFFSET ? "the server refused the client: %s"

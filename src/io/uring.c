@@ -188,9 +188,13 @@ static void uring_close(struct rlt_transport *transport, uint32_t slot_index)
 /* ---- Completion --------------------------------------------------------------------------- */
 
 /* The result of a receive or send as an event. */
-static void on_transfer(const struct rlt_uring *uring, uint32_t index, enum rlt_uring_op op,
-                        int result, struct rlt_io_event *event)
+static void on_transfer(struct rlt_uring *uring, uint32_t index, enum rlt_uring_op op, int result,
+                        struct rlt_io_event *event)
 {
+    if (rlt_unlikely(result < 0 && !uring->slots[index].closing)) {
+        rlt_uring_explain(&uring->slots[index], op == RLT_URING_RECEIVE ? "recv()" : "send()",
+                          -result, "");
+    }
     if (op == RLT_URING_RECEIVE && result > 0) {
         rlt_message_check_writable(&uring->slots[index].receive);
     }
@@ -389,8 +393,9 @@ static void uring_wake_word(struct rlt_transport *transport, _Atomic(uint32_t) *
 
 static const char *uring_explain(struct rlt_transport *transport, uint32_t slot_index)
 {
-    (void)slot_index;
-    return rlt_uring_of(transport)->failure;
+    const struct rlt_uring *uring = rlt_uring_of(transport);
+    const char *own = uring->slots[rlt_uring_index(transport, slot_index)].failure;
+    return own[0] != '\0' && uring->broken == 0 ? own : uring->failure;
 }
 
 /* ---- Life --------------------------------------------------------------------------------- */

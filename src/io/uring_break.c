@@ -9,6 +9,7 @@
 
 #include "io/clock.h"
 #include "io/park.h"
+#include "io/system_text.h"
 #include "io/uring_race.h"
 #include "io/uring_setup.h"
 #include "roulette.h"
@@ -26,6 +27,14 @@ static void break_ring(struct rlt_uring *uring, int error)
     uring->broken = error;
     (void)snprintf(uring->failure, sizeof(uring->failure), "io_uring_enter() has failed: %s",
                    strerror_r(error, text, sizeof(text)));
+}
+
+void rlt_uring_explain(struct rlt_uring_slot *slot, const char *call, int error, const char *advice)
+{
+    char text[RLT_SYSTEM_TEXT_MAX];
+    (void)snprintf(slot->failure, sizeof(slot->failure), "%s has failed: %s%s%s%s", call,
+                   rlt_system_text(error, text), advice[0] != '\0' ? " (" : "", advice,
+                   advice[0] != '\0' ? ")" : "");
 }
 
 static void pause_shortly(void)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "io/uring_open.h"
 
+#include <errno.h>
+
 #include "base/memory.h"
 #include "io/park.h"
 #include "io/uring_break.h"
@@ -44,6 +46,7 @@ void rlt_uring_open(struct rlt_transport *transport, uint32_t slot_index, const 
     uint32_t index = rlt_uring_index(transport, slot_index);
     struct rlt_uring_slot *slot = &uring->slots[index];
     RLT_ASSERT(slot->fd < 0 && !slot->closing && slot->lookup == NULL);
+    slot->failure[0] = '\0';
     if (rlt_unlikely(uring->broken != 0) && !rlt_uring_mend(uring)) {
         rlt_event_queue_add(&uring->early, index, RLT_IO_OPENED, ROULETTE_ESYSTEM);
         return;
@@ -51,6 +54,10 @@ void rlt_uring_open(struct rlt_transport *transport, uint32_t slot_index, const 
     struct rlt_lookup *lookup = rlt_lookup_create(host, port);
     int result = lookup == NULL ? ROULETTE_ENOMEM : begin(uring, index, lookup);
     if (result < 0) {
+        if (result == ROULETTE_ESYSTEM) {
+            rlt_uring_explain(slot, "pthread_create()", EAGAIN,
+                              "to look a name up; raise the limit of threads: ulimit -u");
+        }
         rlt_memory_free(lookup);
         rlt_event_queue_add(&uring->early, index, RLT_IO_OPENED, result);
     }

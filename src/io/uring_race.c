@@ -67,7 +67,7 @@ static int start(struct rlt_uring *uring, uint32_t index, struct rlt_uring_racer
                        rlt_system_text(errno, text));
         return fd;
     }
-    *racer = (struct rlt_uring_racer){.fd = fd, .started_ns = now_ns};
+    *racer = (struct rlt_uring_racer){.fd = fd, .endpoint = endpoint, .started_ns = now_ns};
     slot->racer_count++;
     struct io_uring_sqe *entry = rlt_uring_next_entry(uring);
     io_uring_prep_connect(entry, fd, &endpoint->any, rlt_endpoint_len(endpoint));
@@ -78,12 +78,53 @@ static int start(struct rlt_uring *uring, uint32_t index, struct rlt_uring_racer
 
 /* ---- The race ----------------------------------------------------------------------------- */
 
-/* The reason that says most is kept. */
-static void note_error(struct rlt_uring_slot *slot, int error)
+/* Whether that an address could not be connected to says more than what is noted. */
+static bool says_more_than(const struct rlt_uring_slot *slot)
 {
-    if (slot->race_error == 0 || slot->race_error == ROULETTE_ESYSTEM || error == ROULETTE_ESELF) {
-        slot->race_error = error;
+    return slot->race_error == 0 || slot->race_error == ROULETTE_ESYSTEM;
+}
+
+static const char *advise(int error)
+{
+    switch (error) {
+    case ECONNREFUSED:
+        return "nothing listens there: start the server, or correct the address";
+    case ENETUNREACH:
+    case EHOSTUNREACH:
+    case EADDRNOTAVAIL:
+        return "see this machine's network and routes, or correct the address";
+    case ETIMEDOUT:
+        return "see the network and firewalls, or correct the address";
+    case EACCES:
+    case EPERM:
+        return "a firewall or a sandbox of this machine forbids it: allow it";
+    default:
+        return "see the network, or correct the address";
     }
+}
+
+/* An address could not be connected to, with an errno. */
+static void note_connect(struct rlt_uring_slot *slot, const union rlt_endpoint *endpoint, int error)
+{
+    char address[INET6_ADDRSTRLEN + 8] = "";
+    char call[sizeof(address) + 16];
+    if (!says_more_than(slot)) {
+        return;
+    }
+    slot->race_error = ROULETTE_ECONNECT;
+    rlt_endpoint_format(endpoint, address, sizeof(address));
+    (void)snprintf(call, sizeof(call), "connect() to %s", address);
+    rlt_uring_explain(slot, call, error, advise(error));
+}
+
+/* No socket could be made for an address. */
+static void note_socket(struct rlt_uring_slot *slot, int error)
+{
+    if (slot->race_error != 0) {
+        return;
+    }
+    slot->race_error = ROULETTE_ESYSTEM;
+    rlt_uring_explain(slot, "socket()", error, "");
 }
 
 static void end_race(struct rlt_uring *uring, uint32_t index, int error)
@@ -120,7 +161,7 @@ static void try_next(struct rlt_uring *uring, uint32_t index, uint64_t now_ns)
             set_next(uring, slot, slot->tried < found->count ? now_ns + delay_ns : RLT_NEVER);
             return;
         }
-        note_error(slot, result);
+        note_socket(slot, errno);
     }
     if (slot->racer_count == 0) {
         end_race(uring, index, slot->race_error);
@@ -134,6 +175,13 @@ void rlt_uring_race_begin(struct rlt_uring *uring, uint32_t index)
     RLT_ASSERT(slot->fd < 0 && slot->racer_count == 0);
     slot->tried = 0;
     slot->race_error = lookup->error;
+    if (lookup->error == ROULETTE_ERESOLVE) {
+        (void)snprintf(slot->failure, sizeof(slot->failure),
+                       "the host name \"%.120s\" could not be resolved: %s (correct it, or see the "
+                       "machine's name servers)",
+                       lookup->host,
+                       lookup->found.failure != NULL ? lookup->found.failure : "no reason given");
+    }
     if (lookup->error != 0) {
         end_race(uring, index, lookup->error);
         return;
@@ -154,12 +202,18 @@ void rlt_uring_race_on_connect(struct rlt_uring *uring, uint32_t index, uint32_t
     }
     if (result == 0 && !rlt_socket_is_own_peer(racer->fd)) {
         slot->fd = racer->fd;
+        slot->failure[0] = '\0'; /* of another address */
         racer->fd = -1;
         end_race(uring, index, 0);
         rlt_uring_race_cancel(uring, index);
         return;
     }
-    note_error(slot, result == 0 ? ROULETTE_ESELF : ROULETTE_ECONNECT);
+    if (result == 0) {
+        slot->race_error = ROULETTE_ESELF; /* which says more than anything else */
+        slot->failure[0] = '\0';
+    } else {
+        note_connect(slot, racer->endpoint, result == -ECANCELED ? ETIMEDOUT : -result);
+    }
     rlt_socket_abort(&racer->fd);
     try_next(uring, index, rlt_clock_ns());
 }

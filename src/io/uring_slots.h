@@ -37,7 +37,8 @@ enum rlt_uring_op {
 
 /* An address that is being tried (io/uring_race.h). */
 struct rlt_uring_racer {
-    int fd; /* -1: none; the kernel is connecting it */
+    int fd;                             /* -1: none; the kernel is connecting it */
+    const union rlt_endpoint *endpoint; /* of the slot's lookup */
     bool canceled;
     uint64_t started_ns;
 };
@@ -55,6 +56,7 @@ struct rlt_uring_slot {
     struct rlt_lookup *lookup; /* the host's addresses, while they are looked up or tried */
     uint32_t tried;            /* the first ones of them */
     int race_error;            /* why none of those was connected */
+    char failure[384];         /* the system call that failed, and what to change; "" */
     uint64_t next_ns;          /* when the next one is tried beside them; RLT_NEVER: not by time */
     uint32_t racer_count;
     struct rlt_uring_racer racers[RLT_URING_RACERS];
@@ -140,6 +142,10 @@ static inline bool rlt_uring_is_busy(const struct rlt_uring_slot *slot)
     return slot->racer_count != 0 || slot->in_progress[RLT_URING_RECEIVE] ||
            slot->in_progress[RLT_URING_SEND];
 }
+
+/** Note which call of a slot has failed: "`call` has failed: STRERROR (`advice`)". */
+void rlt_uring_explain(struct rlt_uring_slot *slot, const char *call, int error,
+                       const char *advice);
 
 /** All operations of a slot that is closing have ended. */
 void rlt_uring_finish_close(struct rlt_uring *uring, uint32_t index);

@@ -132,9 +132,34 @@ static enum rlt_line_fault fault_of(const char *prefix)
     return RLT_LINE_FAULT_NONE;
 }
 
+static const char *advice_of(const char *prefix)
+{
+    static const struct {
+        const char *prefix;
+        const char *advice;
+    } advices[] = {
+        {"Maximum Connections Exceeded", "raise its max_connections, or close other clients"},
+        {"Maximum Account Active Connections Exceeded",
+         "raise the account's limit of connections, or close other clients"},
+        {"Maximum Payload Violation", "publish smaller messages, or raise its max_payload"},
+        {"Maximum Control Line Exceeded",
+         "use shorter topics or credentials, or raise its max_control_line"},
+        {"Authentication Timeout", "see how busy it is, or raise its authorization timeout"},
+        {"Secure Connection - TLS Required", "set options.tls or write the server as tls://"},
+        {"Attempted to Connect to ", "correct the port: this one is not for clients"},
+        {"Connection Throttling Is Active", "wait, or see its log"},
+    };
+    for (size_t i = 0; i < sizeof advices / sizeof advices[0]; i++) {
+        if (strcmp(prefix, advices[i].prefix) == 0)
+            return advices[i].advice;
+    }
+    return "";
+}
+
 struct rlt_server_error rlt_server_error_classify(const char *text, size_t len)
 {
-    struct rlt_server_error result = {.reaction = RLT_REACTION_REPORT, .error = ROULETTE_ESERVER};
+    struct rlt_server_error result = {
+        .reaction = RLT_REACTION_REPORT, .error = ROULETTE_ESERVER, .advice = ""};
     struct rest rest = {text, len};
     size_t i = 0;
     while (i < sizeof known / sizeof known[0] && !skip(&rest, known[i].prefix))
@@ -146,6 +171,7 @@ struct rlt_server_error rlt_server_error_classify(const char *text, size_t len)
     result.error = known[i].error;
     result.fault = fault_of(known[i].prefix);
     result.by_reply = strstr(known[i].prefix, "with Reply of") != NULL;
+    result.advice = advice_of(known[i].prefix);
     if (result.error == ROULETTE_EPERMISSION)
         read_names(&rest, &result);
     return result;

@@ -40,8 +40,9 @@ struct rlt_server_error {
     /* The same as the server wrote it, with what it escaped; NULL if there are no quotes. */
     const char *quoted;
     size_t quoted_len;
-    bool by_reply; /* and it is the reply of a message that is refused, not its topic */
-    uint64_t sid;  /* of the subscription, if the text ends with it; 0: it does not */
+    bool by_reply;      /* and it is the reply of a message that is refused, not its topic */
+    uint64_t sid;       /* of the subscription, if the text ends with it; 0: it does not */
+    const char *advice; /* what to change, for the end of a sentence; "" */
 };
 
 /**

@@ -175,7 +175,8 @@ static void assert_in_vain(int result)
 
 RefusedTest(who_waits_in_vain_is_told_why)
 {
-    static const char *const reason = "the server refused the credentials";
+    static const char *const reason =
+        "the server says: Authorization Violation; correct user and password";
     reload(V_ONLY);
     struct roulette_options options = options_of(ROULETTE_RESTART_TEMPORARY);
     options.max_retry = 2;
@@ -318,9 +319,13 @@ RefusedTest(command_says_why_before_it_ends)
     reload(V_ONLY);
     cr_assert_eq(process_wait(&process), 1);
     char *printed = process_printed(process.err, NULL);
-    cr_assert_not_null(strstr(printed, "does not let this client in: the server refused the "
-                                       "credentials\nroulette sub: all subscriptions have ended\n"),
-                       "%s", printed);
+    cr_assert_not_null(strstr(printed, "this client is not let in: cluster 0 ("), "%s", printed);
+    cr_assert_not_null(
+        strstr(printed, "roulette sub: all subscriptions have ended; the last one: "), "%s",
+        printed);
+    const char *last = strstr(printed, "the last one: ");
+    cr_assert_not_null(strstr(last, "the server says: Authorization Violation; "), "%s", printed);
+
     free(printed);
     process_end(&process);
 }

@@ -196,8 +196,9 @@ static struct fake_server *start_server(struct plan *plan)
 static void require_logged(const struct row *row)
 {
     char text[256];
-    (void)snprintf(text, sizeof(text), "the server says: %s", row->text);
-    EVENTUALLY(log_record_count(record, row->text[0] != '\0' ? text : "the server says") == 1);
+    /* A line of its own: that of the connection's end has it too. */
+    (void)snprintf(text, sizeof(text), "): the server says: %s", row->text);
+    EVENTUALLY(log_record_count(record, row->text[0] != '\0' ? text : "): the server says") == 1);
 }
 
 /* It tells why a connection ended, and nothing else. */

@@ -72,5 +72,5 @@ Test(log, long_line_is_cut)
     memset(text, 'x', sizeof(text) - 1);
     text[sizeof(text) - 1] = '\0';
     rlt_log(&log, ROULETTE_LOG_ERROR, "%s", text);
-    cr_assert_eq(strlen(sink.text), 511);
+    cr_assert_eq(strlen(sink.text), 1023);
 }
