@@ -24,13 +24,13 @@ static void note_told(struct rlt_cluster *cluster, uint64_t denied)
 /* Tell of what a cluster's servers have refused beyond `told`. */
 static int tell(struct rlt_cluster *cluster, uint64_t told)
 {
-    char text[RLT_NOTE_SIZE] = "the server refused the topic";
+    char text[RLT_TEXT_CELL_BYTES];
     uint64_t denied = rlt_counter_get(&cluster->metrics.denied);
     if (denied <= told) {
         return 0;
     }
     note_told(cluster, denied);
-    (void)rlt_note_read(&cluster->denial, text);
+    (void)rlt_text_cell_get(&cluster->denial, text);
     return rlt_error_set(ROULETTE_EPERMISSION,
                          "cluster %u (%s) refused %" PRIu64 " message%s: %s: publish to another "
                          "topic, or give this user the permission",

@@ -38,7 +38,6 @@
 #include "core/transport.h"
 #include "lockfree/doorbell.h"
 #include "lockfree/loan.h"
-#include "lockfree/note.h"
 #include "lockfree/slab.h"
 #include "lockfree/text_cell.h"
 #include "proto/address.h"
@@ -75,7 +74,7 @@ struct rlt_cluster {
 
     /* What the server said last of a message that it refused (event thread writes), and of how many
      * refused ones flushes have told (they write). */
-    struct rlt_note denial;
+    struct rlt_text_cell denial;
     _Atomic(uint64_t) denied_told;
 
     /* Event thread. */

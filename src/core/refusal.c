@@ -134,7 +134,7 @@ void rlt_refusal_on_error(struct rlt_connection *connection, const struct rlt_fr
     bool denied = what.reaction == RLT_REACTION_REPORT && what.error == ROULETTE_EPERMISSION;
     if (denied) {
         rlt_counter_add(&cluster->metrics.denied_publishes, 1);
-        rlt_note_write(&cluster->denial, text);
+        rlt_text_cell_set(&cluster->denial, ROULETTE_EPERMISSION, text);
         rlt_sender_on_denied(&connection->sender,
                              rlt_denials_key(what.quoted, what.quoted_len, what.by_reply));
     }
