@@ -986,11 +986,16 @@ Test(subscribe, receive_keeps_its_deadline)
     set_up(&stage);
     (void)subscribe(stage.subscriber, "t", NULL);
     for (int timeout_ms = 0; timeout_ms <= 100; timeout_ms += 50) {
-        uint64_t start_ms = net_now_ms();
-        cr_assert_eq(roulette_receive(stage.subscriber, &message, 1, timeout_ms), 0);
-        uint64_t took_ms = net_now_ms() - start_ms;
-        cr_assert_geq(took_ms + 1, (uint64_t)timeout_ms);
-        cr_assert_leq(took_ms, (uint64_t)(timeout_ms + SCALED(100, 1000)));
+        uint64_t soonest_ms = UINT64_MAX;
+        /* A busy machine may be late with any of them, but not with all. */
+        for (int i = 0; i < 5; i++) {
+            uint64_t start_ms = net_now_ms();
+            cr_assert_eq(roulette_receive(stage.subscriber, &message, 1, timeout_ms), 0);
+            uint64_t took_ms = net_now_ms() - start_ms;
+            cr_assert_geq(took_ms + 1, (uint64_t)timeout_ms);
+            soonest_ms = took_ms < soonest_ms ? took_ms : soonest_ms;
+        }
+        cr_assert_leq(soonest_ms, (uint64_t)(timeout_ms + SCALED(100, 1000)));
     }
     tear_down(&stage);
 }
