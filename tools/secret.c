@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -51,31 +52,48 @@ static void on_signal(int signal)
     atomic_store_explicit(&caught, signal, memory_order_relaxed);
 }
 
-/* Signals interrupt the read, so that the terminal shows again what is typed before they act. */
-static void catch_signals(struct sigaction before[ENDING_SIGNALS])
+/* What was set before the question. */
+struct signals {
+    struct sigaction actions[ENDING_SIGNALS];
+    sigset_t mask;
+};
+
+/* Signals end the question, so that the terminal shows again what is typed before they act. They
+ * come only while it is waited for the answer: none slips in between. */
+static void catch_signals(struct signals *before)
 {
     struct sigaction action = {.sa_handler = on_signal};
+    sigset_t ending;
+    (void)sigemptyset(&ending);
     for (size_t i = 0; i < ENDING_SIGNALS; i++) {
-        (void)sigaction(ending_signals[i], &action, &before[i]);
+        (void)sigaddset(&ending, ending_signals[i]);
+    }
+    (void)sigprocmask(SIG_BLOCK, &ending, &before->mask);
+    for (size_t i = 0; i < ENDING_SIGNALS; i++) {
+        (void)sigaction(ending_signals[i], &action, &before->actions[i]);
     }
 }
 
-static void release_signals(const struct sigaction before[ENDING_SIGNALS])
+static void release_signals(const struct signals *before)
 {
     for (size_t i = 0; i < ENDING_SIGNALS; i++) {
-        (void)sigaction(ending_signals[i], &before[i], NULL);
+        (void)sigaction(ending_signals[i], &before->actions[i], NULL);
     }
+    (void)sigprocmask(SIG_SETMASK, &before->mask, NULL);
     int signal = atomic_load_explicit(&caught, memory_order_relaxed);
     if (signal != 0) {
         (void)raise(signal);
     }
 }
 
-/* Read a line without its end. Returns: its length; -1 if there is none, or it is too long. */
-static ssize_t read_line(int terminal, char secret[SECRET_MAX])
+/* Read a line without its end; `mask` holds while it is waited for. Returns: its length; -1 if
+ * there is none, or it is too long, or a signal has come. */
+static ssize_t read_line(int terminal, const sigset_t *mask, char secret[SECRET_MAX])
 {
+    struct pollfd typed = {.fd = terminal, .events = POLLIN};
     size_t len = 0;
-    while (len < SECRET_MAX && read(terminal, &secret[len], 1) == 1) {
+    while (len < SECRET_MAX && ppoll(&typed, 1, NULL, mask) == 1 &&
+           read(terminal, &secret[len], 1) == 1) {
         if (secret[len] == '\n') {
             secret[len] = '\0';
             return (ssize_t)len;
@@ -88,20 +106,20 @@ static ssize_t read_line(int terminal, char secret[SECRET_MAX])
 /* Ask on a terminal that does not show the answer. Returns: as read_line(). */
 static ssize_t ask(int terminal, const char *user, char secret[SECRET_MAX])
 {
-    struct sigaction before[ENDING_SIGNALS];
+    struct signals before;
     struct termios shown;
     if (tcgetattr(terminal, &shown) != 0) {
         return -1;
     }
     struct termios hidden = shown;
     hidden.c_lflag &= ~(tcflag_t)ECHO;
-    catch_signals(before);
+    catch_signals(&before);
     (void)tcsetattr(terminal, TCSAFLUSH, &hidden);
     (void)dprintf(terminal, "Password of %s: ", user);
-    ssize_t len = read_line(terminal, secret);
+    ssize_t len = read_line(terminal, &before.mask, secret);
     (void)tcsetattr(terminal, TCSAFLUSH, &shown);
     (void)dprintf(terminal, "\n");
-    release_signals(before);
+    release_signals(&before);
     return len;
 }
 
