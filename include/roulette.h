@@ -142,7 +142,7 @@ const char *roulette_error_text(int error);
 /**
  * What the last failing call of this thread refused and what to change, in full; where the reason
  * is a cluster, which one, and why it is not connected; "" before the first one. Each call that
- * fails sets it.
+ * fails sets it. For a full queue it is a constant text, so that failing costs little.
  *
  * Threads: any thread. The text stays valid until this thread's next failing call.
  */
@@ -177,9 +177,11 @@ enum roulette_ring {
 
 /** What becomes of a subscription when its connection is lost. */
 enum roulette_restart {
-    /** It ends, with a ROULETTE_KIND_ENDED notice. */
+    /** It ends, with a ROULETTE_KIND_ENDED notice. One with a wildcard ends on all clusters when
+     * any of them is lost; the notice has that one. */
     ROULETTE_RESTART_TEMPORARY = 0,
-    /** It is made again on the next connection, with ROULETTE_KIND_LOST and _RESTORED notices. */
+    /** It is made again on the next connection, with ROULETTE_KIND_LOST and _RESTORED notices: one
+     *  with a wildcard has them for each cluster, and goes on on the others. */
     ROULETTE_RESTART_PERMANENT = 1,
 };
 
@@ -284,9 +286,10 @@ struct roulette_options {
     const char *token;    /**< NULL */
 
     /**
-     * Bytes of published messages that one connection holds at most, divided evenly between 16
-     * lanes of a power of two; 64 MiB. A publishing thread has a lane of its own; from the 16th
-     * thread on, threads share the last one. A message cannot be larger than half a lane.
+     * Bytes of published messages that one connection holds at most, a power of two from 1 MiB to
+     * 16 GiB; 64 MiB. Divided evenly between 16 lanes: a publishing thread has a lane of its own;
+     * from the 16th thread on, threads share the last one. A message cannot be larger than half a
+     * lane.
      */
     size_t queue_bytes;
     /** Bytes of one receive slab, a power of two, 128 KiB to 16 MiB; 256 KiB. */
@@ -387,7 +390,8 @@ void roulette_options_init_sized(struct roulette_options *options, size_t size);
 struct roulette_subscriber_options {
     size_t size;
     /**
-     * Messages that wait for this subscriber, from each cluster; a power of two; 65536. Messages of
+     * Messages that wait for this subscriber, from each cluster; 16 to 268435456, a power of two;
+     * 65536. Messages of
      * one topic and size that arrive one behind the other may count as one.
      */
     uint32_t ring_slots;
@@ -758,7 +762,10 @@ void roulette_subscriber_close(roulette_subscriber *subscriber);
  *
  *     struct epoll_event event = {.events = EPOLLIN, .data.ptr = subscriber};
  *     epoll_ctl(epoll, EPOLL_CTL_ADD, roulette_subscriber_fd(subscriber), &event);
- *     while (epoll_wait(epoll, &event, 1, -1) == 1) {
+ *     for (;;) {
+ *         if (epoll_wait(epoll, &event, 1, -1) != 1) {
+ *             continue; // a signal
+ *         }
  *         int count = roulette_receive(event.data.ptr, messages, 64, 0);
  *         if (count < 0) {
  *             break; // the client is closed
