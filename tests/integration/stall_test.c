@@ -125,8 +125,9 @@ static uint64_t sort_times(uint64_t *ns, size_t count)
 }
 
 /* Of the samples from `first` on, demand what was promised: in the median of the windows. */
-static void check_times(struct publisher *publisher, size_t first, const char *text)
+static void check_times(struct publisher *publisher, size_t first, const char *text, long waits_max)
 {
+    (void)waits_max;
     uint64_t p99_ns[WINDOWS];
     uint64_t *ns = publisher->ns + first;
     size_t count = atomic_load(&publisher->count) - first;
@@ -143,7 +144,7 @@ static void check_times(struct publisher *publisher, size_t first, const char *t
            (unsigned long long)(publisher->preempted_ns / 1000 / (publisher->preempted + 1)),
            publisher->waits);
 #ifndef TEST_SANITIZED
-    cr_assert_eq(publisher->waits, 0);
+    cr_assert_leq(publisher->waits, waits_max);
     cr_assert_lt(p99_ns[WINDOWS / 2], P99_NS);
 #endif
 }
@@ -256,7 +257,9 @@ Test(stall, publish_never_waits_for_a_dead_cluster)
     process_signal(&topology.clusters[0].haproxy, SIGCONT);
     EVENTUALLY(fleet_stats(client, 0).connected == 1);
     check_close(client, publishers);
-    check_times(&publishers[0], first[0], "the dead");
-    check_times(&publishers[1], first[1], "the other");
+    check_times(&publishers[0], first[0], "the dead", 0);
+    /* A publisher that sends by itself may meet the event thread in the kernel, which receives a
+     * PONG on that socket: one of the two has its lock. */
+    check_times(&publishers[1], first[1], "the other", DEAD_SAMPLES / 1000);
     topology_stop(&topology);
 }
