@@ -258,8 +258,9 @@ Test(stall, publish_never_waits_for_a_dead_cluster)
     EVENTUALLY(fleet_stats(client, 0).connected == 1);
     check_close(client, publishers);
     check_times(&publishers[0], first[0], "the dead", 0);
-    /* A publisher that sends by itself may meet the event thread in the kernel, which receives a
-     * PONG on that socket: one of the two has its lock. */
+    /* A publisher that sends by itself waits for the lock of its socket if the event thread
+     * receives a PONG on it just then (findings/send-waits-for-receive.sh): perf shows
+     * tcp_sendmsg() in lock_sock_nested(), and no other wait. */
     check_times(&publishers[1], first[1], "the other", DEAD_SAMPLES / 1000);
     topology_stop(&topology);
 }
