@@ -145,8 +145,7 @@ void rlt_client_ledgers(const roulette_client *client, struct roulette_ledger *l
                         size_t count)
 {
     for (size_t i = 0; ledgers != NULL && i < count && i < client->cluster_count; i++) {
-        const struct rlt_shard *shard = &client->shards[i];
-        rlt_cluster_ledger(shard->cluster, rlt_shard_is_stopped(shard), &ledgers[i]);
+        rlt_shard_ledger(&client->shards[i], &ledgers[i]);
     }
 }
 
@@ -288,8 +287,7 @@ int roulette_flush_cluster(roulette_client *client, size_t cluster, int timeout_
     };
     result = flush(client, &wish, timeout_ms);
     if (ledger != NULL) {
-        const struct rlt_shard *shard = &client->shards[cluster];
-        rlt_cluster_ledger(shard->cluster, rlt_shard_is_stopped(shard), ledger);
+        rlt_shard_ledger(&client->shards[cluster], ledger);
     }
     return result;
 }
@@ -302,8 +300,7 @@ static uint64_t count_unconfirmed(const roulette_client *client)
     uint64_t count = 0;
     for (size_t i = 0; i < client->cluster_count; i++) {
         struct roulette_ledger ledger;
-        rlt_cluster_ledger(client->shards[i].cluster, rlt_shard_is_stopped(&client->shards[i]),
-                           &ledger);
+        rlt_shard_ledger(&client->shards[i], &ledger);
         count += ledger.in_doubt + ledger.failed + ledger.discarded;
     }
     return count;
@@ -313,7 +310,7 @@ static uint64_t count_unconfirmed(const roulette_client *client)
 static bool is_settled(const struct rlt_shard *shard)
 {
     struct roulette_ledger ledger;
-    rlt_cluster_ledger(shard->cluster, true, &ledger);
+    rlt_shard_ledger_if_stopped(shard, &ledger);
     return ledger.discarded == 0;
 }
 

@@ -31,7 +31,7 @@ static _Thread_local struct producer *producers __attribute__((tls_model("initia
 static struct rlt_wire_queue *queue_at(roulette_client *client, uint32_t index)
 {
     uint32_t pool = client->config.pool_size;
-    return &client->shards[index / pool].cluster->connections[index % pool].queue;
+    return rlt_shard_queue(&client->shards[index / pool], index % pool);
 }
 
 /* With the registry locked: give the lanes back if the client lives, and free. */

@@ -6,7 +6,6 @@
 #include "api/producer.h"
 #include "api/reason.h"
 #include "base/error.h"
-#include "core/cluster.h"
 #include "io/clock.h"
 #include "io/park.h"
 #include "lockfree/wire_queue.h"
@@ -40,7 +39,7 @@ static int say_no_lane(int error)
 
 static struct rlt_wire_queue *queue_of(roulette_client *client, struct rlt_place place)
 {
-    return &client->shards[place.cluster].cluster->connections[place.connection].queue;
+    return rlt_shard_queue(&client->shards[place.cluster], place.connection);
 }
 
 /* Whether the queue takes a message of this size now. */

@@ -4,22 +4,21 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/counter.h"
 #include "base/error.h"
-#include "core/cluster.h"
 
 /* ---- One cluster -------------------------------------------------------------------------- */
 
 static uint32_t count_connected(const roulette_client *client, size_t cluster)
 {
-    const struct rlt_metrics *metrics = &client->shards[cluster].cluster->metrics;
-    return (uint32_t)rlt_counter_get(&metrics->connected);
+    return (uint32_t)rlt_counter_get(&rlt_shard_metrics(&client->shards[cluster])->connected);
 }
 
 /* Why a cluster failed last. Returns: the code; 0: never, and `text` says so. */
 static int last_failure(const roulette_client *client, size_t cluster,
                         char text[RLT_TEXT_CELL_BYTES])
 {
-    int error = rlt_text_cell_get(&client->shards[cluster].cluster->failure, text);
+    int error = rlt_shard_failure(&client->shards[cluster], text);
     if (error == 0) {
         (void)snprintf(text, RLT_TEXT_CELL_BYTES, "the first attempt is not over");
     }
@@ -164,7 +163,7 @@ static size_t first_unconfirmed(const roulette_client *client)
     size_t i = 0;
     for (; i < client->cluster_count; i++) {
         struct roulette_ledger ledger;
-        rlt_cluster_ledger(client->shards[i].cluster, true, &ledger);
+        rlt_shard_ledger_if_stopped(&client->shards[i], &ledger);
         if (ledger.accepted != ledger.confirmed + ledger.denied) {
             break;
         }

@@ -9,7 +9,6 @@
 #include "base/assert.h"
 #include "base/error.h"
 #include "base/memory.h"
-#include "core/cluster.h"
 #include "io/clock.h"
 #include "lockfree/slab.h"
 
@@ -181,8 +180,7 @@ static void count_excess(const struct roulette_subscriber *subscriber,
                          uint32_t count)
 {
     if (handle->limited && handle->completed) {
-        struct rlt_cluster *cluster = subscriber->client->shards[mailbox->cluster].cluster;
-        rlt_counter_add_shared(&cluster->metrics.dropped_limit, count);
+        rlt_shard_count_excess(&subscriber->client->shards[mailbox->cluster], count);
     }
 }
 

@@ -7,7 +7,6 @@
 #include "api/owner.h"
 #include "api/subscriber.h"
 #include "base/assert.h"
-#include "core/direct_receive.h"
 #include "io/clock.h"
 #include "io/park.h"
 

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "api/client.h"
+#include "base/counter.h"
 #include "base/defs.h"
 #include "base/error.h"
 
@@ -58,13 +59,13 @@ int roulette_stats_sized(const roulette_client *client, size_t index, struct rou
                              client->cluster_count);
     }
     const struct rlt_shard *shard = &client->shards[index];
-    const struct rlt_cluster *cluster = shard->cluster;
-    struct roulette_stats all = {.size = size, .backend = shard->port->transport.ops->name};
-    rlt_cluster_ledger(cluster, rlt_shard_is_stopped(shard), &all.ledger);
-    read_counters(&cluster->metrics, &all);
-    for (uint32_t i = 0; i < client->config.pool_size; i++) {
-        all.queued_bytes += rlt_wire_queue_bytes(&cluster->connections[i].queue);
-    }
+    struct roulette_stats all = {
+        .size = size,
+        .backend = rlt_shard_backend_name(shard),
+        .queued_bytes = rlt_shard_queued_bytes(shard),
+    };
+    rlt_shard_ledger(shard, &all.ledger);
+    read_counters(rlt_shard_metrics(shard), &all);
     memset(stats, 0, size);
     memcpy(stats, &all, rlt_min_size(size, sizeof(all)));
     return 0;

@@ -11,7 +11,6 @@
 #include "base/assert.h"
 #include "base/error.h"
 #include "base/memory.h"
-#include "core/cluster.h"
 #include "io/park.h"
 
 #define RING_MIN 16
@@ -149,7 +148,6 @@ static void release_unreleased(struct roulette_subscriber *subscriber)
     roulette_client *client = subscriber->client;
     for (size_t i = 0; i < client->cluster_count; i++) {
         struct rlt_mailbox *mailbox = subscriber->mailboxes[i];
-        struct rlt_slab_pool *pool = &client->shards[i].cluster->slabs;
         for (uint32_t slab = 0; mailbox != NULL && slab < mailbox->slab_indexes; slab++) {
             /* Relaxed: both sides have stopped, as the last notices or the stop have shown. */
             uint32_t released =
@@ -158,7 +156,7 @@ static void release_unreleased(struct roulette_subscriber *subscriber)
             /* What was not received cannot be released: see api/release.c. */
             RLT_ASSERT(held <= INT32_MAX);
             if (held != 0) {
-                rlt_slab_release(rlt_slab_at(pool, slab), held);
+                rlt_slab_release(rlt_shard_slab(&client->shards[i], slab), held);
             }
         }
     }

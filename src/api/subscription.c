@@ -10,7 +10,6 @@
 #include "base/assert.h"
 #include "base/error.h"
 #include "base/memory.h"
-#include "core/cluster.h"
 #include "proto/topic.h"
 #include "proto/topic_fault.h"
 
@@ -290,7 +289,7 @@ static int open_mailbox(struct roulette_subscriber *subscriber, uint32_t cluster
         .ring_slots = subscriber->ring_slots,
         .slab_bytes = config->slab_bytes,
         .slab_indexes = config->slab_count,
-        .arena = subscriber->client->shards[cluster].cluster->slabs.arena,
+        .arena = rlt_shard_slab_arena(&subscriber->client->shards[cluster]),
         .pinned_max = subscriber->pinned_bytes / config->slab_bytes,
         .tag = subscriber->tag,
         .cluster = cluster,

@@ -4,7 +4,6 @@
 #include "core/direct_receive.h"
 #include "core/direct_send.h"
 #include "io/clock.h"
-#include "roulette.h"
 
 /* ---- Life --------------------------------------------------------------------------------- */
 
@@ -102,6 +101,74 @@ void rlt_shard_ask(struct rlt_shard *shard, struct rlt_member *member, enum rlt_
         wake(shard);
     }
 }
+
+/* ---- What application threads read of the cluster ------------------------------------------ */
+
+uint64_t rlt_shard_queued_bytes(const struct rlt_shard *shard)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < shard->config->pool_size; i++) {
+        bytes += rlt_wire_queue_bytes(&shard->cluster->connections[i].queue);
+    }
+    return bytes;
+}
+
+void rlt_shard_count_excess(struct rlt_shard *shard, uint32_t count)
+{
+    rlt_counter_add_shared(&shard->cluster->metrics.dropped_limit, count);
+}
+
+void rlt_shard_ledger(const struct rlt_shard *shard, struct roulette_ledger *ledger)
+{
+    rlt_cluster_ledger(shard->cluster, rlt_shard_is_stopped(shard), ledger);
+}
+
+void rlt_shard_ledger_if_stopped(const struct rlt_shard *shard, struct roulette_ledger *ledger)
+{
+    rlt_cluster_ledger(shard->cluster, true, ledger);
+}
+
+int rlt_shard_failure(const struct rlt_shard *shard, char text[RLT_TEXT_CELL_BYTES])
+{
+    return rlt_text_cell_get(&shard->cluster->failure, text);
+}
+
+void rlt_shard_denial(const struct rlt_shard *shard, char text[RLT_TEXT_CELL_BYTES])
+{
+    (void)rlt_text_cell_get(&shard->cluster->denial, text);
+}
+
+/* Relaxed: a flush that begins while another one tells may tell of the same. */
+uint64_t rlt_shard_denied_told(const struct rlt_shard *shard)
+{
+    return atomic_load_explicit(&shard->cluster->denied_told, memory_order_relaxed);
+}
+
+void rlt_shard_note_denied_told(struct rlt_shard *shard, uint64_t denied)
+{
+    uint64_t told = rlt_shard_denied_told(shard);
+    while (told < denied &&
+           !atomic_compare_exchange_weak_explicit(&shard->cluster->denied_told, &told, denied,
+                                                  memory_order_relaxed, memory_order_relaxed)) {
+    }
+}
+
+const char *rlt_shard_backend_name(const struct rlt_shard *shard)
+{
+    return shard->port->transport.ops->name;
+}
+
+const uint8_t *rlt_shard_slab_arena(const struct rlt_shard *shard)
+{
+    return shard->cluster->slabs.arena;
+}
+
+struct rlt_slab *rlt_shard_slab(const struct rlt_shard *shard, uint32_t index)
+{
+    return rlt_slab_at(&shard->cluster->slabs, index);
+}
+
+/* ---- The end ------------------------------------------------------------------------------- */
 
 void rlt_shard_stop(struct rlt_shard *shard)
 {

@@ -11,10 +11,15 @@
 #include <stdint.h>
 
 #include "core/cluster.h"
+#include "core/metrics.h"
 #include "core/pace.h"
 #include "io/backend.h"
 #include "io/tls_context.h"
 #include "io/tls_layer.h"
+#include "lockfree/slab.h"
+#include "lockfree/text_cell.h"
+#include "lockfree/wire_queue.h"
+#include "roulette.h"
 
 struct rlt_shard {
     struct rlt_cluster *cluster;
@@ -92,6 +97,60 @@ static inline int rlt_shard_descriptor(const struct rlt_shard *shard)
  * Returns: false if the event thread has to go on: leave then, and wait for it alone.
  */
 bool rlt_shard_receive(struct rlt_shard *shard, const struct rlt_mailbox *mailbox);
+
+/* ---- What application threads read of the cluster ------------------------------------------ */
+
+/* api/ goes through these, and never into the cluster: its structs are core/'s to change. */
+
+/** The wire queue of a position in the pool. Threads: any thread. */
+static inline struct rlt_wire_queue *rlt_shard_queue(struct rlt_shard *shard, uint32_t position)
+{
+    return &shard->cluster->connections[position].queue;
+}
+
+/** Bytes that wait in the wire queues of all positions. Threads: any thread. */
+uint64_t rlt_shard_queued_bytes(const struct rlt_shard *shard);
+
+/** The counters. Threads: any thread. */
+static inline const struct rlt_metrics *rlt_shard_metrics(const struct rlt_shard *shard)
+{
+    return &shard->cluster->metrics;
+}
+
+/** Count messages beyond max_messages of a member of a queue group. Threads: any thread. */
+void rlt_shard_count_excess(struct rlt_shard *shard, uint32_t count);
+
+/** Read the ledger. Threads: any thread. */
+void rlt_shard_ledger(const struct rlt_shard *shard, struct roulette_ledger *ledger);
+
+/** Read the ledger as it would be if the cluster stopped now: what is in no final state is counted
+ *  as discarded. Threads: any thread. */
+void rlt_shard_ledger_if_stopped(const struct rlt_shard *shard, struct roulette_ledger *ledger);
+
+/**
+ * Why a connection was lost or an attempt failed the last time.
+ *
+ * Threads: any thread.
+ * Returns: the code; 0: never.
+ */
+int rlt_shard_failure(const struct rlt_shard *shard, char text[RLT_TEXT_CELL_BYTES]);
+
+/** What the server said last of a message that it refused. Threads: any thread. */
+void rlt_shard_denial(const struct rlt_shard *shard, char text[RLT_TEXT_CELL_BYTES]);
+
+/** Of how many refused messages flushes have told; raise that. Threads: any thread. */
+uint64_t rlt_shard_denied_told(const struct rlt_shard *shard);
+void rlt_shard_note_denied_told(struct rlt_shard *shard, uint64_t denied);
+
+/** The name of what the event thread waits on: "io_uring". Threads: any thread. */
+const char *rlt_shard_backend_name(const struct rlt_shard *shard);
+
+/** The receive memory of the cluster: its first slab, and each one by its index. Threads: any
+ *  thread. */
+const uint8_t *rlt_shard_slab_arena(const struct rlt_shard *shard);
+struct rlt_slab *rlt_shard_slab(const struct rlt_shard *shard, uint32_t index);
+
+/* ---- The end ------------------------------------------------------------------------------- */
 
 /** Ask the event thread to close everything. rlt_event_thread_join() waits for it. */
 void rlt_shard_stop(struct rlt_shard *shard);
