@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/away.h"
 
-#include "core/cluster.h"
+#include "core/connection.h"
 
 /* A link that waits is over with an error or 0; PENDING: it is not. */
 #define PENDING 1
@@ -28,10 +28,7 @@ static int result_of(const struct rlt_connection *connection, enum rlt_fence_sco
         return is_settled(connection) ? 0 : PENDING;
     case RLT_FENCE_SUBSCRIPTION:
         /* It has ended meanwhile, and says why itself. */
-        return connection->pending.first == NULL &&
-                       rlt_sub_suspects_are_none(&connection->sub_suspects)
-                   ? 0
-                   : PENDING;
+        return rlt_connection_has_told_all(connection) ? 0 : PENDING;
     case RLT_FENCE_DRAIN:
         return 0;
     }
@@ -52,7 +49,7 @@ void rlt_away_end_fences(struct rlt_connection *connection)
         if (result == PENDING) {
             rlt_ping_marks_add_fence(pings, link);
         } else {
-            rlt_cluster_finish_fences(connection->cluster, link, result);
+            rlt_connection_finish_fences(connection, link, result);
         }
         link = next;
     }
@@ -66,7 +63,7 @@ void rlt_away_on_closed(struct rlt_connection *connection)
         struct rlt_fence_link *next = link->next;
         link->next = NULL;
         if (link->part->fence->scope == RLT_FENCE_DRAIN) {
-            rlt_cluster_finish_fences(connection->cluster, link, ROULETTE_EDISCONNECTED);
+            rlt_connection_finish_fences(connection, link, ROULETTE_EDISCONNECTED);
         } else {
             rlt_ping_marks_add_fence(pings, link);
         }

@@ -3,14 +3,14 @@
 
 #include <stdio.h>
 
-#include "core/cluster.h"
+#include "core/connection.h"
 
 /* The server has closed an established connection of its own accord, and it is the active one. */
 static bool is_closed_by_server(const struct rlt_connection *connection)
 {
     const struct rlt_session *session = &connection->session;
     return session->established && !session->stopping && !connection->retiring &&
-           connection->cluster->active[connection->position] == connection &&
+           rlt_connection_is_active(connection) &&
            (session->last_error == ROULETTE_EDISCONNECTED ||
             connection->line_fault != RLT_LINE_FAULT_NONE);
 }
@@ -22,8 +22,8 @@ static void report_message(struct rlt_connection *connection, const struct rlt_s
         connection->line_fault == RLT_LINE_FAULT_PAYLOAD ? ROULETTE_EPAYLOAD : ROULETTE_ESERVER;
     (void)snprintf(text, sizeof(text), "%s (%zu bytes), payload of %u bytes", found->topic,
                    found->topic_len, found->payload_len);
-    rlt_counter_set(&connection->cluster->metrics.last_error, (uint64_t)(int64_t)error);
-    rlt_report(connection->cluster, RLT_REPORT_POISON, text);
+    rlt_counter_set(&connection->env->metrics.last_error, (uint64_t)(int64_t)error);
+    rlt_report(connection->env, RLT_REPORT_POISON, text);
 }
 
 static void blame(struct rlt_connection *connection)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * One cluster, without I/O: its connections, its subscription table, its receive memory, and the
- * commands of application threads. A shard (io/) or a simulation drives it:
+ * One cluster, without I/O: its paths, its exchange, and the commands of application threads. A
+ * shard (io/) or a simulation drives it:
  *
  *     rlt_cluster_start()
  *     repeat:
@@ -21,26 +21,17 @@
 #ifndef RLT_CORE_CLUSTER_H
 #define RLT_CORE_CLUSTER_H
 
+#include <stdalign.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "core/command.h"
-#include "core/config.h"
-#include "core/connection.h"
-#include "core/fence.h"
-#include "core/handle.h"
-#include "core/handover.h"
-#include "core/mailbox.h"
-#include "core/metrics.h"
-#include "core/probe.h"
-#include "core/report.h"
-#include "core/subscriptions.h"
-#include "core/transport.h"
+#include "core/env.h"
+#include "core/exchange.h"
+#include "core/path.h"
 #include "lockfree/doorbell.h"
 #include "lockfree/loan.h"
-#include "lockfree/slab.h"
-#include "lockfree/text_cell.h"
-#include "proto/address.h"
+#include "lockfree/stack.h"
 
 /** What wakes the cluster: bits of its doorbell. */
 enum rlt_wake {
@@ -49,11 +40,9 @@ enum rlt_wake {
 };
 
 struct rlt_cluster {
-    /* Immutable. */
-    const struct rlt_config *config;
-    const struct rlt_address *address;
-    uint32_t index;
-    struct rlt_transport *transport;
+    struct rlt_env env;
+    struct rlt_exchange exchange;
+    uint32_t pool_size; /* immutable */
 
     /* Shared with application threads. */
     struct rlt_doorbell doorbell;
@@ -61,51 +50,11 @@ struct rlt_cluster {
     alignas(RLT_CACHE_LINE) struct rlt_stack commands;
     struct rlt_command stop;
 
-    /* Why a connection was lost or an attempt failed the last time. Event thread writes. */
-    struct rlt_text_cell failure;
-
-    /* By position in the pool: its connection's sending side, lent to publishers. */
-    struct rlt_loan loans[RLT_POOL_MAX];
-
-    /* What is received, lent to the subscriber of `watched_for` (NULL: to nobody). Event thread
-     * writes. */
+    /* Loan of the receive side (receivers, exchange). Only the owner thread of
+     * `exchange.watched_for` may borrow it; NULL: nobody. */
     struct rlt_loan receiving;
-    _Atomic(struct rlt_mailbox *) watched_for;
 
-    /* What the server said last of a message that it refused (event thread writes), and of how many
-     * refused ones flushes have told (they write). */
-    struct rlt_text_cell denial;
-    _Atomic(uint64_t) denied_told;
-
-    /* Event thread. */
-    alignas(RLT_CACHE_LINE) struct rlt_subscriptions subscriptions;
-    struct rlt_slab_pool slabs;
-    struct rlt_mailbox *dirty;     /* pushed into and not published */
-    struct rlt_mailbox *mailboxes; /* all that were ever subscribed with (core/refused_login.h) */
-    uint64_t now_ns;               /* of the run, event or awakening that is under way */
-    uint64_t round;                /* counts batches of received bytes */
-    uint64_t crowd_ns;             /* when many messages were sent at once the last time */
-    /* Of the current batch; added to the metrics at its end. */
-    uint64_t batch_received;
-    uint64_t batch_delivered;
-    bool stopping;
-    uint32_t mailbox_count;           /* those that have members */
-    uint32_t counted;                 /* subscriptions with a quota (core/quota.h) */
-    struct rlt_connection *source;    /* whose bytes are being looked at by the event thread */
-    struct rlt_mailbox *last_mailbox; /* published last, and has members; or NULL */
-    uint32_t watched_count;           /* connections */
-    uint32_t unattended;              /* receives on them in a row by the event thread */
-    struct rlt_metrics metrics;
-    struct rlt_reports reports;
-    uint32_t failures_told; /* by code, a bit each: since the last one was ready (core/failure.h) */
-
-    /* By position in the pool: the connection that publishes and subscribes. Publishers read it
-     * while they have borrowed its sending side; it does not change then. */
-    struct rlt_connection *active[RLT_POOL_MAX];
-    struct rlt_handover handovers[RLT_POOL_MAX];
-    struct rlt_probe probes[RLT_POOL_MAX];
-    /* Two for each position: at `position` and at pool_size + `position`. */
-    struct rlt_connection connections[];
+    struct rlt_path paths[]; /* pool_size */
 };
 
 /** Slots that the transport of a cluster has. */
@@ -114,13 +63,11 @@ static inline uint32_t rlt_cluster_slot_count(const struct rlt_config *config)
     return config->pool_size * 2;
 }
 
-/** The other connection of the same position. */
-static inline struct rlt_connection *rlt_cluster_twin(struct rlt_cluster *cluster,
-                                                      const struct rlt_connection *connection)
+/** The connection of a slot: first those of side 0, by path, then those of side 1. */
+static inline struct rlt_connection *rlt_cluster_connection(struct rlt_cluster *cluster,
+                                                            uint32_t slot)
 {
-    uint32_t pool = cluster->config->pool_size;
-    uint32_t slot = connection->slot < pool ? connection->slot + pool : connection->slot - pool;
-    return &cluster->connections[slot];
+    return &cluster->paths[slot % cluster->pool_size].connections[slot / cluster->pool_size];
 }
 
 /**
@@ -217,35 +164,5 @@ bool rlt_cluster_ask(struct rlt_cluster *cluster, struct rlt_member *member, enu
  */
 void rlt_cluster_ledger(const struct rlt_cluster *cluster, bool stopped,
                         struct roulette_ledger *ledger);
-
-/* ---- For the connections ------------------------------------------------------------------ */
-
-/** Count what was delivered since the last time, then make it visible to the subscribers. */
-void rlt_cluster_show_delivered(struct rlt_cluster *cluster);
-
-/** Something is pushed into a mailbox: publish it at the end of the run. */
-static inline void rlt_cluster_mark_dirty(struct rlt_cluster *cluster, struct rlt_mailbox *mailbox)
-{
-    if (!mailbox->dirty) {
-        mailbox->dirty = true;
-        mailbox->dirty_next = cluster->dirty;
-        cluster->dirty = mailbox;
-    }
-}
-
-/** Tell all members of a subscription that it is LOST, or RESTORED to those who were told that. */
-void rlt_cluster_notify(struct rlt_cluster *cluster, struct rlt_subscription *subscription,
-                        enum rlt_notice notice, int error);
-
-/** Free a subscription that has no members, is in no queue, and that no server was told of. */
-void rlt_cluster_forget(struct rlt_cluster *cluster, struct rlt_subscription *subscription);
-
-/** End a subscription for all its members, and free it if it can be. It is in no queue. */
-void rlt_cluster_end_subscription(struct rlt_cluster *cluster,
-                                  struct rlt_subscription *subscription, int error);
-
-/** Finish fence links, all with the same result. */
-void rlt_cluster_finish_fences(struct rlt_cluster *cluster, struct rlt_fence_link *links,
-                               int error);
 
 #endif

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /**
  * One connection of a cluster: a session (when to do what), a sender and a receiver (bytes), and
- * the wire queue that publishers fill. It turns transport events into their calls, and their
- * wishes into transport operations.
+ * what the server was told of subscriptions. It opens, fails and closes; what is done with it
+ * meanwhile is core/serve.h.
  *
- * Owner: the event thread, except the wire queue.
+ * Owner: the event thread.
  */
 #ifndef RLT_CORE_CONNECTION_H
 #define RLT_CORE_CONNECTION_H
@@ -12,6 +12,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/env.h"
+#include "core/exchange.h"
 #include "core/hold.h"
 #include "core/inquiry.h"
 #include "core/reading.h"
@@ -19,25 +21,23 @@
 #include "core/sender.h"
 #include "core/session.h"
 #include "core/sub_suspects.h"
-#include "core/subscriptions.h"
-#include "core/transport.h"
 #include "lockfree/text_cell.h"
 #include "lockfree/wire_queue.h"
 #include "proto/info.h"
 #include "proto/server_error.h"
 
-struct rlt_cluster;
-
 struct rlt_connection {
-    struct rlt_cluster *cluster;
-    uint32_t slot;     /* in the cluster and in its transport */
-    uint32_t position; /* in the pool: it has two connections, one of which is active */
+    struct rlt_env *env;
+    struct rlt_exchange *exchange;
+    uint32_t slot; /* in the cluster and in its transport */
+    uint32_t path; /* of the pool: it has two connections, one of which is active */
+    int side;      /* of the path: 0 or 1 */
     struct rlt_session session;
     struct rlt_sender sender;
     struct rlt_receiver receiver;
-    struct rlt_hold hold;                  /* on what is published */
-    bool away;                             /* its position had none since, or at the first try */
-    struct rlt_subscription_queue pending; /* server and table differ about these */
+    struct rlt_hold hold;                   /* on what is published */
+    bool away;                              /* its path had none since, or at the first try */
+    struct rlt_subscription_queue *pending; /* of the path: server and table differ about these */
     struct rlt_inquiry inquiry;
     struct rlt_sub_suspects sub_suspects;
     enum rlt_line_fault line_fault; /* what the server said of what it was sent, before it closed */
@@ -45,9 +45,10 @@ struct rlt_connection {
     char failure[RLT_TEXT_CELL_BYTES]; /* why it fails, or has; "" (core/failure.h) */
     bool failure_told;                 /* by a line of its own */
     bool receiving;                    /* a receive is in progress */
-    bool watched;                      /* or none, but it is watched (direct_receive.h) */
-    bool left_over;       /* a subscriber has received what the event thread has to go on with */
-    uint32_t sparse;      /* receives in a row that were small and had a pause before */
+    bool watched;    /* no receive is in progress: an epoll watch tells that it can be read */
+    bool left_over;  /* a borrower stopped inside what it received: the event thread parses the rest
+                      */
+    uint32_t sparse; /* receives in a row that were small and had a pause before */
     uint64_t received_ns; /* when the event thread last received something */
     struct rlt_reading reading;
     bool stopped;
@@ -55,13 +56,22 @@ struct rlt_connection {
     bool probing;   /* it only asks whether its server lives (core/probe.h) */
     bool retiring;  /* another one has taken over: closing, to be used again */
 
-    struct rlt_wire_queue *wire; /* of the position */
-    struct rlt_wire_queue queue; /* it, in the first connection of the position */
+    struct rlt_wire_queue *wire; /* of the path */
 };
 
-/** Returns: 0 or ROULETTE_ENOMEM. */
-int rlt_connection_init(struct rlt_connection *connection, struct rlt_cluster *cluster,
-                        uint32_t slot, uint64_t seed);
+/** What a connection is made of: `wire` is its path's queue. */
+struct rlt_connection_place {
+    struct rlt_env *env;
+    struct rlt_exchange *exchange;
+    struct rlt_wire_queue *wire;
+    uint32_t slot;
+    uint32_t path;
+    int side; /* 0: it is the active one at first */
+};
+
+/** `seed` decides its jitter. `connection` is zeroed. Returns: 0 or ROULETTE_ENOMEM. */
+int rlt_connection_init(struct rlt_connection *connection, const struct rlt_connection_place *place,
+                        uint64_t seed);
 void rlt_connection_fini(struct rlt_connection *connection);
 
 /** Begin to connect. */
@@ -73,28 +83,73 @@ void rlt_connection_retire(struct rlt_connection *connection);
 /** End for good; rlt_connection.stopped is set at once or after the transport's last event. */
 void rlt_connection_stop(struct rlt_connection *connection);
 
-/** When rlt_connection_run() has a timer to serve; RLT_NEVER: none. */
-uint64_t rlt_connection_deadline(const struct rlt_connection *connection);
-
-/** Serve timers, then send and receive what can be. */
-void rlt_connection_run(struct rlt_connection *connection, uint64_t now_ns);
-
-void rlt_connection_on_event(struct rlt_connection *connection, const struct rlt_io_event *event,
-                             uint64_t now_ns);
-
 /** The connection cannot go on; `error` says why. The first reason is kept. */
 void rlt_connection_fail(struct rlt_connection *connection, int error);
 
+/** The session has failed by itself (RLT_SESSION_CLOSE) while it was in `state`. */
+void rlt_connection_on_timeout(struct rlt_connection *connection, enum rlt_session_state state);
+
+/** Forget the session: the connection may be started again. */
+void rlt_connection_reset_session(struct rlt_connection *connection);
+
+/** An rlt_sender_wake_fn: wake the producers that wait for room. `context` is the connection. */
+void rlt_connection_wake_producers(void *context, _Atomic(uint32_t) *word);
+
+/** Cease to watch the connection, if it is watched (core/direct_receive.h). */
+void rlt_connection_unwatch(struct rlt_connection *connection);
+
+/** Whether it publishes and subscribes for its path. */
+static inline bool rlt_connection_is_active(const struct rlt_connection *connection)
+{
+    return rlt_sender_owns_lanes(&connection->sender);
+}
+
+/** Whether bytes may be sent and received. */
+static inline bool rlt_connection_is_open(const struct rlt_connection *connection)
+{
+    enum rlt_session_state state = connection->session.state;
+    return state == RLT_SESSION_GREETING || state == RLT_SESSION_VERIFYING ||
+           state == RLT_SESSION_READY;
+}
+
+/** Finish fence links, all with the same result. */
+static inline void rlt_connection_finish_fences(const struct rlt_connection *connection,
+                                                struct rlt_fence_link *links, int error)
+{
+    rlt_fence_finish(links, error, connection->env->transport);
+}
+
+/* ---- Subscriptions ------------------------------------------------------------------------ */
+
 /** Whether a SUB may be written, if there is room. */
-bool rlt_connection_may_subscribe(const struct rlt_connection *connection);
+static inline bool rlt_connection_may_subscribe(const struct rlt_connection *connection)
+{
+    return !rlt_inquiry_is_under_way(&connection->inquiry) &&
+           !rlt_sub_marks_is_full(&connection->sender.subs);
+}
+
+/** Write the SUB of a subscription, and how many messages are wanted if that is limited. Returns:
+ *  false if there is no room: send first. */
+bool rlt_connection_write_sub(struct rlt_connection *connection,
+                              struct rlt_subscription *subscription);
 
 /** Write an UNSUB. Returns: false if there is no room: send first. */
 bool rlt_connection_write_unsub(struct rlt_connection *connection, uint64_t sid);
 
-/** Whether rlt_connection_run() would find something to do. */
-bool rlt_connection_has_work(struct rlt_connection *connection);
+/** Whether the server knows of all that is subscribed. */
+static inline bool rlt_connection_has_told_all(const struct rlt_connection *connection)
+{
+    return connection->pending->first == NULL &&
+           rlt_sub_suspects_are_none(&connection->sub_suspects);
+}
 
 /** Whether published messages would be sent now: then the lanes are worth waking up for. */
-bool rlt_connection_wants_lanes(const struct rlt_connection *connection);
+static inline bool rlt_connection_wants_lanes(const struct rlt_connection *connection)
+{
+    return connection->session.state == RLT_SESSION_READY &&
+           rlt_connection_has_told_all(connection) && !rlt_sender_is_busy(&connection->sender) &&
+           !connection->sender.stalled && rlt_sender_takes_lanes(&connection->sender) &&
+           !rlt_hold_is_on(&connection->hold);
+}
 
 #endif

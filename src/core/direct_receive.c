@@ -26,71 +26,47 @@ void rlt_direct_receive_note(struct rlt_connection *connection, size_t count, ui
     connection->sparse = sparse ? rlt_min_u32(connection->sparse + 1, SPARSE_MIN) : 0;
 }
 
-static bool should_watch(const struct rlt_connection *connection)
+static bool should_watch(struct rlt_connection *connection)
 {
-    const struct rlt_cluster *cluster = connection->cluster;
-    return connection->sparse == SPARSE_MIN && cluster->mailbox_count == 1 &&
-           cluster->counted == 0 && /* what a message may end, the event thread has to know */
-           cluster->last_mailbox != NULL && cluster->config->spin_ns == 0 &&
-           cluster->transport->ops->watch != NULL &&
-           connection->session.state == RLT_SESSION_READY &&
-           connection->session.unanswered_ns == RLT_NEVER &&
-           cluster->active[connection->position] == connection &&
-           cluster->handovers[connection->position].phase == RLT_HANDOVER_NONE &&
+    const struct rlt_env *env = connection->env;
+    const struct rlt_exchange *exchange = connection->exchange;
+    return connection->sparse == SPARSE_MIN && exchange->mailbox_count == 1 &&
+           exchange->counted == 0 && /* what a message may end, the event thread has to know */
+           exchange->last_mailbox != NULL && env->config->spin_ns == 0 &&
+           env->transport->ops->watch != NULL && connection->session.state == RLT_SESSION_READY &&
+           connection->session.unanswered_ns == RLT_NEVER && rlt_connection_is_active(connection) &&
+           rlt_path_of(connection)->handover.phase == RLT_HANDOVER_NONE &&
            rlt_ping_marks_are_quiet(&connection->sender.pings) &&
            rlt_receiver_is_at_rest(&connection->receiver) &&
-           (connection->watched || rlt_mailbox_is_awaited(cluster->last_mailbox));
-}
-
-static void set_watched(struct rlt_connection *connection, bool watched)
-{
-    struct rlt_cluster *cluster = connection->cluster;
-    connection->watched = watched;
-    cluster->watched_count += watched ? 1 : (uint32_t)-1;
-}
-
-void rlt_direct_receive_tell(struct rlt_cluster *cluster)
-{
-    struct rlt_mailbox *mailbox = cluster->watched_count != 0 ? cluster->last_mailbox : NULL;
-    /* Release: what the transport made in order to watch. */
-    atomic_store_explicit(&cluster->watched_for, mailbox, memory_order_release);
+           (connection->watched || rlt_mailbox_is_awaited(exchange->last_mailbox));
 }
 
 bool rlt_direct_receive_settle(struct rlt_connection *connection)
 {
-    struct rlt_cluster *cluster = connection->cluster;
-    const struct rlt_transport_ops *ops = cluster->transport->ops;
+    struct rlt_exchange *exchange = connection->exchange;
+    struct rlt_transport *transport = connection->env->transport;
     if (!should_watch(connection)) {
-        rlt_direct_receive_end(connection);
+        rlt_connection_unwatch(connection);
         return false;
     }
     if (!connection->watched) {
-        cluster->unattended = 0;
-        if (ops->watch(cluster->transport, connection->slot, true)) {
-            rlt_mailbox_forget_awaited(cluster->last_mailbox);
-            set_watched(connection, true);
+        exchange->unattended = 0;
+        if (transport->ops->watch(transport, connection->slot, true)) {
+            rlt_mailbox_forget_awaited(exchange->last_mailbox);
+            connection->watched = true;
+            exchange->watched_count++;
         } else {
             connection->sparse = SPARSE_MIN - 1; /* tried again with the next message */
         }
     }
-    rlt_direct_receive_tell(cluster);
+    rlt_exchange_tell_watched(exchange);
     return connection->watched;
-}
-
-void rlt_direct_receive_end(struct rlt_connection *connection)
-{
-    struct rlt_transport *transport = connection->cluster->transport;
-    if (connection->watched) {
-        (void)transport->ops->watch(transport, connection->slot, false);
-        set_watched(connection, false);
-        rlt_direct_receive_tell(connection->cluster);
-    }
 }
 
 /* Receive once, into one span not more than `max`. Returns: as the transport's receive_now(). */
 static int64_t receive(struct rlt_connection *connection, size_t max)
 {
-    struct rlt_transport *transport = connection->cluster->transport;
+    struct rlt_transport *transport = connection->env->transport;
     struct rlt_span spans[2];
     uint32_t count = rlt_receiver_spans(&connection->receiver, spans);
     spans[0].len = count == 1 ? rlt_min_size(spans[0].len, max) : spans[0].len;
@@ -104,7 +80,7 @@ void rlt_direct_receive_on_readable(struct rlt_connection *connection, int error
     }
     int64_t count = error == 0 ? receive(connection, SIZE_MAX) : -1;
     bool goes_on = count == 0 || (count > 0 && (size_t)count < BURST_BYTES &&
-                                  ++connection->cluster->unattended <= UNATTENDED_MAX);
+                                  ++connection->exchange->unattended <= UNATTENDED_MAX);
     connection->sparse = goes_on ? connection->sparse : 0;
     if (count > 0) {
         rlt_inbound_on_bytes(connection, (size_t)count, now_ns);
@@ -113,19 +89,19 @@ void rlt_direct_receive_on_readable(struct rlt_connection *connection, int error
 
 void rlt_direct_receive_lend(struct rlt_cluster *cluster)
 {
-    if (cluster->watched_count != 0) {
+    if (cluster->exchange.watched_count != 0) {
         rlt_loan_lend(&cluster->receiving);
     }
 }
 
 void rlt_direct_receive_go_on(struct rlt_cluster *cluster, uint64_t now_ns)
 {
-    for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
-        struct rlt_connection *connection = cluster->active[i];
+    for (uint32_t i = 0; i < cluster->pool_size; i++) {
+        struct rlt_connection *connection = cluster->paths[i].active;
         if (connection->left_over) {
             connection->left_over = false;
             rlt_inbound_go_on(connection, now_ns);
-            rlt_cluster_show_delivered(cluster);
+            rlt_exchange_show(&cluster->exchange);
         }
     }
 }
@@ -134,19 +110,19 @@ void rlt_direct_receive_go_on(struct rlt_cluster *cluster, uint64_t now_ns)
 
 static enum rlt_receipt take(struct rlt_connection *connection)
 {
-    struct rlt_cluster *cluster = connection->cluster;
     int64_t count = receive(connection, BURST_BYTES);
     if (count <= 0) {
         return count == 0 ? RLT_RECEIPT_DONE : RLT_RECEIPT_LEFT;
     }
-    cluster->unattended = 0;
-    rlt_counter_add(&cluster->metrics.direct_receives, 1);
+    connection->exchange->unattended = 0;
+    rlt_counter_add(&connection->env->metrics.direct_receives, 1);
     if (!rlt_inbound_take_messages(connection, (size_t)count)) {
         connection->left_over = true;
         return RLT_RECEIPT_WAKE;
     }
     if ((size_t)count == BURST_BYTES) {
-        connection->sparse = 0; /* told of the rest, the event thread watches no more */
+        connection->sparse =
+            0; /* More than one burst waits: hand the connection back to the event thread. */
         return RLT_RECEIPT_LEFT;
     }
     return RLT_RECEIPT_DONE;
@@ -154,8 +130,8 @@ static enum rlt_receipt take(struct rlt_connection *connection)
 
 static bool has_left_over(const struct rlt_cluster *cluster)
 {
-    for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
-        if (cluster->active[i]->left_over) {
+    for (uint32_t i = 0; i < cluster->pool_size; i++) {
+        if (cluster->paths[i].active->left_over) {
             return true;
         }
     }
@@ -169,25 +145,25 @@ static enum rlt_receipt take_all(struct rlt_cluster *cluster)
     }
     enum rlt_receipt result = RLT_RECEIPT_DONE;
     /* What is left over came before what the next connection has. */
-    for (uint32_t i = 0; i < cluster->config->pool_size && result != RLT_RECEIPT_WAKE; i++) {
-        if (cluster->active[i]->watched) {
-            enum rlt_receipt receipt = take(cluster->active[i]);
+    for (uint32_t i = 0; i < cluster->pool_size && result != RLT_RECEIPT_WAKE; i++) {
+        if (cluster->paths[i].active->watched) {
+            enum rlt_receipt receipt = take(cluster->paths[i].active);
             result = receipt > result ? receipt : result;
         }
     }
-    rlt_cluster_show_delivered(cluster);
+    rlt_exchange_show(&cluster->exchange);
     return result;
 }
 
 enum rlt_receipt rlt_direct_receive(struct rlt_cluster *cluster, const struct rlt_mailbox *mailbox)
 {
-    struct rlt_transport *transport = cluster->transport;
+    struct rlt_transport *transport = cluster->env.transport;
     if (rlt_loan_borrow(&cluster->receiving) != RLT_LOAN_LENT) {
         return RLT_RECEIPT_LEFT;
     }
     enum rlt_receipt result =
         rlt_direct_receive_is_for(cluster, mailbox) ? take_all(cluster) : RLT_RECEIPT_LEFT;
-    rlt_counter_set(&cluster->metrics.slabs_in_use, rlt_slab_pool_in_use(&cluster->slabs));
+    rlt_exchange_note_slabs(&cluster->exchange);
     if (!rlt_loan_give_back(&cluster->receiving)) {
         /* The event thread waits for it: see io/shard.c. */
         transport->ops->wake(transport, &cluster->receiving.state);

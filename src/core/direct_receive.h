@@ -45,16 +45,9 @@ struct rlt_connection;
 /** The event thread has received `count` bytes on a connection. */
 void rlt_direct_receive_note(struct rlt_connection *connection, size_t count, uint64_t now_ns);
 
-/** Watch the connection, which has no receive in progress, or cease to, as it should be. Returns:
- *  whether it is watched. */
+/** Begin or cease to watch the connection, as the list above says. No receive may be in progress.
+ *  Returns: whether it is watched. */
 bool rlt_direct_receive_settle(struct rlt_connection *connection);
-
-/** Tell subscribers whose mailbox it is that all is for. Part of the above; also where the mailbox
- *  may end. */
-void rlt_direct_receive_tell(struct rlt_cluster *cluster);
-
-/** Cease to watch the connection, if it is watched: it will be closed. */
-void rlt_direct_receive_end(struct rlt_connection *connection);
 
 /** A watched connection can be read, and no subscriber attends; or (`error`) watching it has
  *  failed. */
@@ -80,7 +73,7 @@ static inline bool rlt_direct_receive_is_for(const struct rlt_cluster *cluster,
                                              const struct rlt_mailbox *mailbox)
 {
     /* Acquire: what the transport made in order to watch. Looked at again with the loan. */
-    return atomic_load_explicit(&cluster->watched_for, memory_order_acquire) == mailbox;
+    return atomic_load_explicit(&cluster->exchange.watched_for, memory_order_acquire) == mailbox;
 }
 
 /** Receive what is there on watched connections. Threads: the mailbox's owner thread. */

@@ -11,22 +11,23 @@
 
 /* ---- The event thread --------------------------------------------------------------------- */
 
-static bool may_lend(const struct rlt_cluster *cluster, uint32_t position)
+static bool may_lend(const struct rlt_path *path)
 {
-    const struct rlt_connection *connection = cluster->active[position];
-    return cluster->transport->ops->send_now != NULL &&
-           cluster->handovers[position].phase == RLT_HANDOVER_NONE &&
-           rlt_connection_wants_lanes(connection) && rlt_sender_may_lend(&connection->sender);
+    const struct rlt_connection *connection = path->active;
+    return path->env->transport->ops->send_now != NULL &&
+           path->handover.phase == RLT_HANDOVER_NONE && rlt_connection_wants_lanes(connection) &&
+           rlt_sender_may_lend(&connection->sender);
 }
 
 void rlt_direct_send_lend(struct rlt_cluster *cluster)
 {
-    for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
-        if (may_lend(cluster, i)) {
-            struct rlt_sender *sender = &cluster->active[i]->sender;
+    for (uint32_t i = 0; i < cluster->pool_size; i++) {
+        struct rlt_path *path = &cluster->paths[i];
+        if (may_lend(path)) {
+            struct rlt_sender *sender = &path->active->sender;
             rlt_confirm_timer_on_lent(&sender->confirm_timer, sender->pings.count != 0);
             sender->lent = true;
-            rlt_loan_lend(&cluster->loans[i]);
+            rlt_loan_lend(&path->loan);
         }
     }
 }
@@ -34,13 +35,13 @@ void rlt_direct_send_lend(struct rlt_cluster *cluster)
 /* It is ours again: do what had to wait. */
 static void resume(struct rlt_connection *connection, uint64_t now_ns)
 {
-    struct rlt_transport *transport = connection->cluster->transport;
+    struct rlt_transport *transport = connection->env->transport;
     struct rlt_sender *sender = &connection->sender;
     if (connection->close_due) {
         connection->close_due = false;
         transport->ops->close(transport, connection->slot);
     } else if (rlt_sender_is_busy(sender)) {
-        rlt_counter_add_shared(&connection->cluster->metrics.sends, 1);
+        rlt_counter_add_shared(&connection->env->metrics.sends, 1);
         rlt_session_on_send(&connection->session, now_ns);
         transport->ops->send(transport, connection->slot, sender->spans + sender->span_done,
                              sender->span_count - sender->span_done);
@@ -49,9 +50,9 @@ static void resume(struct rlt_connection *connection, uint64_t now_ns)
 
 void rlt_direct_send_recall(struct rlt_cluster *cluster, uint64_t now_ns)
 {
-    for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
-        struct rlt_connection *connection = cluster->active[i];
-        if (connection->sender.lent && rlt_loan_recall(&cluster->loans[i])) {
+    for (uint32_t i = 0; i < cluster->pool_size; i++) {
+        struct rlt_connection *connection = cluster->paths[i].active;
+        if (connection->sender.lent && rlt_loan_recall(&cluster->paths[i].loan)) {
             connection->sender.lent = false;
             resume(connection, now_ns);
         }
@@ -60,8 +61,9 @@ void rlt_direct_send_recall(struct rlt_cluster *cluster, uint64_t now_ns)
 
 bool rlt_direct_send_is_back(const struct rlt_cluster *cluster)
 {
-    for (uint32_t i = 0; i < cluster->config->pool_size; i++) {
-        if (cluster->active[i]->sender.lent && rlt_loan_is_home(&cluster->loans[i])) {
+    for (uint32_t i = 0; i < cluster->pool_size; i++) {
+        const struct rlt_path *path = &cluster->paths[i];
+        if (path->active->sender.lent && rlt_loan_is_home(&path->loan)) {
             return true;
         }
     }
@@ -97,26 +99,27 @@ static bool gather(struct rlt_sender *sender)
 }
 
 /* Give back, and see whether somebody left work to us meanwhile. */
-static enum rlt_direct_result give_back(struct rlt_cluster *cluster, uint32_t position)
+static enum rlt_direct_result give_back(struct rlt_path *path)
 {
-    const struct rlt_wire_queue *queue = cluster->active[position]->wire;
+    const struct rlt_wire_queue *queue = &path->queue;
     uint64_t taken = rlt_wire_queue_taken(queue);
-    if (!rlt_loan_give_back(&cluster->loans[position])) {
+    if (!rlt_loan_give_back(&path->loan)) {
         return RLT_DIRECT_WAKE;
     }
     return rlt_wire_queue_accepted(queue) != taken ? RLT_DIRECT_RING : RLT_DIRECT_DONE;
 }
 
-bool rlt_direct_send_begin(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns,
+bool rlt_direct_send_begin(struct rlt_cluster *cluster, uint32_t index, uint64_t now_ns,
                            enum rlt_direct_result *result)
 {
-    struct rlt_loan *loan = &cluster->loans[position];
+    struct rlt_path *path = &cluster->paths[index];
+    struct rlt_loan *loan = &path->loan;
     enum rlt_loan_state state = rlt_loan_borrow(loan);
     if (state != RLT_LOAN_LENT) {
         *result = state == RLT_LOAN_HOME ? RLT_DIRECT_RING : RLT_DIRECT_DONE;
         return false;
     }
-    struct rlt_sender *sender = &cluster->active[position]->sender;
+    struct rlt_sender *sender = &path->active->sender;
     if (now_ns >= sender->sent_ns + GAP_NS) {
         /* In this order: see direct_send.h. */
         rlt_sender_look(sender);
@@ -128,35 +131,35 @@ bool rlt_direct_send_begin(struct rlt_cluster *cluster, uint32_t position, uint6
             return true;
         }
     }
-    *result = give_back(cluster, position);
+    *result = give_back(path);
     return false;
 }
 
-enum rlt_direct_result rlt_direct_send_end(struct rlt_cluster *cluster, uint32_t position,
+enum rlt_direct_result rlt_direct_send_end(struct rlt_cluster *cluster, uint32_t index,
                                            size_t taken)
 {
-    struct rlt_sender *sender = &cluster->active[position]->sender;
-    rlt_counter_add_shared(&cluster->metrics.sends, taken != 0 ? 1 : 0);
-    rlt_counter_add_shared(&cluster->metrics.direct_sends, taken != 0 ? 1 : 0);
-    if (!rlt_sender_on_sent_direct(sender, taken, wake_producers, cluster->transport)) {
-        rlt_loan_bring_home(&cluster->loans[position]);
+    struct rlt_path *path = &cluster->paths[index];
+    struct rlt_sender *sender = &path->active->sender;
+    rlt_counter_add_shared(&path->env->metrics.sends, taken != 0 ? 1 : 0);
+    rlt_counter_add_shared(&path->env->metrics.direct_sends, taken != 0 ? 1 : 0);
+    if (!rlt_sender_on_sent_direct(sender, taken, wake_producers, path->env->transport)) {
+        rlt_loan_bring_home(&path->loan);
         return RLT_DIRECT_WAKE;
     }
     bool tell = rlt_confirm_timer_tell(&sender->confirm_timer);
-    enum rlt_direct_result result = give_back(cluster, position);
+    enum rlt_direct_result result = give_back(path);
     return result == RLT_DIRECT_DONE && tell ? RLT_DIRECT_RING : result;
 }
 
-enum rlt_direct_result rlt_direct_send(struct rlt_cluster *cluster, uint32_t position,
-                                       uint64_t now_ns)
+enum rlt_direct_result rlt_direct_send(struct rlt_cluster *cluster, uint32_t index, uint64_t now_ns)
 {
     enum rlt_direct_result result = RLT_DIRECT_RING;
-    if (!rlt_direct_send_begin(cluster, position, now_ns, &result)) {
+    if (!rlt_direct_send_begin(cluster, index, now_ns, &result)) {
         return result;
     }
-    struct rlt_transport *transport = cluster->transport;
-    struct rlt_connection *connection = cluster->active[position];
+    struct rlt_transport *transport = cluster->env.transport;
+    struct rlt_connection *connection = cluster->paths[index].active;
     size_t taken = transport->ops->send_now(transport, connection->slot, connection->sender.spans,
                                             connection->sender.span_count);
-    return rlt_direct_send_end(cluster, position, taken);
+    return rlt_direct_send_end(cluster, index, taken);
 }

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "core/cluster.h"
 
 /* ---- What is said of it ------------------------------------------------------------------- */
 
@@ -25,7 +24,7 @@ void rlt_failure_explain(struct rlt_connection *connection, const char *text)
 void rlt_failure_report(struct rlt_connection *connection, enum rlt_report what, const char *detail)
 {
     char text[RLT_TEXT_CELL_BYTES];
-    rlt_report(connection->cluster, what, detail);
+    rlt_report(connection->env, what, detail);
     (void)snprintf(text, sizeof(text), "%s%s%s", rlt_report_text(what),
                    detail[0] != '\0' ? ": " : "", detail);
     rlt_failure_explain(connection, text);
@@ -98,25 +97,25 @@ void rlt_failure_note(struct rlt_connection *connection, enum rlt_session_state 
         (void)snprintf(text, sizeof(connection->failure), "%s (%s)", describe(state, error),
                        detail);
     }
-    rlt_text_cell_set(&connection->cluster->failure, error, text);
+    rlt_text_cell_set(&connection->env->failure, error, text);
 }
 
 /* ---- The log ------------------------------------------------------------------------------ */
 
 void rlt_failure_tell_missed(struct rlt_connection *connection, int error)
 {
-    struct rlt_cluster *cluster = connection->cluster;
+    struct rlt_env *env = connection->env;
     RLT_ASSERT(error < 0 && error > -32);
     uint32_t reason = UINT32_C(1) << -error;
-    bool active = cluster->active[connection->position] == connection;
-    bool first = active && (cluster->failures_told & reason) == 0;
-    cluster->failures_told |= active ? reason : 0;
-    rlt_report(cluster,
+    bool active = rlt_connection_is_active(connection);
+    bool first = active && (env->failures_told & reason) == 0;
+    env->failures_told |= active ? reason : 0;
+    rlt_report(env,
                first && !connection->failure_told ? RLT_REPORT_MISSED : RLT_REPORT_MISSED_AGAIN,
                connection->failure);
 }
 
-void rlt_failure_on_ready(struct rlt_cluster *cluster)
+void rlt_failure_on_ready(struct rlt_env *env)
 {
-    cluster->failures_told = 0;
+    env->failures_told = 0;
 }

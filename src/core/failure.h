@@ -2,7 +2,7 @@
 /**
  * Why a connection or an attempt to connect has failed: one sentence that says what is wrong and
  * what to change. It goes to the log, and stays readable for any thread as the cluster's last
- * failure (rlt_cluster.failure).
+ * failure (rlt_env.failure).
  *
  * Who knows more than the error code says so before rlt_connection_fail(); otherwise the sentence
  * is made of the code and of how far the connection had come. The first line of an episode (from
@@ -34,6 +34,6 @@ void rlt_failure_note(struct rlt_connection *connection, enum rlt_session_state 
 void rlt_failure_tell_missed(struct rlt_connection *connection, int error);
 
 /** A connection of the cluster is ready: the episode is over. */
-void rlt_failure_on_ready(struct rlt_cluster *cluster);
+void rlt_failure_on_ready(struct rlt_env *env);
 
 #endif

@@ -1,33 +1,33 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/fan_out.h"
 
-#include "core/cluster.h"
+#include "core/exchange.h"
 #include "core/quota.h"
 
-static void drop_for(struct rlt_cluster *cluster, struct rlt_subscription *subscription,
+static void drop_for(struct rlt_exchange *exchange, struct rlt_subscription *subscription,
                      uint32_t count, enum roulette_bound bound, rlt_counter *reason)
 {
     struct rlt_member **members = rlt_subscription_members(subscription);
     for (uint32_t i = 0; i < subscription->member_count; i++) {
         rlt_mailbox_drop(members[i]->mailbox, count, bound);
-        rlt_cluster_mark_dirty(cluster, members[i]->mailbox);
+        rlt_exchange_mark_dirty(exchange, members[i]->mailbox);
         rlt_counter_add(reason, count);
     }
     if (subscription->counted) {
-        rlt_quota_on_arrival(cluster, subscription, count, 0);
+        rlt_quota_on_arrival(exchange, subscription, count, 0);
     }
 }
 
 /* Returns: the mailbox, if it took the run. */
-static struct rlt_mailbox *push(struct rlt_cluster *cluster, struct rlt_member *member,
+static struct rlt_mailbox *push(struct rlt_exchange *exchange, struct rlt_member *member,
                                 const struct rlt_run *run, struct rlt_slab *slab)
 {
     struct rlt_mailbox *mailbox = member->mailbox;
-    struct rlt_metrics *metrics = &cluster->metrics;
-    rlt_cluster_mark_dirty(cluster, mailbox);
-    switch (rlt_mailbox_push(mailbox, member, run, slab, cluster->round)) {
+    struct rlt_metrics *metrics = &exchange->env->metrics;
+    rlt_exchange_mark_dirty(exchange, mailbox);
+    switch (rlt_mailbox_push(mailbox, member, run, slab, exchange->round)) {
     case RLT_PUSH_DONE:
-        cluster->batch_delivered += 1 + run->more;
+        exchange->batch_delivered += 1 + run->more;
         return mailbox;
     case RLT_PUSH_RING_FULL:
         rlt_counter_add(&metrics->dropped_ring_full, 1 + run->more);
@@ -40,7 +40,7 @@ static struct rlt_mailbox *push(struct rlt_cluster *cluster, struct rlt_member *
 }
 
 /* Of a run the messages that are not in excess. */
-static void push_counted(struct rlt_cluster *cluster, struct rlt_subscription *subscription,
+static void push_counted(struct rlt_exchange *exchange, struct rlt_subscription *subscription,
                          const struct rlt_run *run, struct rlt_slab *slab)
 {
     struct rlt_member *member = rlt_subscription_members(subscription)[0];
@@ -50,40 +50,40 @@ static void push_counted(struct rlt_cluster *cluster, struct rlt_subscription *s
     struct rlt_run part = *run;
     if (kept != 0) {
         part.more = kept - 1;
-        kept = push(cluster, member, &part, slab) != NULL ? kept : 0;
+        kept = push(exchange, member, &part, slab) != NULL ? kept : 0;
     }
     if (excess != 0) {
-        rlt_counter_add_shared(&cluster->metrics.dropped_limit, excess);
+        rlt_counter_add_shared(&exchange->env->metrics.dropped_limit, excess);
         rlt_mailbox_drop(member->mailbox, excess, ROULETTE_BOUND_MAX_MESSAGES);
-        rlt_cluster_mark_dirty(cluster, member->mailbox);
+        rlt_exchange_mark_dirty(exchange, member->mailbox);
     }
-    rlt_quota_on_arrival(cluster, subscription, count, kept);
+    rlt_quota_on_arrival(exchange, subscription, count, kept);
 }
 
 /* Fan a run out. Returns: the mailbox that took it, if there is only one member. */
-static struct rlt_mailbox *fan_out(struct rlt_cluster *cluster,
+static struct rlt_mailbox *fan_out(struct rlt_exchange *exchange,
                                    struct rlt_subscription *subscription, const struct rlt_run *run,
                                    struct rlt_slab *slab)
 {
-    struct rlt_metrics *metrics = &cluster->metrics;
+    struct rlt_metrics *metrics = &exchange->env->metrics;
     if (rlt_unlikely(subscription == NULL || subscription->member_count == 0)) {
         rlt_counter_add(&metrics->unknown_sid, 1 + run->more);
         return NULL;
     }
     if (rlt_unlikely(slab == NULL)) {
-        drop_for(cluster, subscription, 1 + run->more, ROULETTE_BOUND_SLAB_COUNT,
+        drop_for(exchange, subscription, 1 + run->more, ROULETTE_BOUND_SLAB_COUNT,
                  &metrics->dropped_pinned);
         return NULL;
     }
     if (rlt_likely(!subscription->has_many)) {
-        return push(cluster, subscription->only, run, slab);
+        return push(exchange, subscription->only, run, slab);
     }
     if (subscription->counted) {
-        push_counted(cluster, subscription, run, slab);
+        push_counted(exchange, subscription, run, slab);
         return NULL;
     }
     for (uint32_t i = 0; i < subscription->member_count; i++) {
-        (void)push(cluster, subscription->many->members[i], run, slab);
+        (void)push(exchange, subscription->many->members[i], run, slab);
     }
     return NULL;
 }
@@ -93,37 +93,37 @@ static inline bool has_one_member(const struct rlt_subscription *subscription)
     return subscription != NULL && subscription->member_count == 1 && !subscription->has_many;
 }
 
-void rlt_fan_out(struct rlt_cluster *cluster, const struct rlt_run *runs, uint32_t count,
+void rlt_fan_out(struct rlt_exchange *exchange, const struct rlt_run *runs, uint32_t count,
                  struct rlt_slab *slab)
 {
     struct rlt_mailbox_batch batch = {.mailbox = NULL};
     for (uint32_t i = 0; i < count; i++) {
         const struct rlt_run *run = &runs[i];
-        cluster->batch_received += 1 + run->more;
+        exchange->batch_received += 1 + run->more;
         struct rlt_subscription *subscription =
-            rlt_subscriptions_find(&cluster->subscriptions, run->frame.sid);
+            rlt_subscriptions_find(&exchange->subscriptions, run->frame.sid);
         if (rlt_likely(has_one_member(subscription) &&
                        rlt_mailbox_batch_push(&batch, subscription->only, run))) {
             continue;
         }
-        cluster->batch_delivered += rlt_mailbox_batch_end(&batch);
-        struct rlt_mailbox *mailbox = fan_out(cluster, subscription, run, slab);
+        exchange->batch_delivered += rlt_mailbox_batch_end(&batch);
+        struct rlt_mailbox *mailbox = fan_out(exchange, subscription, run, slab);
         if (mailbox != NULL) {
             rlt_mailbox_batch_begin(&batch, mailbox, slab);
         }
     }
-    cluster->batch_delivered += rlt_mailbox_batch_end(&batch);
+    exchange->batch_delivered += rlt_mailbox_batch_end(&batch);
 }
 
-void rlt_fan_out_oversized(struct rlt_cluster *cluster, const struct rlt_frame *frame)
+void rlt_fan_out_oversized(struct rlt_exchange *exchange, const struct rlt_frame *frame)
 {
-    struct rlt_metrics *metrics = &cluster->metrics;
+    struct rlt_metrics *metrics = &exchange->env->metrics;
     rlt_counter_add(&metrics->received_messages, 1);
     struct rlt_subscription *subscription =
-        rlt_subscriptions_find(&cluster->subscriptions, frame->sid);
+        rlt_subscriptions_find(&exchange->subscriptions, frame->sid);
     if (subscription == NULL || subscription->member_count == 0) {
         rlt_counter_add(&metrics->unknown_sid, 1);
         return;
     }
-    drop_for(cluster, subscription, 1, ROULETTE_BOUND_MESSAGE_LEN, &metrics->dropped_oversized);
+    drop_for(exchange, subscription, 1, ROULETTE_BOUND_MESSAGE_LEN, &metrics->dropped_oversized);
 }

@@ -13,16 +13,16 @@
 #include "lockfree/slab.h"
 #include "proto/parser.h"
 
-struct rlt_cluster;
+struct rlt_exchange;
 
 /** Runs that are delivered at once: what one batch costs is little for each of them. */
 #define RLT_FAN_OUT_RUNS_MAX 16
 
 /** Fan messages out to the members of their subscriptions. `slab` NULL: they cannot be kept. */
-void rlt_fan_out(struct rlt_cluster *cluster, const struct rlt_run *runs, uint32_t count,
+void rlt_fan_out(struct rlt_exchange *exchange, const struct rlt_run *runs, uint32_t count,
                  struct rlt_slab *slab);
 
 /** A message was too large for receive memory. */
-void rlt_fan_out_oversized(struct rlt_cluster *cluster, const struct rlt_frame *frame);
+void rlt_fan_out_oversized(struct rlt_exchange *exchange, const struct rlt_frame *frame);
 
 #endif

@@ -56,3 +56,16 @@ struct rlt_fence *rlt_fence_link_done(struct rlt_fence_link *link, int error)
     rlt_fence_release(fence);
     return NULL;
 }
+
+void rlt_fence_finish(struct rlt_fence_link *links, int error, struct rlt_transport *transport)
+{
+    while (links != NULL) {
+        struct rlt_fence_link *next = links->next;
+        struct rlt_fence *over = rlt_fence_link_done(links, error);
+        if (over != NULL) {
+            transport->ops->wake(transport, &over->done);
+            rlt_fence_release(over);
+        }
+        links = next;
+    }
+}

@@ -21,6 +21,7 @@
 
 #include "core/command.h"
 #include "core/config.h"
+#include "core/transport.h"
 
 struct rlt_fence_part;
 
@@ -83,5 +84,9 @@ void rlt_fence_link_note(struct rlt_fence_link *link, int error);
  *          then gives the part's reference up with rlt_fence_release().
  */
 struct rlt_fence *rlt_fence_link_done(struct rlt_fence_link *link, int error);
+
+/** Finish fence links, all with the same result, and wake those who wait for fences that are over
+ *  by that. */
+void rlt_fence_finish(struct rlt_fence_link *links, int error, struct rlt_transport *transport);
 
 #endif

@@ -2,7 +2,7 @@
 #include "core/handover.h"
 
 #include "base/assert.h"
-#include "core/cluster.h"
+#include "core/path.h"
 #include "core/takeover.h"
 
 #define START_JITTER_NS (RLT_NS_PER_S / 2)
@@ -12,51 +12,21 @@
 #define CROSS_NS        (RLT_NS_PER_S / 4)
 #define MEMORY_RETRY_NS RLT_NS_PER_S
 
-static struct rlt_handover *of(struct rlt_cluster *cluster, uint32_t position)
-{
-    return &cluster->handovers[position];
-}
-
 static bool is_lame_duck(const struct rlt_connection *connection)
 {
     return connection->session.state == RLT_SESSION_READY && connection->info.lame_duck;
 }
 
-static void begin(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns)
+static void begin(struct rlt_path *path, uint64_t now_ns)
 {
-    struct rlt_handover *handover = of(cluster, position);
-    struct rlt_connection *active = cluster->active[position];
+    struct rlt_handover *handover = &path->handover;
+    struct rlt_connection *active = path->active;
     uint64_t jitter_ns = rlt_random_below(&active->session.random, START_JITTER_NS);
     handover->phase = RLT_HANDOVER_CONNECTING;
-    handover->second = rlt_cluster_twin(cluster, active);
+    handover->second = rlt_path_other(path, active);
     handover->started = false;
     handover->deadline_ns = now_ns + jitter_ns;
-    rlt_report(cluster, RLT_REPORT_LAME_DUCK, "moving to another one");
-}
-
-void rlt_handover_end(struct rlt_cluster *cluster, struct rlt_handover *handover)
-{
-    rlt_merge_close(&handover->merge, cluster);
-    handover->phase = RLT_HANDOVER_NONE;
-    handover->deadline_ns = RLT_NEVER;
-}
-
-int rlt_handover_side_of(const struct rlt_connection *connection)
-{
-    return connection->slot == connection->position ? 0 : 1;
-}
-
-bool rlt_handover_overlaps(const struct rlt_connection *connection)
-{
-    return rlt_merge_is_open(&connection->cluster->handovers[connection->position].merge);
-}
-
-bool rlt_handover_lets_through(struct rlt_connection *connection, const struct rlt_frame *frame,
-                               struct rlt_slab *slab, uint64_t now_ns)
-{
-    struct rlt_cluster *cluster = connection->cluster;
-    struct rlt_merge *merge = &of(cluster, connection->position)->merge;
-    return rlt_merge_take(merge, cluster, rlt_handover_side_of(connection), frame, slab, now_ns);
+    rlt_report(path->env, RLT_REPORT_LAME_DUCK, "moving to another one");
 }
 
 /* ---- The phases --------------------------------------------------------------------------- */
@@ -73,21 +43,21 @@ static bool is_last_round(const struct rlt_handover *handover)
 }
 
 /* Whether the second connection is to be told of a subscription, now or later. */
-static bool is_untold(const struct rlt_subscription *subscription, uint32_t position)
+static bool is_untold(const struct rlt_subscription *subscription)
 {
-    return subscription != NULL && subscription->connection == position &&
-           !subscription->on_second && rlt_subscription_is_wanted(subscription);
+    return !subscription->on_second && rlt_subscription_is_wanted(subscription);
 }
 
 /* What the old connection is subscribed to by now is recorded from now on. Returns: whether the
  * second one is to be told of something. */
-static bool note_untold(struct rlt_cluster *cluster, uint32_t position)
+static bool note_untold(struct rlt_path *path)
 {
-    struct rlt_subscriptions *table = &cluster->subscriptions;
+    const struct rlt_subscriptions *table = &path->exchange->subscriptions;
+    struct rlt_subscription *subscription;
     bool found = false;
-    for (uint32_t i = 0; i < table->index_count; i++) {
-        struct rlt_subscription *subscription = rlt_subscriptions_at(table, i);
-        if (is_untold(subscription, position)) {
+    for (uint32_t i = 0; (subscription = rlt_subscriptions_next(table, path->index, &i)) != NULL;
+         i++) {
+        if (is_untold(subscription)) {
             found = true;
             subscription->young = subscription->on_server ? RLT_HANDOVER_AGING : RLT_HANDOVER_YOUNG;
         }
@@ -96,10 +66,10 @@ static bool note_untold(struct rlt_cluster *cluster, uint32_t position)
 }
 
 /* Returns: false if there is no memory for it; then the old connection goes on. */
-static bool begin_recording(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns)
+static bool begin_recording(struct rlt_path *path, uint64_t now_ns)
 {
-    struct rlt_handover *handover = of(cluster, position);
-    int old = rlt_handover_side_of(cluster->active[position]);
+    struct rlt_handover *handover = &path->handover;
+    int old = path->active->side;
     if (!rlt_merge_is_open(&handover->merge) && rlt_merge_open(&handover->merge, old) < 0) {
         handover->deadline_ns = now_ns + MEMORY_RETRY_NS;
         return false;
@@ -111,18 +81,18 @@ static bool begin_recording(struct rlt_cluster *cluster, uint32_t position, uint
 }
 
 /* Begin SETTLING; it is over at once. */
-static void settle(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns)
+static void settle(struct rlt_path *path, uint64_t now_ns)
 {
-    struct rlt_handover *handover = of(cluster, position);
+    struct rlt_handover *handover = &path->handover;
     handover->settled_ns = now_ns;
-    handover->sent = cluster->active[position]->sender.sent;
+    handover->sent = path->active->sender.sent;
     handover->deadline_ns = now_ns;
     handover->phase = RLT_HANDOVER_SETTLING;
 }
 
-static bool run_connecting(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns)
+static bool run_connecting(struct rlt_path *path, uint64_t now_ns)
 {
-    struct rlt_handover *handover = of(cluster, position);
+    struct rlt_handover *handover = &path->handover;
     struct rlt_connection *second = handover->second;
     if (!handover->started && is_due(handover, now_ns)) {
         /* It may still be closing, as the old one of the last handover: then that is waited for. */
@@ -132,19 +102,20 @@ static bool run_connecting(struct rlt_cluster *cluster, uint32_t position, uint6
         }
         handover->deadline_ns = RLT_NEVER;
     }
-    uint64_t seen_ns = cluster->active[position]->reading.seen_ns;
+    uint64_t seen_ns = path->active->reading.seen_ns;
     if (handover->started && (is_due(handover, seen_ns) || rlt_merge_is_over(&handover->merge))) {
-        rlt_merge_close(&handover->merge, cluster); /* of a second connection that was lost */
+        rlt_merge_close(&handover->merge,
+                        path->exchange); /* of a second connection that was lost */
         handover->deadline_ns = RLT_NEVER;
     }
     if (second->session.state != RLT_SESSION_READY || handover->deadline_ns != RLT_NEVER) {
         return false;
     }
     handover->settles = 0;
-    if (note_untold(cluster, position)) {
-        return begin_recording(cluster, position, now_ns);
+    if (note_untold(path)) {
+        return begin_recording(path, now_ns);
     }
-    settle(cluster, position, now_ns); /* there is nothing to be told */
+    settle(path, now_ns); /* there is nothing to be told */
     return true;
 }
 
@@ -177,19 +148,11 @@ static bool end_fence(struct rlt_handover *handover)
     return true;
 }
 
-void rlt_handover_drop_fence(struct rlt_handover *handover)
+static bool run_recording(struct rlt_path *path, uint64_t now_ns)
 {
-    if (handover->fence != NULL) {
-        rlt_fence_release(handover->fence);
-        handover->fence = NULL;
-    }
-}
-
-static bool run_recording(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns)
-{
-    struct rlt_handover *handover = of(cluster, position);
+    struct rlt_handover *handover = &path->handover;
     if (!handover->proved) {
-        if ((handover->fence == NULL && !begin_fence(handover, cluster->active[position])) ||
+        if ((handover->fence == NULL && !begin_fence(handover, path->active)) ||
             !end_fence(handover)) {
             return false;
         }
@@ -212,34 +175,34 @@ static bool is_recorded(const struct rlt_subscription *subscription)
 }
 
 /* Tell the second connection of what it does not know. True when it was told of everything. */
-static bool write_all(struct rlt_cluster *cluster, uint32_t position)
+static bool write_all(struct rlt_path *path)
 {
-    struct rlt_handover *handover = of(cluster, position);
-    struct rlt_subscriptions *table = &cluster->subscriptions;
+    struct rlt_handover *handover = &path->handover;
+    const struct rlt_subscriptions *table = &path->exchange->subscriptions;
+    struct rlt_subscription *subscription;
     if (rlt_inquiry_is_under_way(&handover->second->inquiry)) {
         return false;
     }
-    for (; handover->cursor < table->index_count; handover->cursor++) {
-        struct rlt_subscription *subscription = rlt_subscriptions_at(table, handover->cursor);
-        if (!is_untold(subscription, position) ||
-            (!is_recorded(subscription) && !is_last_round(handover))) {
+    for (; (subscription = rlt_subscriptions_next(table, path->index, &handover->cursor)) != NULL;
+         handover->cursor++) {
+        if (!is_untold(subscription) || (!is_recorded(subscription) && !is_last_round(handover))) {
             continue;
         }
-        if (!rlt_quota_write_sub(handover->second, subscription)) {
+        if (!rlt_connection_write_sub(handover->second, subscription)) {
             return false;
         }
         subscription->on_second = true;
         handover->wrote = true;
         /* It delivers from here on, also what the active one was not told of yet. */
-        rlt_cluster_notify(cluster, subscription, RLT_NOTICE_RESTORED, 0);
+        rlt_exchange_notify(path->exchange, subscription, RLT_NOTICE_RESTORED, 0);
     }
     return true;
 }
 
-static bool run_subscribing(struct rlt_cluster *cluster, uint32_t position)
+static bool run_subscribing(struct rlt_path *path)
 {
-    struct rlt_handover *handover = of(cluster, position);
-    if (!write_all(cluster, position) || !begin_fence(handover, handover->second)) {
+    struct rlt_handover *handover = &path->handover;
+    if (!write_all(path) || !begin_fence(handover, handover->second)) {
         return false;
     }
     handover->wrote = false;
@@ -247,14 +210,14 @@ static bool run_subscribing(struct rlt_cluster *cluster, uint32_t position)
     return true;
 }
 
-static bool run_fencing(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns)
+static bool run_fencing(struct rlt_path *path, uint64_t now_ns)
 {
-    struct rlt_handover *handover = of(cluster, position);
+    struct rlt_handover *handover = &path->handover;
     if (!end_fence(handover)) {
         return false;
     }
     handover->settles++;
-    settle(cluster, position, now_ns);
+    settle(path, now_ns);
     if (!is_last_round(handover)) {
         handover->deadline_ns = now_ns + SETTLE_NS;
         rlt_merge_mark(&handover->merge);
@@ -262,12 +225,12 @@ static bool run_fencing(struct rlt_cluster *cluster, uint32_t position, uint64_t
     return true;
 }
 
-static bool run_settling(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns)
+static bool run_settling(struct rlt_path *path, uint64_t now_ns)
 {
-    struct rlt_handover *handover = of(cluster, position);
+    struct rlt_handover *handover = &path->handover;
     /* What has come by then must have been read: this thread may be late. */
     uint64_t seen_ns =
-        rlt_min_u64(cluster->active[position]->reading.seen_ns, handover->second->reading.seen_ns);
+        rlt_min_u64(path->active->reading.seen_ns, handover->second->reading.seen_ns);
     if (!is_due(handover, seen_ns)) {
         return false;
     }
@@ -276,24 +239,24 @@ static bool run_settling(struct rlt_cluster *cluster, uint32_t position, uint64_
         return false; /* a copy, or the timer of what waits, comes */
     }
     /* What the old one is to leave it leaves before: who joins later would find it subscribed. */
-    const struct rlt_connection *active = cluster->active[position];
-    if (active->pending.first != NULL || rlt_inquiry_is_under_way(&active->inquiry)) {
+    const struct rlt_connection *active = path->active;
+    if (active->pending->first != NULL || rlt_inquiry_is_under_way(&active->inquiry)) {
         return false;
     }
     if (is_last_round(handover)) {
         handover->cursor = 0;
-        if (!write_all(cluster, position) || handover->wrote) {
+        if (!write_all(path) || handover->wrote) {
             handover->phase = RLT_HANDOVER_SUBSCRIBING;
             return true;
         }
-    } else if (note_untold(cluster, position)) {
-        return begin_recording(cluster, position, now_ns);
+    } else if (note_untold(path)) {
+        return begin_recording(path, now_ns);
     }
     if (rlt_merge_is_open(&handover->merge)) {
         rlt_merge_forget(&handover->merge);
     }
-    struct rlt_sender *old = &cluster->active[position]->sender;
-    old->lanes_off = true;
+    struct rlt_sender *old = &path->active->sender;
+    old->role = RLT_ROLE_LEAVING;
     handover->held = rlt_ping_marks_take_unsent(&old->pings);
     handover->group_told = false;
     handover->cursor = 0;
@@ -302,29 +265,29 @@ static bool run_settling(struct rlt_cluster *cluster, uint32_t position, uint64_
 }
 
 /* The old connection leaves its queue groups. True when it was told to leave all. */
-static bool leave_groups(struct rlt_cluster *cluster, uint32_t position)
+static bool leave_groups(struct rlt_path *path)
 {
-    struct rlt_handover *handover = of(cluster, position);
-    struct rlt_subscriptions *table = &cluster->subscriptions;
-    for (; handover->cursor < table->index_count; handover->cursor++) {
-        const struct rlt_subscription *subscription = rlt_subscriptions_at(table, handover->cursor);
-        if (subscription == NULL || subscription->connection != position ||
-            !subscription->exclusive || !subscription->on_server) {
+    struct rlt_handover *handover = &path->handover;
+    const struct rlt_subscriptions *table = &path->exchange->subscriptions;
+    const struct rlt_subscription *subscription;
+    for (; (subscription = rlt_subscriptions_next(table, path->index, &handover->cursor)) != NULL;
+         handover->cursor++) {
+        if (!subscription->exclusive || !subscription->on_server) {
             continue;
         }
-        if (!rlt_connection_write_unsub(cluster->active[position], subscription->sid)) {
+        if (!rlt_connection_write_unsub(path->active, subscription->sid)) {
             return false;
         }
     }
     return true;
 }
 
-static bool run_draining(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns)
+static bool run_draining(struct rlt_path *path, uint64_t now_ns)
 {
-    struct rlt_handover *handover = of(cluster, position);
-    struct rlt_connection *old = cluster->active[position];
+    struct rlt_handover *handover = &path->handover;
+    struct rlt_connection *old = path->active;
     if (handover->fence == NULL) {
-        handover->group_told = handover->group_told || leave_groups(cluster, position);
+        handover->group_told = handover->group_told || leave_groups(path);
         if (!handover->group_told || !begin_fence(handover, old)) {
             return false;
         }
@@ -339,10 +302,10 @@ static bool run_draining(struct rlt_cluster *cluster, uint32_t position, uint64_
     return true;
 }
 
-static bool run_crossing(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns)
+static bool run_crossing(struct rlt_path *path, uint64_t now_ns)
 {
-    struct rlt_handover *handover = of(cluster, position);
-    struct rlt_connection *old = cluster->active[position];
+    struct rlt_handover *handover = &path->handover;
+    struct rlt_connection *old = path->active;
     if (!is_due(handover, now_ns)) {
         return false;
     }
@@ -351,60 +314,59 @@ static bool run_crossing(struct rlt_cluster *cluster, uint32_t position, uint64_
     if (rlt_sender_is_busy(&old->sender) || handover->second->session.state != RLT_SESSION_READY) {
         return false;
     }
-    rlt_takeover_swap(cluster, position, now_ns);
+    rlt_takeover_swap(path, now_ns);
     rlt_connection_retire(old);
     return true;
 }
 
 /* Copies that have come by then are dropped, also if this thread is late. */
-static bool run_lingering(struct rlt_cluster *cluster, uint32_t position)
+static bool run_lingering(struct rlt_path *path)
 {
-    struct rlt_handover *handover = of(cluster, position);
-    if (is_due(handover, cluster->active[position]->reading.seen_ns) ||
-        handover->merge.overlap.owed == 0) {
-        rlt_handover_end(cluster, handover);
+    struct rlt_handover *handover = &path->handover;
+    if (is_due(handover, path->active->reading.seen_ns) || handover->merge.overlap.owed == 0) {
+        rlt_takeover_end(path);
         return true;
     }
     return false;
 }
 
-void rlt_handover_run(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns)
+void rlt_handover_run(struct rlt_path *path, uint64_t now_ns)
 {
-    struct rlt_handover *handover = of(cluster, position);
+    struct rlt_handover *handover = &path->handover;
     /* While its sending side is lent nothing is begun; its return wakes the event thread. */
-    bool more = !cluster->active[position]->sender.lent;
-    rlt_merge_run(&handover->merge, cluster, cluster->active[position]->reading.seen_ns);
+    bool more = !path->active->sender.lent;
+    rlt_merge_run(&handover->merge, path->exchange, path->active->reading.seen_ns);
     while (more) {
         switch (handover->phase) {
         case RLT_HANDOVER_NONE:
-            more = is_lame_duck(cluster->active[position]);
+            more = is_lame_duck(path->active);
             if (more) {
-                begin(cluster, position, now_ns);
+                begin(path, now_ns);
             }
             break;
         case RLT_HANDOVER_CONNECTING:
-            more = run_connecting(cluster, position, now_ns);
+            more = run_connecting(path, now_ns);
             break;
         case RLT_HANDOVER_RECORDING:
-            more = run_recording(cluster, position, now_ns);
+            more = run_recording(path, now_ns);
             break;
         case RLT_HANDOVER_SUBSCRIBING:
-            more = run_subscribing(cluster, position);
+            more = run_subscribing(path);
             break;
         case RLT_HANDOVER_FENCING:
-            more = run_fencing(cluster, position, now_ns);
+            more = run_fencing(path, now_ns);
             break;
         case RLT_HANDOVER_SETTLING:
-            more = run_settling(cluster, position, now_ns);
+            more = run_settling(path, now_ns);
             break;
         case RLT_HANDOVER_DRAINING:
-            more = run_draining(cluster, position, now_ns);
+            more = run_draining(path, now_ns);
             break;
         case RLT_HANDOVER_CROSSING:
-            more = run_crossing(cluster, position, now_ns);
+            more = run_crossing(path, now_ns);
             break;
         case RLT_HANDOVER_LINGERING:
-            more = run_lingering(cluster, position);
+            more = run_lingering(path);
             break;
         }
     }
@@ -425,33 +387,33 @@ static bool can_write(const struct rlt_connection *connection)
            !rlt_sender_is_busy(&connection->sender);
 }
 
-bool rlt_handover_has_work(const struct rlt_cluster *cluster, uint32_t position)
+bool rlt_handover_has_work(const struct rlt_path *path)
 {
-    const struct rlt_handover *handover = &cluster->handovers[position];
+    const struct rlt_handover *handover = &path->handover;
     switch (handover->phase) {
     case RLT_HANDOVER_NONE:
-        return !cluster->active[position]->sender.lent && is_lame_duck(cluster->active[position]);
+        return !path->active->sender.lent && is_lame_duck(path->active);
     case RLT_HANDOVER_CONNECTING:
         return handover->started && handover->deadline_ns == RLT_NEVER &&
                handover->second->session.state == RLT_SESSION_READY;
     case RLT_HANDOVER_SUBSCRIBING:
         return can_write(handover->second) && rlt_connection_may_subscribe(handover->second);
     case RLT_HANDOVER_DRAINING:
-        return handover->fence == NULL && can_write(cluster->active[position]);
+        return handover->fence == NULL && can_write(path->active);
     default:
         return false;
     }
 }
 
-void rlt_handover_on_subscribed(const struct rlt_connection *connection,
-                                struct rlt_subscription *subscription)
+void rlt_handover_on_subscribed(const struct rlt_path *path, struct rlt_subscription *subscription)
 {
-    subscription->young = rlt_handover_overlaps(connection) ? RLT_HANDOVER_YOUNG : RLT_HANDOVER_OLD;
+    subscription->young =
+        rlt_merge_is_open(&path->handover.merge) ? RLT_HANDOVER_YOUNG : RLT_HANDOVER_OLD;
 }
 
-void rlt_handover_on_unsubscribe(struct rlt_cluster *cluster, struct rlt_subscription *subscription)
+void rlt_handover_on_unsubscribe(struct rlt_path *path, struct rlt_subscription *subscription)
 {
-    struct rlt_handover *handover = of(cluster, subscription->connection);
+    struct rlt_handover *handover = &path->handover;
     if (!subscription->on_second || !subscription->on_server) {
         return;
     }
@@ -461,15 +423,15 @@ void rlt_handover_on_unsubscribe(struct rlt_cluster *cluster, struct rlt_subscri
     }
     subscription->on_second = false;
     if (!subscription->exclusive) {
-        rlt_merge_drop_of(&handover->merge, cluster, subscription->sid);
+        rlt_merge_drop_of(&handover->merge, path->exchange, subscription->sid);
     }
 }
 
-void rlt_handover_stop(struct rlt_cluster *cluster, uint32_t position)
+void rlt_handover_stop(struct rlt_path *path)
 {
-    struct rlt_handover *handover = of(cluster, position);
-    rlt_handover_drop_fence(handover);
-    rlt_cluster_finish_fences(cluster, handover->held, ROULETTE_ECLOSED);
+    struct rlt_handover *handover = &path->handover;
+    rlt_takeover_drop_fence(path);
+    rlt_connection_finish_fences(path->active, handover->held, ROULETTE_ECLOSED);
     handover->held = NULL;
-    rlt_handover_end(cluster, handover);
+    rlt_takeover_end(path);
 }

@@ -66,10 +66,8 @@
 #include "core/fence.h"
 #include "core/merge.h"
 
-struct rlt_cluster;
 struct rlt_connection;
-struct rlt_frame;
-struct rlt_slab;
+struct rlt_path;
 struct rlt_subscription;
 
 enum rlt_handover_phase {
@@ -91,10 +89,10 @@ enum rlt_handover_age {
     RLT_HANDOVER_AGING, /* its copies have been recorded since RECORDING began */
 };
 
-/** The handover of one position of a cluster's pool. */
+/** The handover of one path. */
 struct rlt_handover {
     enum rlt_handover_phase phase;
-    struct rlt_connection *second; /* it takes over; the active one is the cluster's */
+    struct rlt_connection *second; /* it takes over; the active one is the path's */
     bool started;                  /* CONNECTING: the second one was started */
     bool group_told;               /* DRAINING: the old one has left its groups */
     /* Of CONNECTING (start), RECORDING, SETTLING, CROSSING and LINGERING. */
@@ -112,7 +110,7 @@ struct rlt_handover {
 
 /** Begin if the active connection's server is a lame duck, and go on as far as possible now. Called
  *  whenever the cluster runs. */
-void rlt_handover_run(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns);
+void rlt_handover_run(struct rlt_path *path, uint64_t now_ns);
 
 /** When rlt_handover_run() has a timer to serve. */
 uint64_t rlt_handover_deadline(const struct rlt_handover *handover);
@@ -124,34 +122,15 @@ static inline bool rlt_handover_is_leaving(const struct rlt_handover *handover)
 }
 
 /** Whether rlt_handover_run() would find something to do. */
-bool rlt_handover_has_work(const struct rlt_cluster *cluster, uint32_t position);
-
-/** Whether the two connections of a position deliver, for a while. */
-bool rlt_handover_overlaps(const struct rlt_connection *connection);
-
-/** While they do: whether a message is to be delivered now, or is a second copy or has to wait for
- *  older ones (core/merge.h). */
-bool rlt_handover_lets_through(struct rlt_connection *connection, const struct rlt_frame *frame,
-                               struct rlt_slab *slab, uint64_t now_ns);
+bool rlt_handover_has_work(const struct rlt_path *path);
 
 /** The active connection has written a SUB. */
-void rlt_handover_on_subscribed(const struct rlt_connection *connection,
-                                struct rlt_subscription *subscription);
+void rlt_handover_on_subscribed(const struct rlt_path *path, struct rlt_subscription *subscription);
 
 /** The active connection is going to write an UNSUB: so does the second one. */
-void rlt_handover_on_unsubscribe(struct rlt_cluster *cluster,
-                                 struct rlt_subscription *subscription);
-
-/** The side of its position's merge on which a connection is: 0 or 1. */
-int rlt_handover_side_of(const struct rlt_connection *connection);
-
-/** Nobody waits for the fence any more. */
-void rlt_handover_drop_fence(struct rlt_handover *handover);
-
-/** It is over, or given up. */
-void rlt_handover_end(struct rlt_cluster *cluster, struct rlt_handover *handover);
+void rlt_handover_on_unsubscribe(struct rlt_path *path, struct rlt_subscription *subscription);
 
 /** The cluster stops. */
-void rlt_handover_stop(struct rlt_cluster *cluster, uint32_t position);
+void rlt_handover_stop(struct rlt_path *path);
 
 #endif

@@ -5,7 +5,6 @@
 
 #include "base/assert.h"
 #include "base/error.h"
-#include "core/cluster.h"
 #include "core/failure.h"
 #include "proto/encode.h"
 
@@ -14,8 +13,8 @@ static const char ping[] = "PING\r\n";
 /* Write CONNECT and PING with what proves who we are. */
 static int write_connect(struct rlt_connection *connection, const struct rlt_proof *proof)
 {
-    const struct rlt_config *config = connection->cluster->config;
-    const struct rlt_address *address = connection->cluster->address;
+    const struct rlt_config *config = connection->env->config;
+    const struct rlt_address *address = connection->env->address;
     bool own = address->user != NULL || address->token != NULL;
     struct rlt_connect connect = {
         .name = config->name,
@@ -43,7 +42,7 @@ static int write_connect(struct rlt_connection *connection, const struct rlt_pro
 
 static void send_connect(struct rlt_connection *connection)
 {
-    const struct rlt_authenticator *authenticator = connection->cluster->config->authenticator;
+    const struct rlt_authenticator *authenticator = connection->env->config->authenticator;
     struct rlt_proof proof = {NULL, NULL, NULL};
     if (authenticator != NULL) {
         int result = authenticator->prove(authenticator, connection->info.nonce, &proof);
@@ -65,10 +64,9 @@ static void send_connect(struct rlt_connection *connection)
 
 void rlt_handshake_act(struct rlt_connection *connection, enum rlt_session_action action)
 {
-    struct rlt_cluster *cluster = connection->cluster;
+    const struct rlt_env *env = connection->env;
     if (action == RLT_SESSION_SECURE) {
-        cluster->transport->ops->secure(cluster->transport, connection->slot,
-                                        cluster->address->host);
+        env->transport->ops->secure(env->transport, connection->slot, env->address->host);
     } else if (action == RLT_SESSION_CONNECT) {
         send_connect(connection);
     }
@@ -109,7 +107,7 @@ void rlt_handshake_on_info(struct rlt_connection *connection, const struct rlt_f
     }
     bool unlimited = info->max_payload <= 0 || info->max_payload > RLT_SIZE_MAX;
     uint32_t payload_max = unlimited ? RLT_SIZE_MAX : (uint32_t)info->max_payload;
-    if (connection->cluster->active[connection->position] == connection) {
+    if (rlt_connection_is_active(connection)) {
         atomic_store_explicit(&connection->wire->payload_max, payload_max, memory_order_relaxed);
     }
     rlt_sender_set_payload_max(&connection->sender, payload_max);

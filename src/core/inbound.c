@@ -4,10 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/cluster.h"
 #include "core/failure.h"
 #include "core/fan_out.h"
 #include "core/handshake.h"
+#include "core/path.h"
 #include "core/refusal.h"
 #include "core/refused_login.h"
 #include "core/ring.h"
@@ -22,49 +22,48 @@
  */
 static void check_identity(const struct rlt_connection *connection, bool connected)
 {
-    struct rlt_cluster *cluster = connection->cluster;
-    const struct rlt_config *config = cluster->config;
+    struct rlt_env *env = connection->env;
+    const struct rlt_config *config = env->config;
     const struct rlt_info *info = &connection->info;
     const char *name = info->cluster[0] != '\0' ? info->cluster : info->server_id;
     if (config->identities == NULL || name[0] == '\0') {
         return;
     }
     uint64_t identity = rlt_ring_hash(name, strlen(name)) | 1;
-    if (!connected && rlt_counter_get(&config->identities[cluster->index]) == identity) {
+    if (!connected && rlt_counter_get(&config->identities[env->index]) == identity) {
         return; /* an INFO about something else */
     }
-    rlt_counter_set(&config->identities[cluster->index], identity);
+    rlt_counter_set(&config->identities[env->index], identity);
     /* Between our store and the loads, as on the other event threads: of two clusters that come at
      * once, one sees the other. */
     atomic_thread_fence(memory_order_seq_cst);
     for (uint32_t i = 0; i < config->cluster_count; i++) {
-        if (i != cluster->index && rlt_counter_get(&config->identities[i]) == identity) {
+        if (i != env->index && rlt_counter_get(&config->identities[i]) == identity) {
             char detail[512];
             (void)snprintf(detail, sizeof(detail),
                            "entries %u and %u of servers are both of %s %s: if that is one NATS "
                            "cluster, wildcard subscriptions get each message twice; list it once",
-                           i + 1, cluster->index + 1,
+                           i + 1, env->index + 1,
                            info->cluster[0] != '\0' ? "the cluster" : "the server", name);
-            rlt_report(cluster, RLT_REPORT_SAME_NAME, detail);
+            rlt_report(env, RLT_REPORT_SAME_NAME, detail);
         }
     }
 }
 
 static void become_ready(struct rlt_connection *connection)
 {
-    struct rlt_metrics *metrics = &connection->cluster->metrics;
-    const struct rlt_config *config = connection->cluster->config;
+    struct rlt_env *env = connection->env;
+    struct rlt_metrics *metrics = &env->metrics;
     rlt_counter_add(&metrics->connects, 1);
     rlt_counter_add(&metrics->connected, 1);
     atomic_store_explicit(&connection->wire->state, RLT_WIRE_OPEN, memory_order_relaxed);
-    rlt_refused_login_on_ready(connection->cluster);
-    rlt_failure_on_ready(connection->cluster);
-    if (connection->away && config->reconnect_hold_ns != 0) {
-        rlt_hold_on_return(&connection->hold,
-                           connection->cluster->now_ns + config->reconnect_hold_ns);
+    rlt_refused_login_on_ready(connection->exchange);
+    rlt_failure_on_ready(env);
+    if (connection->away && env->config->reconnect_hold_ns != 0) {
+        rlt_hold_on_return(&connection->hold, env->now_ns + env->config->reconnect_hold_ns);
     }
     connection->away = false;
-    rlt_report(connection->cluster, RLT_REPORT_CONNECTED, connection->info.server_name);
+    rlt_report(env, RLT_REPORT_CONNECTED, connection->info.server_name);
     check_identity(connection, true);
 }
 
@@ -79,9 +78,9 @@ static void on_pong(struct rlt_connection *connection, uint64_t now_ns)
         return;
     }
     /* Whoever waited for this PONG finds the messages before it. */
-    rlt_cluster_show_delivered(connection->cluster);
+    rlt_exchange_show(connection->exchange);
     bool stray = rlt_ping_marks_owe_none(&connection->sender.pings);
-    rlt_counter_add(&connection->cluster->metrics.stray_pongs, stray ? 1 : 0);
+    rlt_counter_add(&connection->env->metrics.stray_pongs, stray ? 1 : 0);
     struct rlt_fence_link *passed = rlt_sender_on_pong(&connection->sender);
     rlt_inquiry_on_pong(connection);
     if (connection->sub_suspects.losses != 0) {
@@ -134,9 +133,8 @@ static void fail_for_bytes(struct rlt_connection *connection, int result)
 /* Nothing is subscribed before the connection is ready, so whose it claims to be it is not. */
 static void on_early_message(struct rlt_connection *connection)
 {
-    struct rlt_cluster *cluster = connection->cluster;
-    cluster->batch_received++;
-    rlt_counter_add(&cluster->metrics.unknown_sid, 1);
+    connection->exchange->batch_received++;
+    rlt_counter_add(&connection->env->metrics.unknown_sid, 1);
 }
 
 static void on_operation(struct rlt_connection *connection, const struct rlt_frame *frame,
@@ -170,17 +168,19 @@ static void on_operation(struct rlt_connection *connection, const struct rlt_fra
     case RLT_OP_OK:
         break;
     case RLT_OP_ERR:
-        rlt_refusal_on_error(connection, frame);
+        if (rlt_refusal_on_error(connection, frame)) {
+            rlt_probe_on_answer(connection, now_ns);
+        }
         break;
     }
 }
 
 /* Messages as many as can be had at once, or one operation. Returns: as rlt_receiver_next(). */
-static int next_runs(struct rlt_connection *connection, bool ready, struct rlt_run *runs,
+static int next_runs(struct rlt_connection *connection, bool many, struct rlt_run *runs,
                      uint32_t *count, struct rlt_slab **slab)
 {
     struct rlt_receiver *receiver = &connection->receiver;
-    if (rlt_likely(ready && !rlt_handover_overlaps(connection))) {
+    if (rlt_likely(many)) {
         *count = rlt_receiver_take_runs(receiver, runs, RLT_FAN_OUT_RUNS_MAX, slab);
         if (*count != 0) {
             return 1;
@@ -193,17 +193,17 @@ static int next_runs(struct rlt_connection *connection, bool ready, struct rlt_r
 
 static void note_bytes(struct rlt_connection *connection, size_t count)
 {
-    struct rlt_cluster *cluster = connection->cluster;
+    struct rlt_metrics *metrics = &connection->env->metrics;
     rlt_session_on_bytes(&connection->session);
-    rlt_counter_add(&cluster->metrics.receives, 1);
-    rlt_counter_add(&cluster->metrics.received_bytes, count);
+    rlt_counter_add(&metrics->receives, 1);
+    rlt_counter_add(&metrics->received_bytes, count);
     rlt_receiver_on_bytes(&connection->receiver, count);
-    cluster->round++;
+    connection->exchange->round++;
 }
 
 static void note_joins(struct rlt_connection *connection)
 {
-    struct rlt_metrics *metrics = &connection->cluster->metrics;
+    struct rlt_metrics *metrics = &connection->env->metrics;
     rlt_counter_add(&metrics->joins, connection->receiver.joins);
     rlt_counter_add(&metrics->joined_bytes, connection->receiver.joined_bytes);
     connection->receiver.joins = 0;
@@ -218,21 +218,24 @@ void rlt_inbound_on_bytes(struct rlt_connection *connection, size_t count, uint6
 
 void rlt_inbound_go_on(struct rlt_connection *connection, uint64_t now_ns)
 {
-    struct rlt_cluster *cluster = connection->cluster;
-    cluster->source = connection;
+    struct rlt_exchange *exchange = connection->exchange;
+    struct rlt_merge *merge = &rlt_path_of(connection)->handover.merge;
+    exchange->source =
+        (struct rlt_source){(uint8_t)connection->side, rlt_connection_is_active(connection)};
     struct rlt_run runs[RLT_FAN_OUT_RUNS_MAX];
     struct rlt_slab *slab;
     bool ready = connection->session.state == RLT_SESSION_READY;
     uint32_t run_count;
     int result;
-    while ((result = next_runs(connection, ready, runs, &run_count, &slab)) > 0) {
+    while ((result = next_runs(connection, ready && !rlt_merge_is_open(merge), runs, &run_count,
+                               &slab)) > 0) {
         const struct rlt_frame *frame = &runs[0].frame;
         if (rlt_unlikely(result == RLT_RECEIVER_OVERSIZED && ready)) {
-            rlt_fan_out_oversized(cluster, frame);
+            rlt_fan_out_oversized(exchange, frame);
         } else if (rlt_likely(frame->op == RLT_OP_MSG && ready)) {
-            if (rlt_likely(!rlt_handover_overlaps(connection)) ||
-                rlt_handover_lets_through(connection, frame, slab, now_ns)) {
-                rlt_fan_out(cluster, runs, run_count, slab);
+            if (rlt_likely(!rlt_merge_is_open(merge)) ||
+                rlt_merge_take(merge, exchange, connection->side, frame, slab, now_ns)) {
+                rlt_fan_out(exchange, runs, run_count, slab);
             }
         } else {
             on_operation(connection, frame, now_ns);
@@ -259,7 +262,7 @@ bool rlt_inbound_take_messages(struct rlt_connection *connection, size_t count)
     uint32_t run_count;
     note_bytes(connection, count);
     while ((run_count = rlt_receiver_take_runs(receiver, runs, RLT_FAN_OUT_RUNS_MAX, &slab)) != 0) {
-        rlt_fan_out(connection->cluster, runs, run_count, slab);
+        rlt_fan_out(connection->exchange, runs, run_count, slab);
     }
     note_joins(connection);
     return rlt_receiver_is_at_rest(receiver);

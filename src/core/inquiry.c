@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "core/cluster.h"
-#include "core/refusal.h"
+#include "core/connection.h"
+#include "core/refused_sub.h"
 #include "proto/encode.h"
 
 #define PING_LEN ((size_t)6)
@@ -44,18 +44,18 @@ static bool is_settled(const uint64_t *mark)
  * and the server was told so, or it was refused, or a lame duck is leaving its queue group. */
 static struct rlt_subscription *find_told(struct rlt_connection *connection, uint64_t mark)
 {
-    struct rlt_cluster *cluster = connection->cluster;
     struct rlt_subscription *subscription =
-        rlt_subscriptions_find(&cluster->subscriptions, rlt_sub_mark_sid(mark));
-    if (subscription == NULL || subscription->connection != connection->position) {
+        rlt_subscriptions_find(&connection->exchange->subscriptions, rlt_sub_mark_sid(mark));
+    if (subscription == NULL || subscription->connection != connection->path) {
         return NULL;
     }
-    bool active = cluster->active[connection->position] == connection;
-    bool draining = rlt_handover_is_leaving(&cluster->handovers[connection->position]);
-    if (active && draining && subscription->exclusive) {
+    if (connection->sender.role == RLT_ROLE_LEAVING && subscription->exclusive) {
         return NULL;
     }
-    return (active ? subscription->on_server : subscription->on_second) ? subscription : NULL;
+    return (rlt_connection_is_active(connection) ? subscription->on_server
+                                                 : subscription->on_second)
+               ? subscription
+               : NULL;
 }
 
 /* ---- What is known ------------------------------------------------------------------------ */
@@ -71,23 +71,23 @@ static bool is_superseded(struct rlt_connection *connection, uint64_t sid, uint6
 static void refuse(struct rlt_connection *connection, uint64_t *mark, int error)
 {
     rlt_sub_mark_set(mark, RLT_SUB_SETTLED);
-    rlt_refusal_end(connection, rlt_sub_mark_sid(*mark), error);
+    rlt_refused_sub_end(connection, rlt_sub_mark_sid(*mark), error);
 }
 
 /* It exists now. If it was unsubscribed on the way, messages may be missing. */
 static void accept(struct rlt_connection *connection, uint64_t *mark)
 {
-    struct rlt_cluster *cluster = connection->cluster;
+    struct rlt_exchange *exchange = connection->exchange;
     rlt_sub_mark_set(mark, RLT_SUB_SETTLED);
     struct rlt_subscription *subscription = find_told(connection, *mark);
     if (!rlt_sub_mark_is(*mark, RLT_SUB_CUT) || subscription == NULL) {
         return;
     }
-    if (cluster->config->restart == ROULETTE_RESTART_PERMANENT) {
-        rlt_cluster_notify(cluster, subscription, RLT_NOTICE_LOST, ROULETTE_ESERVER);
-        rlt_cluster_notify(cluster, subscription, RLT_NOTICE_RESTORED, 0);
+    if (connection->env->config->restart == ROULETTE_RESTART_PERMANENT) {
+        rlt_exchange_notify(exchange, subscription, RLT_NOTICE_LOST, ROULETTE_ESERVER);
+        rlt_exchange_notify(exchange, subscription, RLT_NOTICE_RESTORED, 0);
     } else {
-        rlt_refusal_end(connection, rlt_sub_mark_sid(*mark), ROULETTE_ESERVER);
+        rlt_refused_sub_end(connection, rlt_sub_mark_sid(*mark), ROULETTE_ESERVER);
     }
 }
 
@@ -111,8 +111,10 @@ static bool ask(struct rlt_connection *connection, uint64_t *mark,
     }
     out = rlt_encode_sub(out, key.topic, key.len, NULL, 0, subscription->sid);
     if (subscription->counted) {
-        bool anew = inquiry->phase == RLT_INQUIRY_REMAKING;
-        uint64_t max = rlt_quota_restate(connection, subscription, anew);
+        if (inquiry->phase == RLT_INQUIRY_REMAKING) {
+            rlt_quota_set_told(subscription, connection->side, rlt_quota_wanted(subscription));
+        }
+        uint64_t max = rlt_quota_told(subscription, connection->side);
         out = rlt_encode_unsub(out, subscription->sid, max);
     }
     write_ping(sender, out);
@@ -342,7 +344,7 @@ static void finish(struct rlt_connection *connection, int error)
     struct rlt_fence_link *held = connection->inquiry.held;
     connection->inquiry = (struct rlt_inquiry){.phase = RLT_INQUIRY_NONE};
     rlt_sub_marks_clear(marks_of(connection));
-    rlt_cluster_finish_fences(connection->cluster, held, error);
+    rlt_connection_finish_fences(connection, held, error);
 }
 
 /* Returns: whether there may be more to do now. */
@@ -423,7 +425,7 @@ void rlt_inquiry_on_refusal(struct rlt_connection *connection, int error)
     bool limited = error == ROULETTE_ESERVER;
     uint64_t sid = rlt_sub_marks_refuse(marks_of(connection), pongs, limited, error);
     if (sid != 0 && !is_superseded(connection, sid, pongs)) {
-        rlt_refusal_end(connection, sid, error);
+        rlt_refused_sub_end(connection, sid, error);
     } else if (inquiry->phase == RLT_INQUIRY_NONE &&
                rlt_sub_marks_are_in_doubt(marks_of(connection))) {
         inquiry->phase = RLT_INQUIRY_CLOSING;
@@ -445,7 +447,7 @@ void rlt_inquiry_pass(struct rlt_connection *connection, struct rlt_fence_link *
 {
     struct rlt_inquiry *inquiry = &connection->inquiry;
     if (inquiry->phase == RLT_INQUIRY_NONE) {
-        rlt_cluster_finish_fences(connection->cluster, links, 0);
+        rlt_connection_finish_fences(connection, links, 0);
         return;
     }
     while (links != NULL) {

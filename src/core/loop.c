@@ -43,8 +43,8 @@ static bool is_crowded(const struct rlt_loop *loop)
 
 static void note_crowd(struct rlt_loop *loop, const struct rlt_cluster *cluster)
 {
-    if (cluster->crowd_ns > loop->crowd_ns) {
-        loop->crowd_ns = cluster->crowd_ns;
+    if (cluster->env.crowd_ns > loop->crowd_ns) {
+        loop->crowd_ns = cluster->env.crowd_ns;
         if (!loop->asymmetric && loop->barrier != NULL) {
             set_asymmetric(loop, true);
         }
@@ -178,7 +178,7 @@ void rlt_loop_awake(struct rlt_loop *loop, bool woken, uint64_t now_ns)
         struct rlt_loop_entry *entry = &loop->entries[i];
         bool wanted = is_wanted(entry);
         if (wanted && woken) {
-            rlt_counter_add(&entry->cluster->metrics.wakeups, 1);
+            rlt_counter_add(&entry->cluster->env.metrics.wakeups, 1);
         }
         if (wanted || (entry->state == RLT_LOOP_ASLEEP && entry->deadline_ns <= now_ns)) {
             wake(loop, entry, now_ns);

@@ -33,7 +33,7 @@
 #include "core/holdback.h"
 #include "core/overlap.h"
 
-struct rlt_cluster;
+struct rlt_exchange;
 
 /** So much later than the new server may the old one bring a message. */
 #define RLT_MERGE_WAIT_NS RLT_NS_PER_S
@@ -47,7 +47,7 @@ struct rlt_merge {
 int rlt_merge_open(struct rlt_merge *merge, int old);
 
 /** Deliver what waits, and forget everything. May be closed already. */
-void rlt_merge_close(struct rlt_merge *merge, struct rlt_cluster *cluster);
+void rlt_merge_close(struct rlt_merge *merge, struct rlt_exchange *exchange);
 
 static inline bool rlt_merge_is_open(const struct rlt_merge *merge)
 {
@@ -61,21 +61,21 @@ static inline bool rlt_merge_is_over(const struct rlt_merge *merge)
 }
 
 /** A MSG frame arrived on a side. Counts it. Returns: whether it is to be delivered now. */
-bool rlt_merge_take(struct rlt_merge *merge, struct rlt_cluster *cluster, int side,
+bool rlt_merge_take(struct rlt_merge *merge, struct rlt_exchange *exchange, int side,
                     const struct rlt_frame *frame, struct rlt_slab *slab, uint64_t now_ns);
 
 /** Let go what has waited long enough; `seen_ns`: until when the old side was read. */
-void rlt_merge_run(struct rlt_merge *merge, struct rlt_cluster *cluster, uint64_t seen_ns);
+void rlt_merge_run(struct rlt_merge *merge, struct rlt_exchange *exchange, uint64_t seen_ns);
 
 /** When rlt_merge_run() has a timer to serve. */
 uint64_t rlt_merge_deadline(const struct rlt_merge *merge);
 
 /** Deliver all that waits. */
-void rlt_merge_let_go(struct rlt_merge *merge, struct rlt_cluster *cluster);
+void rlt_merge_let_go(struct rlt_merge *merge, struct rlt_exchange *exchange);
 
 /** A subscription ends on both sides: what waits of it is dropped. The old one brings what
  *  came before its end. */
-void rlt_merge_drop_of(struct rlt_merge *merge, struct rlt_cluster *cluster, uint64_t sid);
+void rlt_merge_drop_of(struct rlt_merge *merge, struct rlt_exchange *exchange, uint64_t sid);
 
 /** From now on the new side brings what the old one brings. Replaces an earlier mark. */
 void rlt_merge_mark(struct rlt_merge *merge);
@@ -96,6 +96,6 @@ static inline void rlt_merge_forget(struct rlt_merge *merge)
  * Nothing more arrives on a side. The old one: what waits is delivered. The new one: what waits
  * is left to the old side.
  */
-void rlt_merge_end_side(struct rlt_merge *merge, struct rlt_cluster *cluster, int side);
+void rlt_merge_end_side(struct rlt_merge *merge, struct rlt_exchange *exchange, int side);
 
 #endif

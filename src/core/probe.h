@@ -4,8 +4,8 @@
  * nats-server up to 2.9 reads nothing from a publisher, PINGs included, for as long as a slow
  * subscriber of what it publishes holds the server up (10 s and more), and serves everybody else.
  *
- * Before the active connection of a position is given up as silent or as not reading, the other
- * connection of the position logs in, with the same address and credentials, and is closed again:
+ * Before the active connection of a path is given up as silent or as not reading, the other
+ * connection of the path logs in, with the same address and credentials, and is closed again:
  *
  *     IDLE -- a ping interval before the end --> ASKING -- PONG, or any -ERR --> answered
  *                                                       -- nothing, refused ---> no answer
@@ -28,20 +28,20 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct rlt_cluster;
 struct rlt_connection;
+struct rlt_path;
 
-/** The probing of one position of a cluster's pool. Zeroed: nothing was asked. */
+/** The probing of one path. Zeroed: nothing was asked. */
 struct rlt_probe {
     bool told;         /* that the active connection is kept beyond its time */
     uint64_t again_ns; /* the next one not before */
 };
 
 /** Begin to ask, cease to, and tell what came of it. Called whenever the cluster runs. */
-void rlt_probe_run(struct rlt_cluster *cluster, uint32_t position, uint64_t now_ns);
+void rlt_probe_run(struct rlt_path *path, uint64_t now_ns);
 
 /** When rlt_probe_run() has something to do; RLT_NEVER: nothing. */
-uint64_t rlt_probe_deadline(struct rlt_cluster *cluster, uint32_t position);
+uint64_t rlt_probe_deadline(struct rlt_path *path);
 
 /** The connection that asks (rlt_connection.probing) has been answered. */
 void rlt_probe_on_answer(struct rlt_connection *connection, uint64_t now_ns);

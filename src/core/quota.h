@@ -27,8 +27,7 @@
 
 #include "core/handle.h"
 
-struct rlt_cluster;
-struct rlt_connection;
+struct rlt_exchange;
 
 /** Of the SUB on one connection. */
 struct rlt_portion {
@@ -40,7 +39,7 @@ struct rlt_portion {
 struct rlt_quota {
     /* Relaxed: what two clusters take at once is in excess, and found by the subscriber. */
     _Atomic(uint64_t) left;
-    /* By member, and by side: of the position's first connection and of its twin. */
+    /* By member, and by side of its path. */
     struct rlt_portion portions[][2];
 };
 
@@ -63,18 +62,22 @@ static inline uint64_t rlt_quota_left(struct rlt_subscription *subscription)
     return atomic_load_explicit(&rlt_quota_of(subscription)->left, memory_order_relaxed);
 }
 
-/** Write the SUB of a subscription, and how many messages are wanted if that is limited. Returns:
- *  false if there is no room: send first. */
-bool rlt_quota_write_sub(struct rlt_connection *connection, struct rlt_subscription *subscription);
+/** How many messages the server is to be told of: 0 would be no limit. If none is left, another
+ *  cluster has just brought the last one. */
+static inline uint64_t rlt_quota_wanted(struct rlt_subscription *subscription)
+{
+    return rlt_max_u64(rlt_quota_left(subscription), 1);
+}
 
-/** A SUB is written again by other means (core/inquiry.h); `anew`: the server is told to forget it
- *  before. Returns: how many the server is to be told of. */
-uint64_t rlt_quota_restate(struct rlt_connection *connection, struct rlt_subscription *subscription,
-                           bool anew);
+/** The server that the connection of a side leads to is told to send so many, from now on. */
+void rlt_quota_set_told(struct rlt_subscription *subscription, int side, uint64_t told);
 
-/** Messages of a counted subscription arrived on `cluster->source`, and `kept` of them were pushed
- *  into its mailbox: at most rlt_quota_left() was before. */
-void rlt_quota_on_arrival(struct rlt_cluster *cluster, struct rlt_subscription *subscription,
+/** What it was told the last time. */
+uint64_t rlt_quota_told(struct rlt_subscription *subscription, int side);
+
+/** Messages of a counted subscription arrived on the exchange's source, and `kept` of them were
+ *  pushed into its mailbox: at most rlt_quota_left() was before. */
+void rlt_quota_on_arrival(struct rlt_exchange *exchange, struct rlt_subscription *subscription,
                           uint32_t arrived, uint32_t kept);
 
 #endif

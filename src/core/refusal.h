@@ -8,12 +8,13 @@
 #ifndef RLT_CORE_REFUSAL_H
 #define RLT_CORE_REFUSAL_H
 
+#include <stdbool.h>
+
 #include "core/connection.h"
+#include "proto/parser.h"
 
-/** The server refuses the subscription of a sid: it is over. It is unsubscribed nevertheless. */
-void rlt_refusal_end(struct rlt_connection *connection, uint64_t sid, int error);
-
-/** An -ERR arrived: it is counted and logged, and what it ends is ended. */
-void rlt_refusal_on_error(struct rlt_connection *connection, const struct rlt_frame *frame);
+/** An -ERR arrived: it is counted and logged, and what it ends is ended. Returns: whether it
+ * answers a probe (core/probe.h) instead. */
+bool rlt_refusal_on_error(struct rlt_connection *connection, const struct rlt_frame *frame);
 
 #endif

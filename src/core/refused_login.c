@@ -2,20 +2,20 @@
 #include "core/refused_login.h"
 
 #include "base/assert.h"
-#include "core/cluster.h"
+#include "core/exchange.h"
 #include "roulette.h"
 
-void rlt_refused_login_enlist(struct rlt_cluster *cluster, struct rlt_mailbox *mailbox)
+void rlt_refused_login_enlist(struct rlt_exchange *exchange, struct rlt_mailbox *mailbox)
 {
     if (mailbox->prev_link != NULL) {
         return;
     }
-    mailbox->next = cluster->mailboxes;
-    mailbox->prev_link = &cluster->mailboxes;
+    mailbox->next = exchange->mailboxes;
+    mailbox->prev_link = &exchange->mailboxes;
     if (mailbox->next != NULL) {
         mailbox->next->prev_link = &mailbox->next;
     }
-    cluster->mailboxes = mailbox;
+    exchange->mailboxes = mailbox;
 }
 
 void rlt_refused_login_delist(struct rlt_mailbox *mailbox)
@@ -45,25 +45,25 @@ static bool is_refusal(int error)
     }
 }
 
-void rlt_refused_login_on_failure(struct rlt_cluster *cluster, int error)
+void rlt_refused_login_on_failure(struct rlt_exchange *exchange, int error)
 {
     if (!is_refusal(error)) {
         return;
     }
     RLT_ASSERT(error < 0 && error > -32);
     uint32_t reason = UINT32_C(1) << -error;
-    for (struct rlt_mailbox *i = cluster->mailboxes; i != NULL; i = i->next) {
+    for (struct rlt_mailbox *i = exchange->mailboxes; i != NULL; i = i->next) {
         if ((i->refusals & reason) == 0) {
             i->refusals |= reason;
-            rlt_cluster_mark_dirty(cluster, i);
+            rlt_exchange_mark_dirty(exchange, i);
             rlt_mailbox_refuse(i, error);
         }
     }
 }
 
-void rlt_refused_login_on_ready(struct rlt_cluster *cluster)
+void rlt_refused_login_on_ready(struct rlt_exchange *exchange)
 {
-    for (struct rlt_mailbox *i = cluster->mailboxes; i != NULL; i = i->next) {
+    for (struct rlt_mailbox *i = exchange->mailboxes; i != NULL; i = i->next) {
         i->refusals = 0;
     }
 }

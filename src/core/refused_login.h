@@ -13,19 +13,19 @@
 #ifndef RLT_CORE_REFUSED_LOGIN_H
 #define RLT_CORE_REFUSED_LOGIN_H
 
-struct rlt_cluster;
+struct rlt_exchange;
 struct rlt_mailbox;
 
 /** Somebody subscribes with a mailbox: tell it from now on. It may be told already. */
-void rlt_refused_login_enlist(struct rlt_cluster *cluster, struct rlt_mailbox *mailbox);
+void rlt_refused_login_enlist(struct rlt_exchange *exchange, struct rlt_mailbox *mailbox);
 
 /** RLT_COMMAND_LEAVE: the mailbox is about to be freed. */
 void rlt_refused_login_delist(struct rlt_mailbox *mailbox);
 
 /** An attempt to connect failed. */
-void rlt_refused_login_on_failure(struct rlt_cluster *cluster, int error);
+void rlt_refused_login_on_failure(struct rlt_exchange *exchange, int error);
 
 /** One succeeded. */
-void rlt_refused_login_on_ready(struct rlt_cluster *cluster);
+void rlt_refused_login_on_ready(struct rlt_exchange *exchange);
 
 #endif

@@ -4,7 +4,7 @@
 #include <inttypes.h>
 
 #include "base/log.h"
-#include "core/cluster.h"
+#include "core/env.h"
 
 static const struct {
     enum roulette_log_level level;
@@ -21,43 +21,43 @@ const char *rlt_report_text(enum rlt_report what)
 }
 
 /* Tell what a window has left out, and end it. */
-static void close_window(struct rlt_cluster *cluster, enum rlt_report what)
+static void close_window(struct rlt_env *env, enum rlt_report what)
 {
-    struct rlt_report_window *window = &cluster->reports.windows[what];
+    struct rlt_report_window *window = &env->reports.windows[what];
     uint64_t left_out = window->left_out;
     *window = (struct rlt_report_window){.end_ns = 0};
-    cluster->reports.left_out -= left_out != 0 ? 1 : 0;
+    env->reports.left_out -= left_out != 0 ? 1 : 0;
     if (left_out != 0) {
-        rlt_log(&cluster->config->log, kinds[what].level,
+        rlt_log(&env->config->log, kinds[what].level,
                 "cluster %u (%s): %s: %" PRIu64 " more lines of this kind were left out",
-                cluster->index, cluster->address->label, kinds[what].text, left_out);
+                env->index, env->address->label, kinds[what].text, left_out);
     }
 }
 
-void rlt_report(struct rlt_cluster *cluster, enum rlt_report what, const char *detail)
+void rlt_report(struct rlt_env *env, enum rlt_report what, const char *detail)
 {
-    struct rlt_report_window *window = &cluster->reports.windows[what];
-    if (!rlt_log_takes(&cluster->config->log, kinds[what].level)) {
+    struct rlt_report_window *window = &env->reports.windows[what];
+    if (!rlt_log_takes(&env->config->log, kinds[what].level)) {
         return;
     }
-    if (cluster->now_ns >= window->end_ns) {
-        close_window(cluster, what);
-        window->end_ns = cluster->now_ns + RLT_REPORT_WINDOW_NS;
+    if (env->now_ns >= window->end_ns) {
+        close_window(env, what);
+        window->end_ns = env->now_ns + RLT_REPORT_WINDOW_NS;
     }
     if (window->count >= RLT_REPORT_BURST) {
-        cluster->reports.left_out += window->left_out++ == 0 ? 1 : 0;
+        env->reports.left_out += window->left_out++ == 0 ? 1 : 0;
         return;
     }
     window->count++;
-    rlt_log(&cluster->config->log, kinds[what].level, "cluster %u (%s): %s%s%s", cluster->index,
-            cluster->address->label, kinds[what].text, detail[0] != '\0' ? ": " : "", detail);
+    rlt_log(&env->config->log, kinds[what].level, "cluster %u (%s): %s%s%s", env->index,
+            env->address->label, kinds[what].text, detail[0] != '\0' ? ": " : "", detail);
 }
 
-void rlt_report_run(struct rlt_cluster *cluster, uint64_t now_ns)
+void rlt_report_run(struct rlt_env *env, uint64_t now_ns)
 {
-    for (int i = 0; i < RLT_REPORT_COUNT && cluster->reports.left_out != 0; i++) {
-        if (now_ns >= cluster->reports.windows[i].end_ns) {
-            close_window(cluster, (enum rlt_report)i);
+    for (int i = 0; i < RLT_REPORT_COUNT && env->reports.left_out != 0; i++) {
+        if (now_ns >= env->reports.windows[i].end_ns) {
+            close_window(env, (enum rlt_report)i);
         }
     }
 }
@@ -73,9 +73,9 @@ uint64_t rlt_report_deadline(const struct rlt_reports *reports)
     return deadline_ns;
 }
 
-void rlt_report_end(struct rlt_cluster *cluster)
+void rlt_report_end(struct rlt_env *env)
 {
     for (int i = 0; i < RLT_REPORT_COUNT; i++) {
-        close_window(cluster, (enum rlt_report)i);
+        close_window(env, (enum rlt_report)i);
     }
 }

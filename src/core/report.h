@@ -55,7 +55,7 @@ enum rlt_report {
         RLT_REPORT_COUNT,
 };
 
-struct rlt_cluster;
+struct rlt_env;
 
 /** The lines of one cluster by kind; zeroed: none yet. */
 struct rlt_reports {
@@ -71,15 +71,15 @@ struct rlt_reports {
 const char *rlt_report_text(enum rlt_report what);
 
 /** Write a line, or count it as left out. `detail` may be empty. */
-void rlt_report(struct rlt_cluster *cluster, enum rlt_report what, const char *detail);
+void rlt_report(struct rlt_env *env, enum rlt_report what, const char *detail);
 
 /** Tell what was left out in windows that are over. Called whenever the cluster runs. */
-void rlt_report_run(struct rlt_cluster *cluster, uint64_t now_ns);
+void rlt_report_run(struct rlt_env *env, uint64_t now_ns);
 
 /** When rlt_report_run() has something to tell; RLT_NEVER: nothing was left out. */
 uint64_t rlt_report_deadline(const struct rlt_reports *reports);
 
 /** The cluster stops: tell what was left out until now. */
-void rlt_report_end(struct rlt_cluster *cluster);
+void rlt_report_end(struct rlt_env *env);
 
 #endif

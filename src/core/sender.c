@@ -21,7 +21,6 @@ int rlt_sender_init(struct rlt_sender *sender, struct rlt_wire_queue *queue,
     sender->queue = queue;
     sender->metrics = metrics;
     rlt_sender_set_payload_max(sender, 0);
-    sender->owner = true;
     rlt_ping_marks_init(&sender->pings);
     rlt_confirm_timer_init(&sender->confirm_timer, 0);
     sender->control[0] = rlt_memory_alloc_aligned(RLT_CACHE_LINE, RLT_CONTROL_BYTES);
@@ -269,9 +268,10 @@ static void gather_lanes(struct rlt_sender *sender)
 
 void rlt_sender_adopt_lanes(struct rlt_sender *sender, struct rlt_sender *from)
 {
-    RLT_ASSERT(sender->queue == from->queue && from->owner && from->span_count == 0);
-    sender->owner = true;
-    from->owner = false;
+    RLT_ASSERT(sender->queue == from->queue && rlt_sender_owns_lanes(from) &&
+               from->span_count == 0);
+    sender->role = RLT_ROLE_ACTIVE;
+    from->role = RLT_ROLE_SECOND;
     memcpy(sender->released, from->released, sizeof(sender->released));
     memcpy(sender->reached, from->reached, sizeof(sender->reached));
     memset(from->released, 0, sizeof(from->released));
@@ -294,7 +294,7 @@ static void arm_fences(struct rlt_sender *sender)
 static bool fences_reached(const struct rlt_sender *sender)
 {
     return sender->pings.armed != NULL &&
-           (sender->lanes_off || rlt_wire_queue_has_passed_fence(sender->queue));
+           (!rlt_sender_takes_lanes(sender) || rlt_wire_queue_has_passed_fence(sender->queue));
 }
 
 /* Messages of the batch that its completion will count as sent. */
@@ -342,7 +342,8 @@ static void gather_ping(struct rlt_sender *sender)
     rlt_confirm_timer_on_ping(&sender->confirm_timer);
     for (int lane = 0; sender->keep && lane <= SHARED; lane++) {
         /* Our PONG does not confirm what another one sends, whoever owns the lanes then. */
-        mark->covers[lane] = sender->owner ? cursor_of(sender, lane) : (struct rlt_lane_mark){0, 0};
+        mark->covers[lane] =
+            rlt_sender_owns_lanes(sender) ? cursor_of(sender, lane) : (struct rlt_lane_mark){0, 0};
     }
     add_span(sender, ping_line, PING_LEN, (struct rlt_sender_part){.lane = NO_LANE});
 }
@@ -360,7 +361,7 @@ uint32_t rlt_sender_gather(struct rlt_sender *sender, bool with_lanes)
     }
     if (with_lanes) {
         arm_fences(sender);
-        if (!sender->lanes_off) {
+        if (rlt_sender_takes_lanes(sender)) {
             gather_lanes(sender);
         }
     }
@@ -370,9 +371,9 @@ uint32_t rlt_sender_gather(struct rlt_sender *sender, bool with_lanes)
 
 bool rlt_sender_may_lend(const struct rlt_sender *sender)
 {
-    return !rlt_sender_is_busy(sender) && sender->owner && !sender->keep && !sender->ping_due &&
-           sender->control_len == 0 && sender->secret_len == 0 && sender->pings.armed == NULL &&
-           sender->pings.waiting == NULL;
+    return !rlt_sender_is_busy(sender) && rlt_sender_owns_lanes(sender) && !sender->keep &&
+           !sender->ping_due && sender->control_len == 0 && sender->secret_len == 0 &&
+           sender->pings.armed == NULL && sender->pings.waiting == NULL;
 }
 
 bool rlt_sender_has_work(struct rlt_sender *sender, bool with_lanes)
@@ -387,7 +388,8 @@ bool rlt_sender_has_work(struct rlt_sender *sender, bool with_lanes)
     bool fences =
         sender->pings.armed != NULL ? fences_reached(sender) : sender->pings.waiting != NULL;
     return (fences && sender->pings.count < RLT_PING_MARKS_MAX) ||
-           (!sender->stalled && !sender->lanes_off && !rlt_wire_queue_is_empty(sender->queue));
+           (!sender->stalled && rlt_sender_takes_lanes(sender) &&
+            !rlt_wire_queue_is_empty(sender->queue));
 }
 
 /* ---- What became of a batch --------------------------------------------------------------- */
@@ -561,8 +563,9 @@ static void rewind_part(struct rlt_sender *sender, uint32_t index, rlt_sender_wa
  * refused. Returns: the number of messages that were refused. */
 static uint64_t go_back(struct rlt_sender *sender)
 {
-    uint64_t denied = sender->keep && sender->owner ? rlt_denials_strike(sender) : 0;
-    for (int lane = 0; sender->keep && sender->owner && lane <= SHARED; lane++) {
+    uint64_t denied =
+        sender->keep && rlt_sender_owns_lanes(sender) ? rlt_denials_strike(sender) : 0;
+    for (int lane = 0; sender->keep && rlt_sender_owns_lanes(sender) && lane <= SHARED; lane++) {
         struct rlt_lane_mark cursor = cursor_of(sender, lane);
         if (cursor.count > sender->reached[lane].count) {
             sender->reached[lane] = cursor;

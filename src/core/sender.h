@@ -50,6 +50,14 @@
 /** Control, PING, and two parts (before and behind the ring's end) for each lane. */
 #define RLT_SENDER_SPANS (2 + 2 * (RLT_WIRE_LANES + 1))
 
+/** What a sender is to the lanes of its path, which one of two senders owns: no other one moves
+ *  their marks. */
+enum rlt_role {
+    RLT_ROLE_ACTIVE,  /* their owner */
+    RLT_ROLE_LEAVING, /* their owner, but nothing is taken from them any more */
+    RLT_ROLE_SECOND,  /* not their owner */
+};
+
 /** What a span of the batch came from. */
 struct rlt_sender_part {
     int lane; /* index; RLT_WIRE_LANES: the shared lane; negative: no lane */
@@ -102,10 +110,7 @@ struct rlt_sender {
     bool lent;        /* borrowers have the lanes and the batch: see direct_send.h; event thread */
     uint64_t sent_ns; /* when the last batch was sent; who has the lanes */
 
-    /* The lanes are ours: no other sender of the queue moves their marks. */
-    bool owner;
-    /* Nothing is taken from the lanes; fences wait for their PONG only. */
-    bool lanes_off;
+    enum rlt_role role; /* set by the path: core/path.h */
 
     bool ping_due;    /* a keepalive PING is wanted */
     bool confirm_due; /* one for what is unconfirmed */
@@ -144,6 +149,17 @@ void rlt_sender_wipe_control(struct rlt_sender *sender);
 
 /** The server has told its max_payload (0: unlimited). */
 void rlt_sender_set_payload_max(struct rlt_sender *sender, uint32_t payload_max);
+
+/** Whether messages may be taken from the lanes. If not, fences wait for their PONG only. */
+static inline bool rlt_sender_takes_lanes(const struct rlt_sender *sender)
+{
+    return sender->role == RLT_ROLE_ACTIVE;
+}
+
+static inline bool rlt_sender_owns_lanes(const struct rlt_sender *sender)
+{
+    return sender->role != RLT_ROLE_SECOND;
+}
 
 static inline uint32_t rlt_sender_payload_max(const struct rlt_sender *sender)
 {

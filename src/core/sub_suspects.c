@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "core/cluster.h"
+#include "core/connection.h"
 #include "core/suspect.h"
 
 static uint32_t count_of(const struct rlt_sub_suspects *suspects)
@@ -36,7 +36,7 @@ void rlt_sub_suspects_fini(struct rlt_sub_suspects *suspects)
 
 static struct rlt_subscription *find(struct rlt_connection *connection, uint64_t sid)
 {
-    return rlt_subscriptions_find(&connection->cluster->subscriptions, sid);
+    return rlt_subscriptions_find(&connection->exchange->subscriptions, sid);
 }
 
 /* Let one be told to the server, if that is still wanted. */
@@ -45,7 +45,7 @@ static void let_go(struct rlt_connection *connection, uint64_t sid)
     struct rlt_subscription *subscription = find(connection, sid);
     if (subscription != NULL && !subscription->on_server &&
         rlt_subscription_is_wanted(subscription)) {
-        rlt_subscription_queue_push(&connection->pending, subscription);
+        rlt_exchange_defer(connection->exchange, subscription);
     }
 }
 
@@ -117,9 +117,9 @@ static void end_culprit(struct rlt_connection *connection, int error)
     struct rlt_topic_key key = rlt_subscription_key(subscription);
     (void)snprintf(text, sizeof(text), "%.*s (%zu bytes)", (int)rlt_min_size(key.len, 128),
                    key.topic, key.len);
-    rlt_report(connection->cluster, RLT_REPORT_POISON_SUB, text);
-    rlt_subscription_queue_remove(&connection->pending, subscription);
-    rlt_cluster_end_subscription(connection->cluster, subscription, error);
+    rlt_report(connection->env, RLT_REPORT_POISON_SUB, text);
+    rlt_exchange_undefer(connection->exchange, subscription);
+    rlt_exchange_end(connection->exchange, subscription, error);
 }
 
 void rlt_sub_suspects_hold(struct rlt_connection *connection, int error)
@@ -131,7 +131,7 @@ void rlt_sub_suspects_hold(struct rlt_connection *connection, int error)
     for (uint32_t i = suspects->first; i < suspects->end; i++) {
         struct rlt_subscription *subscription = find(connection, suspects->sids[i]);
         if (subscription != NULL && !subscription->on_server) {
-            rlt_subscription_queue_remove(&connection->pending, subscription);
+            rlt_exchange_undefer(connection->exchange, subscription);
         }
     }
 }
@@ -141,7 +141,7 @@ void rlt_sub_suspects_hold(struct rlt_connection *connection, int error)
 bool rlt_sub_suspects_have_work(const struct rlt_connection *connection)
 {
     const struct rlt_sub_suspects *suspects = &connection->sub_suspects;
-    return !rlt_sub_suspects_are_none(suspects) && connection->pending.first == NULL &&
+    return !rlt_sub_suspects_are_none(suspects) && connection->pending->first == NULL &&
            (connection->sender.subs.count == 0 || !suspects->pinged);
 }
 
@@ -170,7 +170,7 @@ bool rlt_sub_suspects_run(struct rlt_connection *connection)
 void rlt_sub_suspects_on_pong(struct rlt_connection *connection)
 {
     struct rlt_sub_suspects *suspects = &connection->sub_suspects;
-    if (connection->sender.subs.count != 0 || connection->pending.first != NULL) {
+    if (connection->sender.subs.count != 0 || connection->pending->first != NULL) {
         return;
     }
     suspects->pinged = false;

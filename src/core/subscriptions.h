@@ -92,6 +92,24 @@ static inline struct rlt_subscription *rlt_subscriptions_at(const struct rlt_sub
     return (entry & 1) == 0 ? (struct rlt_subscription *)(uintptr_t)entry : NULL;
 }
 
+/**
+ * The next subscription of a path, from index `*index` on, which becomes its index; NULL if there
+ * is none. It may be removed before the next call.
+ *
+ *     for (uint32_t i = 0; (it = rlt_subscriptions_next(table, path, &i)) != NULL; i++)
+ */
+static inline struct rlt_subscription *rlt_subscriptions_next(const struct rlt_subscriptions *table,
+                                                              uint32_t path, uint32_t *index)
+{
+    for (; *index < table->index_count; (*index)++) {
+        struct rlt_subscription *subscription = rlt_subscriptions_at(table, *index);
+        if (subscription != NULL && subscription->connection == path) {
+            return subscription;
+        }
+    }
+    return NULL;
+}
+
 /** The subscription of a sid from the wire; NULL if there is none (any more). */
 static inline struct rlt_subscription *rlt_subscriptions_find(const struct rlt_subscriptions *table,
                                                               uint64_t sid)

@@ -153,7 +153,7 @@ bool rlt_suspect_on_closed(struct rlt_sender *sender, bool named, struct rlt_sus
 {
     struct rlt_suspect *suspect = &sender->suspect;
     uint64_t open = suspect->open;
-    if (!sender->keep || !sender->owner || open == 0) {
+    if (!sender->keep || !rlt_sender_owns_lanes(sender) || open == 0) {
         return false;
     }
     suspect->losses++;

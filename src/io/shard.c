@@ -108,14 +108,14 @@ uint64_t rlt_shard_queued_bytes(const struct rlt_shard *shard)
 {
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < shard->config->pool_size; i++) {
-        bytes += rlt_wire_queue_bytes(&shard->cluster->connections[i].queue);
+        bytes += rlt_wire_queue_bytes(&shard->cluster->paths[i].queue);
     }
     return bytes;
 }
 
 void rlt_shard_count_excess(struct rlt_shard *shard, uint32_t count)
 {
-    rlt_counter_add_shared(&shard->cluster->metrics.dropped_limit, count);
+    rlt_counter_add_shared(&shard->cluster->env.metrics.dropped_limit, count);
 }
 
 void rlt_shard_ledger(const struct rlt_shard *shard, struct roulette_ledger *ledger)
@@ -130,25 +130,25 @@ void rlt_shard_ledger_if_stopped(const struct rlt_shard *shard, struct roulette_
 
 int rlt_shard_failure(const struct rlt_shard *shard, char text[RLT_TEXT_CELL_BYTES])
 {
-    return rlt_text_cell_get(&shard->cluster->failure, text);
+    return rlt_text_cell_get(&shard->cluster->env.failure, text);
 }
 
 void rlt_shard_denial(const struct rlt_shard *shard, char text[RLT_TEXT_CELL_BYTES])
 {
-    (void)rlt_text_cell_get(&shard->cluster->denial, text);
+    (void)rlt_text_cell_get(&shard->cluster->env.denial, text);
 }
 
 /* Relaxed: a flush that begins while another one tells may tell of the same. */
 uint64_t rlt_shard_denied_told(const struct rlt_shard *shard)
 {
-    return atomic_load_explicit(&shard->cluster->denied_told, memory_order_relaxed);
+    return atomic_load_explicit(&shard->cluster->env.denied_told, memory_order_relaxed);
 }
 
 void rlt_shard_note_denied_told(struct rlt_shard *shard, uint64_t denied)
 {
     uint64_t told = rlt_shard_denied_told(shard);
     while (told < denied &&
-           !atomic_compare_exchange_weak_explicit(&shard->cluster->denied_told, &told, denied,
+           !atomic_compare_exchange_weak_explicit(&shard->cluster->env.denied_told, &told, denied,
                                                   memory_order_relaxed, memory_order_relaxed)) {
     }
 }
@@ -160,12 +160,12 @@ const char *rlt_shard_backend_name(const struct rlt_shard *shard)
 
 const uint8_t *rlt_shard_slab_arena(const struct rlt_shard *shard)
 {
-    return shard->cluster->slabs.arena;
+    return shard->cluster->exchange.slabs.arena;
 }
 
 struct rlt_slab *rlt_shard_slab(const struct rlt_shard *shard, uint32_t index)
 {
-    return rlt_slab_at(&shard->cluster->slabs, index);
+    return rlt_slab_at(&shard->cluster->exchange.slabs, index);
 }
 
 /* ---- The end ------------------------------------------------------------------------------- */

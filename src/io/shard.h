@@ -105,7 +105,7 @@ bool rlt_shard_receive(struct rlt_shard *shard, const struct rlt_mailbox *mailbo
 /** The wire queue of a position in the pool. Threads: any thread. */
 static inline struct rlt_wire_queue *rlt_shard_queue(struct rlt_shard *shard, uint32_t position)
 {
-    return &shard->cluster->connections[position].queue;
+    return &shard->cluster->paths[position].queue;
 }
 
 /** Bytes that wait in the wire queues of all positions. Threads: any thread. */
@@ -114,7 +114,7 @@ uint64_t rlt_shard_queued_bytes(const struct rlt_shard *shard);
 /** The counters. Threads: any thread. */
 static inline const struct rlt_metrics *rlt_shard_metrics(const struct rlt_shard *shard)
 {
-    return &shard->cluster->metrics;
+    return &shard->cluster->env.metrics;
 }
 
 /** Count messages beyond max_messages of a member of a queue group. Threads: any thread. */

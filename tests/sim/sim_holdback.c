@@ -19,10 +19,10 @@ void sim_holdback_begin(struct sim_holdback *self, struct sim *sim, struct rlt_c
     self->cluster = cluster;
     self->count = 0;
     self->receives = false;
-    if (cluster->index == 0) {
+    if (cluster->env.index == 0) {
         memset(all, 0, sizeof(all)); /* of the last world */
     }
-    all[cluster->index] = self;
+    all[cluster->env.index] = self;
     memset(&taken, 0, sizeof(taken));
 }
 
@@ -103,9 +103,9 @@ void sim_holdback_note_end(struct sim_holdback *self)
 
 struct rlt_holdback_item __real_rlt_holdback_take(struct rlt_holdback *holdback, uint64_t number);
 struct rlt_holdback_item __wrap_rlt_holdback_take(struct rlt_holdback *holdback, uint64_t number);
-void __real_rlt_fan_out(struct rlt_cluster *cluster, const struct rlt_run *runs, uint32_t count,
+void __real_rlt_fan_out(struct rlt_exchange *exchange, const struct rlt_run *runs, uint32_t count,
                         struct rlt_slab *slab);
-void __wrap_rlt_fan_out(struct rlt_cluster *cluster, const struct rlt_run *runs, uint32_t count,
+void __wrap_rlt_fan_out(struct rlt_exchange *exchange, const struct rlt_run *runs, uint32_t count,
                         struct rlt_slab *slab);
 
 static struct sim_holdback *of(const struct rlt_holdback *holdback)
@@ -114,9 +114,9 @@ static struct sim_holdback *of(const struct rlt_holdback *holdback)
         if (all[i] == NULL) {
             continue;
         }
-        const struct rlt_handover *handovers = all[i]->cluster->handovers;
-        for (uint32_t k = 0; k < all[i]->cluster->config->pool_size; k++) {
-            if (&handovers[k].merge.waiting == holdback) {
+        const struct rlt_cluster *cluster = all[i]->cluster;
+        for (uint32_t k = 0; k < cluster->pool_size; k++) {
+            if (&cluster->paths[k].handover.merge.waiting == holdback) {
                 return all[i];
             }
         }
@@ -135,13 +135,13 @@ struct rlt_holdback_item __wrap_rlt_holdback_take(struct rlt_holdback *holdback,
     return item;
 }
 
-void __wrap_rlt_fan_out(struct rlt_cluster *cluster, const struct rlt_run *runs, uint32_t count,
+void __wrap_rlt_fan_out(struct rlt_exchange *exchange, const struct rlt_run *runs, uint32_t count,
                         struct rlt_slab *slab)
 {
     if (count == 1 && taken.frame.topic != NULL && runs[0].frame.topic == taken.frame.topic) {
         taken.frame.topic = NULL;
-        release(all[cluster->index], &runs[0].frame, slab != NULL);
+        release(all[exchange->env->index], &runs[0].frame, slab != NULL);
     }
     end_taken();
-    __real_rlt_fan_out(cluster, runs, count, slab);
+    __real_rlt_fan_out(exchange, runs, count, slab);
 }

@@ -23,15 +23,15 @@ void sim_publishers_begin(struct sim_publishers *self, struct sim *sim, struct r
     self->again = 0;
     self->in_doubt_seen = 0;
     self->in_doubt_midway = 0;
-    self->keep = cluster->config->guarantee == ROULETTE_AT_LEAST_ONCE;
+    self->keep = cluster->env.config->guarantee == ROULETTE_AT_LEAST_ONCE;
     memset(self->last_processed, -1, sizeof(self->last_processed));
     memset(self->stream, 0, sizeof(self->stream));
     self->count = 1 + (uint32_t)sim_below(sim, SIM_PUBLISHERS_MAX);
     self->large = sim_below(sim, 4) == 0 ? (uint32_t)sim_below(sim, 300) : 5;
     /* In some worlds the lanes are all taken but one: then the others share a lane. */
     bool crowded = sim_below(sim, 3) == 0;
-    for (uint32_t slot = 0; slot < cluster->config->pool_size; slot++) {
-        struct rlt_wire_queue *queue = &cluster->connections[slot].queue;
+    for (uint32_t slot = 0; slot < cluster->env.config->pool_size; slot++) {
+        struct rlt_wire_queue *queue = &cluster->paths[slot].queue;
         for (int lane = 0; crowded && lane < RLT_WIRE_LANES - 1; lane++) {
             atomic_store_explicit(&queue->taken[lane], 1, memory_order_relaxed);
         }
@@ -46,7 +46,7 @@ void sim_publishers_begin(struct sim_publishers *self, struct sim *sim, struct r
 
 static struct rlt_wire_queue *queue_of(struct sim_publishers *self, uint32_t slot)
 {
-    return &self->cluster->connections[slot].queue;
+    return &self->cluster->paths[slot].queue;
 }
 
 static void ring(struct sim_publishers *self)
@@ -69,14 +69,14 @@ static void give_back(struct sim_publishers *self, uint32_t position)
     struct sim_borrower *borrower = &self->borrowers[position];
     if (borrower->borrowed) {
         uint64_t *sights = self->transport->slots[0].server.network->sights;
-        const struct rlt_sender *sender = &self->cluster->active[position]->sender;
-        bool recalled = rlt_loan_is_recalled(&self->cluster->loans[position]);
+        const struct rlt_sender *sender = &self->cluster->paths[position].active->sender;
+        bool recalled = rlt_loan_is_recalled(&self->cluster->paths[position].loan);
         borrower->borrowed = false;
         follow(self, position, rlt_direct_send_end(self->cluster, position, borrower->taken));
         sights[SIM_SIGHT_DIRECT]++;
         sights[SIM_SIGHT_DIRECT_RECALLED] += recalled ? 1 : 0;
         sights[SIM_SIGHT_DIRECT_CUT] += sender->span_count != 0 ? 1 : 0;
-        sights[SIM_SIGHT_DIRECT_CLOSE] += self->cluster->active[position]->close_due ? 1 : 0;
+        sights[SIM_SIGHT_DIRECT_CLOSE] += self->cluster->paths[position].active->close_due ? 1 : 0;
     }
 }
 
@@ -117,14 +117,14 @@ static void send_or_ring(struct sim_publishers *self, uint32_t position)
         return;
     }
     if (sim_below(self->sim, 2) == 0 && !self->borrowers[position].borrowed) {
-        self->cluster->active[position]->sender.sent_ns = 0; /* as if long ago */
+        self->cluster->paths[position].active->sender.sent_ns = 0; /* as if long ago */
     }
     if (!rlt_direct_send_begin(self->cluster, position, self->sim->now_ns, &result)) {
         follow(self, position, result);
         return;
     }
     struct rlt_transport *transport = &self->transport->transport;
-    const struct rlt_connection *connection = self->cluster->active[position];
+    const struct rlt_connection *connection = self->cluster->paths[position].active;
     struct sim_borrower *borrower = &self->borrowers[position];
     SIM_CHECK(self->sim, !borrower->borrowed, "two have borrowed");
     self->transport->slots[0].server.network->sights[SIM_SIGHT_DIRECT_BUSY] +=
@@ -222,7 +222,7 @@ static void publish(struct sim_publishers *self, struct sim_publisher *publisher
 {
     struct sim *sim = self->sim;
     uint32_t topic = (uint32_t)sim_below(sim, SIM_TOPICS);
-    uint32_t slot = topic % self->cluster->config->pool_size;
+    uint32_t slot = topic % self->cluster->env.config->pool_size;
     struct rlt_wire_queue *queue = queue_of(self, slot);
     uint32_t most = sim_chance(sim, self->large) ? FRAME_MAX - 100 : 120;
     uint32_t payload_len = SIM_NUMBER_LEN + (uint32_t)sim_below(sim, most - SIM_NUMBER_LEN);
@@ -241,7 +241,7 @@ static void publish(struct sim_publishers *self, struct sim_publisher *publisher
 
 void sim_publishers_step(struct sim_publishers *self)
 {
-    go_on(self, (uint32_t)sim_below(self->sim, self->cluster->config->pool_size));
+    go_on(self, (uint32_t)sim_below(self->sim, self->cluster->env.config->pool_size));
     struct sim_publisher *publisher = &self->publishers[sim_below(self->sim, self->count)];
     if (publisher->asleep != NULL) {
         return;
@@ -260,7 +260,7 @@ void sim_publishers_settle(struct sim_publishers *self)
             commit(self, &self->publishers[i]);
         }
     }
-    for (uint32_t i = 0; i < self->cluster->config->pool_size; i++) {
+    for (uint32_t i = 0; i < self->cluster->env.config->pool_size; i++) {
         give_back(self, i);
         call(self, i);
     }
@@ -285,10 +285,13 @@ static uint64_t stream_of(const struct sim_publishers *self, uint32_t slot)
 
 static struct rlt_sender *owner_of(struct sim_publishers *self, uint32_t position)
 {
-    struct rlt_connection *first = &self->cluster->connections[position];
-    struct rlt_connection *twin = rlt_cluster_twin(self->cluster, first);
-    SIM_CHECK(self->sim, first->sender.owner != twin->sender.owner, "who owns the lanes");
-    return first->sender.owner ? &first->sender : &twin->sender;
+    struct rlt_path *path = &self->cluster->paths[position];
+    struct rlt_connection *first = &path->connections[0];
+    struct rlt_connection *second = &path->connections[1];
+    bool owns = rlt_connection_is_active(first);
+    SIM_CHECK(self->sim, owns != rlt_connection_is_active(second), "who owns the lanes");
+    SIM_CHECK(self->sim, path->active == (owns ? first : second), "who is active");
+    return owns ? &first->sender : &second->sender;
 }
 
 /* A message comes twice only if it was not confirmed when its connection was lost. */
@@ -313,12 +316,12 @@ void sim_publishers_on_publish(void *context, uint32_t slot, uint32_t topic, con
 {
     struct sim_publishers *self = context;
     uint32_t number = sim_read(self->sim, payload, len);
-    uint32_t position = slot % self->cluster->config->pool_size;
+    uint32_t position = slot % self->cluster->env.config->pool_size;
     SIM_CHECK(self->sim, number < self->message_count);
     struct sim_message *message = &self->messages[number];
     SIM_CHECK(self->sim, message->committed, "message %u was not published", number);
-    SIM_CHECK(self->sim,
-              message->slot == position && topic % self->cluster->config->pool_size == position);
+    SIM_CHECK(self->sim, message->slot == position &&
+                             topic % self->cluster->env.config->pool_size == position);
     uint64_t stream = stream_of(self, slot);
     if (message->processed) {
         check_again(self, position, message, stream);
@@ -363,7 +366,7 @@ void sim_publishers_before_run(struct sim_publishers *self)
     for (uint32_t i = 0; i < self->flush_count; i++) {
         if (!self->flushes[i].begun) {
             self->flushes[i].begun = true;
-            self->flushes[i].in_doubt = rlt_counter_get(&self->cluster->metrics.in_doubt);
+            self->flushes[i].in_doubt = rlt_counter_get(&self->cluster->env.metrics.in_doubt);
         }
     }
 }
@@ -372,7 +375,7 @@ void sim_publishers_before_run(struct sim_publishers *self)
  * servers change their minds from one message to the next. */
 static uint64_t taken_for_others(const struct sim_publishers *self)
 {
-    return self->keep ? rlt_counter_get(&self->cluster->metrics.denied) : 0;
+    return self->keep ? rlt_counter_get(&self->cluster->env.metrics.denied) : 0;
 }
 
 /* All that was accepted before a flush was processed, or is failed, or was in doubt before. */
@@ -384,7 +387,7 @@ static void check_passed(struct sim_publishers *self, const struct sim_flush *fl
         missing += message->committed && message->committed_index < flush->committed &&
                    !message->processed && !message->refused;
     }
-    uint64_t failed = rlt_counter_get(&self->cluster->metrics.failed);
+    uint64_t failed = rlt_counter_get(&self->cluster->env.metrics.failed);
     SIM_CHECK(self->sim,
               self->lied || missing <= failed + flush->in_doubt + self->in_doubt_midway +
                                            taken_for_others(self),
@@ -413,16 +416,13 @@ static void check_flushes(struct sim_publishers *self)
 static const struct rlt_sender *sender_of_twin(struct sim_publishers *self, uint32_t position,
                                                const struct rlt_sender *sender)
 {
-    struct rlt_connection *first = &self->cluster->connections[position];
-    return sender == &first->sender ? &rlt_cluster_twin(self->cluster, first)->sender
-                                    : &first->sender;
+    struct rlt_connection *connections = self->cluster->paths[position].connections;
+    return &connections[sender == &connections[0].sender ? 1 : 0].sender;
 }
 
 static bool has_ended(struct sim_publishers *self, uint32_t position)
 {
-    const struct rlt_connection *first = &self->cluster->connections[position];
-    const struct rlt_connection *twin = rlt_cluster_twin(self->cluster, first);
-    return first->sender.owner ? first->stopped : twin->stopped;
+    return self->cluster->paths[position].active->stopped;
 }
 
 static uint64_t on_the_way(struct sim_publishers *self, uint32_t slot)
@@ -458,40 +458,40 @@ static uint64_t on_the_way(struct sim_publishers *self, uint32_t slot)
 /* A connection that is ready takes messages; one that is out of reach holds none. */
 static void check_state(struct sim_publishers *self, uint32_t slot)
 {
-    struct rlt_connection *connection = self->cluster->active[slot];
+    struct rlt_connection *connection = self->cluster->paths[slot].active;
     const struct rlt_session *session = &connection->session;
     uint32_t state = atomic_load_explicit(&connection->wire->state, memory_order_relaxed);
     SIM_CHECK(self->sim, !connection->sender.pings.early || connection->sender.pings.in_batch,
               "an early PONG is forgotten");
-    if (self->cluster->stopping) {
+    if (self->cluster->env.stopping) {
         return;
     }
     SIM_CHECK(self->sim, session->state != RLT_SESSION_READY || state == RLT_WIRE_OPEN);
-    bool out_of_reach = session->attempts >= self->cluster->config->max_retry;
+    bool out_of_reach = session->attempts >= self->cluster->env.config->max_retry;
     SIM_CHECK(self->sim, (state == RLT_WIRE_UNREACHABLE) == out_of_reach);
 }
 
 void sim_publishers_on_closed(struct sim_publishers *self, uint32_t slot)
 {
-    uint32_t position = slot % self->cluster->config->pool_size;
-    struct rlt_connection *connection = self->cluster->active[position];
-    self->in_doubt_seen = rlt_counter_get(&self->cluster->metrics.in_doubt);
+    uint32_t position = slot % self->cluster->env.config->pool_size;
+    struct rlt_connection *connection = self->cluster->paths[position].active;
+    self->in_doubt_seen = rlt_counter_get(&self->cluster->env.metrics.in_doubt);
     SIM_CHECK(self->sim,
-              connection->session.attempts < self->cluster->config->max_retry ||
-                  self->cluster->stopping || rlt_wire_queue_is_empty(connection->wire),
+              connection->session.attempts < self->cluster->env.config->max_retry ||
+                  self->cluster->env.stopping || rlt_wire_queue_is_empty(connection->wire),
               "out of reach, and messages wait");
 }
 
 void sim_publishers_check(struct sim_publishers *self)
 {
-    uint64_t in_doubt = rlt_counter_get(&self->cluster->metrics.in_doubt);
+    uint64_t in_doubt = rlt_counter_get(&self->cluster->env.metrics.in_doubt);
     self->in_doubt_midway += in_doubt - self->in_doubt_seen;
     self->in_doubt_seen = in_doubt;
     struct roulette_ledger ledger;
     rlt_cluster_ledger(self->cluster, false, &ledger);
     SIM_CHECK(self->sim, ledger.accepted == self->committed);
     uint64_t sum = ledger.confirmed + ledger.in_doubt + ledger.failed + ledger.denied;
-    for (uint32_t slot = 0; slot < self->cluster->config->pool_size; slot++) {
+    for (uint32_t slot = 0; slot < self->cluster->env.config->pool_size; slot++) {
         sum += on_the_way(self, slot);
         check_state(self, slot);
     }
@@ -500,7 +500,8 @@ void sim_publishers_check(struct sim_publishers *self)
         self->lied = self->lied || link->server.lied;
         SIM_CHECK(self->sim,
                   !link->open || self->lied ||
-                      self->cluster->connections[slot].sender.confirmed <= link->server.published,
+                      rlt_cluster_connection(self->cluster, slot)->sender.confirmed <=
+                          link->server.published,
                   "confirmed and not processed");
     }
     SIM_CHECK(self->sim, sum == ledger.accepted, "%lu accepted, %lu accounted for", ledger.accepted,

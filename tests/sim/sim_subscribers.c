@@ -29,7 +29,7 @@ void sim_subscribers_destroy(struct sim_subscribers *self)
 static void begin_one(struct sim_subscribers *self, uint32_t index)
 {
     struct sim_subscriber *subscriber = &self->subscribers[index];
-    const struct rlt_config *config = self->cluster->config;
+    const struct rlt_config *config = self->cluster->env.config;
     struct sim_expected *expected = subscriber->expected;
     struct sim_held *held = subscriber->held;
     memset(subscriber, 0, sizeof(*subscriber));
@@ -104,7 +104,7 @@ static void subscribe(struct sim_subscribers *self, struct sim_subscriber *subsc
     handle->topic = topic;
     handle->member = &block->members[0];
     handle->member->mailbox = &subscriber->mailbox;
-    handle->member->own.connection = (uint8_t)(topic % self->cluster->config->pool_size);
+    handle->member->own.connection = (uint8_t)(topic % self->cluster->env.config->pool_size);
     subscriber->handles[topic] = handle;
     ask(self, handle, RLT_ASK_SUBSCRIBE);
 }
@@ -160,7 +160,7 @@ static void check_order(struct sim_subscribers *self, struct sim_handle *handle,
     const struct sim_copy *copy = &self->network->copies[number];
     /* Without room to wait order is not promised. */
     if (!self->sim->in_order || copy->message == 0 ||
-        rlt_counter_get(&self->cluster->metrics.held_early) != 0) {
+        rlt_counter_get(&self->cluster->env.metrics.held_early) != 0) {
         return;
     }
     uint64_t *last = &handle->last_message[copy->origin];
@@ -249,9 +249,9 @@ static void forget(struct sim_subscriber *subscriber, struct sim_handle *handle)
 static bool may_end(const struct sim_subscribers *self, const struct sim_handle *handle, int error)
 {
     /* For other reasons than these a permanent subscription is lost, not ended. */
-    bool by_refusal =
-        error == ROULETTE_ETOPIC ||
-        (error == ROULETTE_ESERVER && self->cluster->config->restart == ROULETTE_RESTART_PERMANENT);
+    bool by_refusal = error == ROULETTE_ETOPIC ||
+                      (error == ROULETTE_ESERVER &&
+                       self->cluster->env.config->restart == ROULETTE_RESTART_PERMANENT);
     /* One that has not been seen has joined another one when that ended. */
     return !by_refusal || !handle->seen || handle->refused;
 }
@@ -267,7 +267,7 @@ static void take_notice(struct sim_subscribers *self, struct sim_subscriber *sub
     SIM_CHECK(sim, before != 'X' && (before != 'E' || delivery->notice.kind == RLT_NOTICE_REMOVED));
     switch (delivery->notice.kind) {
     case RLT_NOTICE_LOST:
-        SIM_CHECK(sim, self->cluster->config->restart == ROULETTE_RESTART_PERMANENT);
+        SIM_CHECK(sim, self->cluster->env.config->restart == ROULETTE_RESTART_PERMANENT);
         SIM_CHECK(sim, delivery->notice.error < 0);
         handle->last_notice = 'L';
         handle->was_lost = true;
@@ -374,7 +374,7 @@ static void attend(struct sim_subscribers *self, struct sim_subscriber *subscrib
 static void receive_directly(struct sim_subscribers *self, struct sim_subscriber *subscriber)
 {
     uint64_t *sights = self->network->sights;
-    const struct rlt_metrics *metrics = &self->cluster->metrics;
+    const struct rlt_metrics *metrics = &self->cluster->env.metrics;
     uint64_t before = rlt_counter_get(&metrics->direct_receives);
     (void)rlt_doorbell_take(&subscriber->doorbell);
     subscriber->asleep = false;
@@ -494,7 +494,7 @@ static void on_release(void *context, const struct sim_waiting *released)
 {
     struct sim_subscribers *self = context;
     struct rlt_subscription *subscription =
-        rlt_subscriptions_find(&self->cluster->subscriptions, released->sid);
+        rlt_subscriptions_find(&self->cluster->exchange.subscriptions, released->sid);
     self->network->copies[released->number].delivered++;
     expect_delivery(self, subscription, released->sid, released->number);
 }
@@ -509,7 +509,7 @@ static void on_drop(void *context)
 static bool must_wait(const struct sim_subscribers *self, int side,
                       const struct rlt_subscription *subscription)
 {
-    const struct rlt_merge *merge = &self->cluster->handovers[subscription->connection].merge;
+    const struct rlt_merge *merge = &self->cluster->paths[subscription->connection].handover.merge;
     if (!rlt_merge_is_open(merge) || side == merge->overlap.old || merge->overlap.ended ||
         subscription->member_count == 0) {
         return false;
@@ -520,7 +520,7 @@ static bool must_wait(const struct sim_subscribers *self, int side,
 static bool is_old_side(const struct sim_subscribers *self, int side,
                         const struct rlt_subscription *subscription)
 {
-    const struct rlt_merge *merge = &self->cluster->handovers[subscription->connection].merge;
+    const struct rlt_merge *merge = &self->cluster->paths[subscription->connection].handover.merge;
     return rlt_merge_is_open(merge) && side == merge->overlap.old;
 }
 
@@ -528,7 +528,7 @@ static bool is_old_side(const struct sim_subscribers *self, int side,
 static bool is_over_on_second(const struct sim_subscribers *self, int side,
                               const struct rlt_subscription *subscription)
 {
-    const struct rlt_merge *merge = &self->cluster->handovers[subscription->connection].merge;
+    const struct rlt_merge *merge = &self->cluster->paths[subscription->connection].handover.merge;
     return rlt_merge_is_open(merge) && side != merge->overlap.old && !merge->overlap.ended &&
            !subscription->on_second;
 }
@@ -538,13 +538,13 @@ static void expect(struct sim_subscribers *self, uint32_t slot, const struct sim
                    const struct sim_denial *denial)
 {
     struct rlt_subscription *subscription =
-        rlt_subscriptions_find(&self->cluster->subscriptions, record->sid);
+        rlt_subscriptions_find(&self->cluster->exchange.subscriptions, record->sid);
     bool is_over = denial != NULL;
     if (record->early || (is_over && denial->gone)) {
         subscription = NULL;
     }
     struct sim_copy *copy = &self->network->copies[record->number];
-    int side = slot < self->cluster->config->pool_size ? 0 : 1;
+    int side = slot < self->cluster->env.config->pool_size ? 0 : 1;
     copy->got[side]++;
     bool shared = subscription != NULL && !copy->exclusive;
     if (shared && is_over_on_second(self, side, subscription)) {
@@ -587,13 +587,14 @@ static struct sim_denial denial_of(struct sim_subscribers *self, uint32_t slot, 
 {
     char text[8];
     int len = snprintf(text, sizeof(text), "t.%u", topic);
-    struct rlt_subscription *subscription = rlt_subscriptions_find_topic(
-        &self->cluster->subscriptions, text, (size_t)len, rlt_ring_hash(text, (size_t)len));
-    uint32_t position = slot % self->cluster->config->pool_size;
+    struct rlt_subscription *subscription =
+        rlt_subscriptions_find_topic(&self->cluster->exchange.subscriptions, text, (size_t)len,
+                                     rlt_ring_hash(text, (size_t)len));
+    uint32_t position = slot % self->cluster->env.config->pool_size;
     if (subscription == NULL || subscription->connection != position) {
         return (struct sim_denial){0};
     }
-    bool was_active = self->cluster->active[position]->slot == slot;
+    bool was_active = self->cluster->paths[position].active->slot == slot;
     bool told = was_active ? subscription->on_server : subscription->on_second;
     bool told_other = was_active ? subscription->on_second : subscription->on_server;
     return (struct sim_denial){told ? subscription->sid : 0, !told_other};
@@ -617,11 +618,11 @@ static bool is_missed(struct sim_subscribers *self, const struct sim_copy *copy,
 /* A connection is closed, and what was not received is lost. That is told, or is nothing. */
 static void note_losses(struct sim_subscribers *self, uint32_t slot)
 {
-    const struct rlt_connection *connection = &self->cluster->connections[slot];
+    const struct rlt_connection *connection = rlt_cluster_connection(self->cluster, slot);
     struct sim_server *server = &self->transport->slots[slot].server;
-    self->was_active = self->cluster->active[connection->position] == connection;
-    int side = slot < self->cluster->config->pool_size ? 0 : 1;
-    for (; server->record_count != 0 && !self->cluster->stopping; server->record_count--) {
+    self->was_active = self->cluster->paths[connection->path].active == connection;
+    int side = slot < self->cluster->env.config->pool_size ? 0 : 1;
+    for (; server->record_count != 0 && !self->cluster->env.stopping; server->record_count--) {
         const struct sim_record *record = &server->records[server->record_first];
         server->record_first = (server->record_first + 1) % SIM_RECORDS_MAX;
         struct sim_copy *copy = &self->network->copies[record->number];
@@ -630,7 +631,7 @@ static void note_losses(struct sim_subscribers *self, uint32_t slot)
         }
         copy->lost[side]++;
         struct rlt_subscription *subscription =
-            rlt_subscriptions_find(&self->cluster->subscriptions, record->sid);
+            rlt_subscriptions_find(&self->cluster->exchange.subscriptions, record->sid);
         bool missed = is_missed(self, copy, subscription);
         if (connection->retiring) {
             /* It has left its groups, and the other one has the rest, unless it hangs or has
@@ -668,7 +669,7 @@ static void note_inquiry(struct sim_subscribers *self, const struct rlt_inquiry 
 static void note_refused(struct sim_subscribers *self, struct sim_handle *handle)
 {
     struct rlt_subscription *subscription =
-        rlt_subscriptions_of(&self->cluster->subscriptions, handle->member);
+        rlt_subscriptions_of(&self->cluster->exchange.subscriptions, handle->member);
     if (subscription != NULL) {
         handle->seen = true;
         handle->refused = sim_network_has_refused(self->network, subscription->sid);
@@ -678,7 +679,7 @@ static void note_refused(struct sim_subscribers *self, struct sim_handle *handle
 static void note_all_refused(struct sim_subscribers *self)
 {
     for (uint32_t i = 0; i < self->transport->slot_count; i++) {
-        note_inquiry(self, &self->cluster->connections[i].inquiry);
+        note_inquiry(self, &rlt_cluster_connection(self->cluster, i)->inquiry);
     }
     for (uint32_t i = 0; i < self->count; i++) {
         struct sim_subscriber *subscriber = &self->subscribers[i];
@@ -707,7 +708,7 @@ void sim_subscribers_before_event(struct sim_subscribers *self, const struct rlt
         note_losses(self, event->slot);
     }
     if (event->kind == RLT_IO_RECEIVED && event->error == 0 &&
-        is_reading(&self->cluster->connections[event->slot])) {
+        is_reading(rlt_cluster_connection(self->cluster, event->slot))) {
         sim_subscribers_on_received(self, event->slot);
     }
 }
@@ -750,7 +751,7 @@ void sim_subscribers_on_received(struct sim_subscribers *self, uint32_t index)
 static void note_oversized(struct sim_subscribers *self, uint32_t slot)
 {
     struct sim_server *server = &self->transport->slots[slot].server;
-    const struct rlt_connection *connection = &self->cluster->connections[slot];
+    const struct rlt_connection *connection = rlt_cluster_connection(self->cluster, slot);
     if (connection->receiver.skip != 0 && !self->oversized_noted[slot] &&
         server->record_count != 0 &&
         server->records[server->record_first].kind == SIM_RECORD_MESSAGE) {
@@ -763,9 +764,9 @@ void sim_subscribers_check(struct sim_subscribers *self)
 {
     sim_holdback_note_end(&self->holdback);
     note_all_refused(self);
-    const struct rlt_metrics *metrics = &self->cluster->metrics;
+    const struct rlt_metrics *metrics = &self->cluster->env.metrics;
     for (uint32_t i = 0; i < self->transport->slot_count; i++) {
-        if (self->cluster->connections[i].left_over) {
+        if (rlt_cluster_connection(self->cluster, i)->left_over) {
             return; /* until the event thread has gone on with it */
         }
         note_oversized(self, i);

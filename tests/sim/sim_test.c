@@ -199,7 +199,7 @@ Test(sim, random_worlds_keep_every_promise, .init = open_worlds, .fini = close_w
 static void check_moved(const struct sim_site *site)
 {
     const struct sim *sim = &site->world->sim;
-    const struct rlt_metrics *metrics = &site->cluster->metrics;
+    const struct rlt_metrics *metrics = &site->cluster->env.metrics;
     SIM_CHECK(sim, rlt_counter_get(&metrics->disconnects) == 0);
     SIM_CHECK(sim, rlt_counter_get(&metrics->in_doubt) == 0);
     SIM_CHECK(sim, rlt_counter_get(&metrics->failed) == 0);
@@ -274,7 +274,7 @@ static void run_stalls(uint64_t seed)
         sim_world_round(&world, sim_world_act);
     }
     for (uint32_t i = 0; i < world.site_count; i++) {
-        const struct rlt_metrics *metrics = &world.sites[i].cluster->metrics;
+        const struct rlt_metrics *metrics = &world.sites[i].cluster->env.metrics;
         SIM_CHECK(&world.sim, rlt_counter_get(&metrics->disconnects) == 0);
         SIM_CHECK(&world.sim, rlt_counter_get(&metrics->in_doubt) == 0);
         SIM_CHECK(&world.sim, rlt_counter_get(&metrics->failed) == 0);
@@ -300,7 +300,7 @@ Test(sim, server_that_stalls_one_connection_is_not_left, .init = open_worlds, .f
 static bool is_answered(const struct sim_site *site, bool *unread)
 {
     for (uint32_t i = 0; i < world.config.pool_size; i++) {
-        const struct rlt_connection *connection = site->cluster->active[i];
+        const struct rlt_connection *connection = site->cluster->paths[i].active;
         const struct sim_slot *slot = &site->transport.slots[connection->slot];
         const struct rlt_ping_marks *pings = &connection->sender.pings;
         if (connection->session.state != RLT_SESSION_READY || slot->send.in_progress ||
@@ -344,7 +344,7 @@ static uint64_t run_late(uint64_t seed)
         late += come_late() ? 1 : 0;
     }
     for (uint32_t i = 0; i < world.site_count; i++) {
-        const struct rlt_metrics *metrics = &world.sites[i].cluster->metrics;
+        const struct rlt_metrics *metrics = &world.sites[i].cluster->env.metrics;
         SIM_CHECK(&world.sim, rlt_counter_get(&metrics->lost_by_ping) == 0);
         SIM_CHECK(&world.sim, rlt_counter_get(&metrics->disconnects) == 0);
     }

@@ -282,7 +282,7 @@ static void check_nothing_missed(struct sim_site *site)
     struct sim *sim = &site->world->sim;
     SIM_CHECK(sim, rlt_stack_is_empty(&site->cluster->commands), "a command is missed");
     for (uint32_t i = 0; i < site->world->config.pool_size; i++) {
-        struct rlt_connection *connection = site->cluster->active[i];
+        struct rlt_connection *connection = site->cluster->paths[i].active;
         const struct sim_slot *slot = &site->transport.slots[connection->slot];
         SIM_CHECK(sim,
                   slot->closing || (connection->watched == slot->watched &&
@@ -301,7 +301,7 @@ static void check_nothing_missed(struct sim_site *site)
         if (connection->session.state == RLT_SESSION_READY) {
             check_confirms(site, &connection->sender);
         }
-        SIM_CHECK(sim, !connection->sender.lent || !rlt_loan_is_home(&site->cluster->loans[i]),
+        SIM_CHECK(sim, !connection->sender.lent || !rlt_loan_is_home(&site->cluster->paths[i].loan),
                   "what was given back is missed");
         SIM_CHECK(sim,
                   (!rlt_connection_wants_lanes(connection) && !connection->sender.lent) ||
@@ -472,14 +472,14 @@ static void settle(struct sim_world *world)
 
 static const char *ailment_of_connection(struct sim_site *site, uint32_t position)
 {
-    const struct rlt_connection *connection = site->cluster->active[position];
-    if (site->cluster->handovers[position].phase != RLT_HANDOVER_NONE) {
+    const struct rlt_connection *connection = site->cluster->paths[position].active;
+    if (site->cluster->paths[position].handover.phase != RLT_HANDOVER_NONE) {
         return "a handover goes on";
     }
     if (connection->session.state != RLT_SESSION_READY) {
         return "a connection is not ready";
     }
-    if (connection->pending.first != NULL) {
+    if (connection->pending->first != NULL) {
         return "a subscription is not told to the server";
     }
     if (connection->sender.span_count != 0 || !rlt_wire_queue_is_empty(connection->wire)) {
@@ -523,7 +523,7 @@ static const char *ailment(struct sim_world *world)
 static void check_healed(const struct sim_site *site)
 {
     const struct sim *sim = &site->world->sim;
-    const struct rlt_metrics *metrics = &site->cluster->metrics;
+    const struct rlt_metrics *metrics = &site->cluster->env.metrics;
     SIM_CHECK(sim, rlt_counter_get(&metrics->connected) == site->world->config.pool_size);
     struct roulette_ledger ledger;
     rlt_cluster_ledger(site->cluster, false, &ledger);
@@ -589,16 +589,16 @@ void sim_world_stop(struct sim_world *world)
 static void end_site(struct sim_site *site)
 {
     struct sim *sim = &site->world->sim;
-    const struct rlt_metrics *metrics = &site->cluster->metrics;
+    const struct rlt_metrics *metrics = &site->cluster->env.metrics;
     SIM_CHECK(sim, rlt_counter_get(&metrics->connected) == 0);
     SIM_CHECK(sim, rlt_counter_get(&metrics->subscriptions) == 0);
     sim_publishers_end(&site->publishers);
     sim_subscribers_end(&site->subscribers);
     /* All references were given back. */
-    struct rlt_slab *slab = rlt_slab_acquire(&site->cluster->slabs);
+    struct rlt_slab *slab = rlt_slab_acquire(&site->cluster->exchange.slabs);
     SIM_CHECK(sim, slab != NULL);
     rlt_slab_settle(slab);
-    SIM_CHECK(sim, rlt_slab_pool_in_use(&site->cluster->slabs) == 0);
+    SIM_CHECK(sim, rlt_slab_pool_in_use(&site->cluster->exchange.slabs) == 0);
     struct roulette_ledger ledger;
     rlt_cluster_ledger(site->cluster, true, &ledger);
     sim_trace(sim, ledger.confirmed);

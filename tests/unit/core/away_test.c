@@ -59,7 +59,7 @@ static void lose(uint32_t slot)
 
 static uint64_t failed(void)
 {
-    return rlt_counter_get(&world.cluster->metrics.failed);
+    return rlt_counter_get(&world.cluster->env.metrics.failed);
 }
 
 AwayTest(flush_of_messages_ends_when_they_fail)
@@ -100,7 +100,7 @@ AwayTest(flush_tells_of_what_has_failed_also_if_the_cluster_comes_after_all)
 {
     static const struct rlt_pub late = {
         .topic = "q", .topic_len = 1, .payload = "2", .payload_len = 1};
-    struct rlt_shared_lane *shared = &world.cluster->connections[0].queue.shared;
+    struct rlt_shared_lane *shared = &world.cluster->paths[0].queue.shared;
     struct rlt_shared_claim claim;
     cr_assert_eq(rlt_shared_lane_allocate(shared, world.config.lane_capacity), 0);
     cr_assert(rlt_shared_lane_claim(shared, rlt_encode_pub_len(&late), &claim));
@@ -153,7 +153,7 @@ KeepingTest(close_waits_for_what_is_sent_again_until_it_is_in_doubt)
     struct rlt_fence *fence = begin(RLT_FENCE_MESSAGES);
     assert_waits(fence);
     world_pass(GIVE_UP_NS);
-    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.in_doubt), 1);
+    cr_assert_eq(rlt_counter_get(&world.cluster->env.metrics.in_doubt), 1);
     assert_over(fence, ROULETTE_EUNREACHABLE);
 }
 
@@ -223,7 +223,7 @@ AwayTest(flush_ends_when_both_connections_are_lost)
     world_say(0, WORLD_LAME_DUCK);
     world_pass(RLT_NS_PER_S / 2);
     world_accept(1);
-    cr_assert_eq(world.cluster->handovers[0].phase, RLT_HANDOVER_DRAINING);
+    cr_assert_eq(world.cluster->paths[0].handover.phase, RLT_HANDOVER_DRAINING);
     world_publish("p", "1");
     struct rlt_fence *fence = begin(RLT_FENCE_ALL);
     struct rlt_fence *close = begin(RLT_FENCE_MESSAGES);

@@ -297,7 +297,7 @@ static const char *message_for(const struct world_member *member, const char *bo
 {
     static char text[WORLD_ARRIVED_MAX];
     const struct rlt_subscription *subscription =
-        rlt_subscriptions_of(&world.cluster->subscriptions, member->member);
+        rlt_subscriptions_of(&world.cluster->exchange.subscriptions, member->member);
     cr_assert_not_null(subscription);
     (void)snprintf(text, sizeof(text), "MSG %c %" PRIu64 " %zu\r\n%s\r\n", member->topic,
                    subscription->sid, strlen(body), body);
@@ -376,7 +376,7 @@ struct world_member *world_subscribe_limited(const char *name, const char *topic
 
 void world_put(const char *topic, const char *payload)
 {
-    struct rlt_wire_queue *queue = &world.cluster->connections[0].queue;
+    struct rlt_wire_queue *queue = &world.cluster->paths[0].queue;
     struct rlt_pub pub = {
         .topic = topic,
         .topic_len = strlen(topic),
@@ -537,7 +537,7 @@ void world_close(void)
     for (uint32_t i = 0; i < WORLD_SLOTS; i++) {
         world.slots[i].busy = false;
     }
-    if (!world.cluster->stopping) {
+    if (!world.cluster->env.stopping) {
         world_submit(&world.cluster->stop);
     }
     cr_assert(rlt_cluster_is_stopped(world.cluster));

@@ -13,7 +13,8 @@ static void open_as(enum roulette_guarantee guarantee, uint64_t wait_ns)
 {
     world_open(1, ROULETTE_RESTART_PERMANENT, guarantee);
     for (uint32_t i = 0; i < rlt_cluster_slot_count(&world.config); i++) {
-        rlt_confirm_timer_init(&world.cluster->connections[i].sender.confirm_timer, wait_ns);
+        rlt_confirm_timer_init(&rlt_cluster_connection(world.cluster, i)->sender.confirm_timer,
+                               wait_ns);
     }
     world_pass(RLT_NS_PER_S);
     world_assert_sent(0, "");
@@ -28,7 +29,7 @@ static void open_it(void)
 
 static uint64_t confirmed(void)
 {
-    return rlt_counter_get(&world.cluster->metrics.confirmed);
+    return rlt_counter_get(&world.cluster->env.metrics.confirmed);
 }
 
 ConfirmTest(ping_follows_messages_within_the_wait)
@@ -91,7 +92,7 @@ ConfirmTest(steady_messages_cost_one_ping_in_each_wait)
 ConfirmTest(ping_of_a_flush_serves_as_well)
 {
     world_publish("a", "1");
-    world.cluster->active[0]->sender.ping_due = true;
+    world.cluster->paths[0].active->sender.ping_due = true;
     world_go();
     world_pong(0);
     world_assert_sent(0, "PUB a 1|1|PING|");
@@ -102,7 +103,7 @@ ConfirmTest(ping_of_a_flush_serves_as_well)
 /* Neither silence nor a PONG that is late is judged by it: nothing was asked for that. */
 ConfirmTest(session_does_not_take_it_for_its_own)
 {
-    const struct rlt_session *session = &world.cluster->active[0]->session;
+    const struct rlt_session *session = &world.cluster->paths[0].active->session;
     world_publish("a", "1");
     world_pass(WAIT_NS);
     world_assert_sent(0, "PUB a 1|1|PING|");
@@ -110,9 +111,9 @@ ConfirmTest(session_does_not_take_it_for_its_own)
     cr_assert_eq(session->unponged_ns, RLT_NEVER);
     world_pass(LONG_NS);
     cr_assert_eq(session->state, RLT_SESSION_READY);
-    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.stray_pongs), 0);
+    cr_assert_eq(rlt_counter_get(&world.cluster->env.metrics.stray_pongs), 0);
     world_pong(0);
-    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.stray_pongs), 0);
+    cr_assert_eq(rlt_counter_get(&world.cluster->env.metrics.stray_pongs), 0);
 }
 
 ConfirmTest(send_that_is_stuck_is_waited_for)
@@ -133,7 +134,7 @@ ConfirmTest(lost_connection_has_no_timer)
     world_publish("a", "1");
     world.slots[0].refuse = true;
     world_cut(0);
-    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.in_doubt), 1);
+    cr_assert_eq(rlt_counter_get(&world.cluster->env.metrics.in_doubt), 1);
     world.slots[0].refuse = false;
     world_pass(RLT_NS_PER_S);
     world_accept(0);

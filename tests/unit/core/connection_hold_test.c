@@ -22,12 +22,12 @@ static void put_many(void)
 
 static uint64_t sends(void)
 {
-    return rlt_counter_get(&world.cluster->metrics.sends);
+    return rlt_counter_get(&world.cluster->env.metrics.sends);
 }
 
 static bool is_held(void)
 {
-    return world.cluster->active[0]->hold.active;
+    return world.cluster->paths[0].active->hold.active;
 }
 
 /* A client that sends 40 messages every 200 us, and holds what comes next. */
@@ -56,7 +56,7 @@ HoldTest(more_messages_go_in_one_send_and_none_stays)
     }
     cr_assert_not(is_held());
     cr_assert_eq(sends(), before + 1);
-    cr_assert(rlt_wire_queue_is_empty(world.cluster->active[0]->wire));
+    cr_assert(rlt_wire_queue_is_empty(world.cluster->paths[0].active->wire));
 }
 
 HoldTest(flush_ends_it)
@@ -78,7 +78,7 @@ HoldTest(subscription_is_sent_at_once)
     (void)world_subscribe("s", "s", NULL, 0);
     world_go();
     cr_assert_eq(sends(), before + 1);
-    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.subscriptions), 1);
+    cr_assert_eq(rlt_counter_get(&world.cluster->env.metrics.subscriptions), 1);
 }
 
 HoldTest(publishers_do_not_wake_the_event_thread_for_it)
@@ -95,14 +95,14 @@ HoldTest(lost_connection_ends_it)
     cr_assert_not(is_held());
     world_pass(RLT_NS_PER_S);
     world_say(0, WORLD_INFO "PONG\r\n");
-    cr_assert(rlt_wire_queue_is_empty(world.cluster->active[0]->wire));
+    cr_assert(rlt_wire_queue_is_empty(world.cluster->paths[0].active->wire));
 }
 
 HoldTest(close_while_held_does_not_spin)
 {
     world_go();
     world.slots[0].busy = true; /* the close does not end */
-    rlt_connection_fail(world.cluster->active[0], ROULETTE_EDISCONNECTED);
+    rlt_connection_fail(world.cluster->paths[0].active, ROULETTE_EDISCONNECTED);
     world_pass(RLT_NS_PER_MS);
     world.slots[0].busy = false;
     world_go();

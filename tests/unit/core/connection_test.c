@@ -30,7 +30,7 @@ static void open_again(void)
 
 static uint64_t unknown(void)
 {
-    return rlt_counter_get(&world.cluster->metrics.unknown_sid);
+    return rlt_counter_get(&world.cluster->env.metrics.unknown_sid);
 }
 
 ConnectionTest(message_before_the_proof_is_nobodys)
@@ -48,16 +48,16 @@ ConnectionTest(message_that_is_too_large_is_not_told_as_dropped_before_the_proof
 {
     world_say(0, WORLD_INFO "MSG p 1 99999999\r\n");
     cr_assert_eq(unknown(), 1);
-    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.dropped_oversized), 0);
+    cr_assert_eq(rlt_counter_get(&world.cluster->env.metrics.dropped_oversized), 0);
     world_assert_told("");
 }
 
 ConnectionTest(message_that_is_too_large_is_no_greeting)
 {
     world_say(0, "MSG p 1 99999999\r\n");
-    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.last_error),
+    cr_assert_eq(rlt_counter_get(&world.cluster->env.metrics.last_error),
                  (uint64_t)(int64_t)ROULETTE_EPROTOCOL);
-    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.dropped_oversized), 0);
+    cr_assert_eq(rlt_counter_get(&world.cluster->env.metrics.dropped_oversized), 0);
     world_assert_told("refused-14 ");
 }
 
@@ -72,7 +72,7 @@ static void be_late(uint64_t ns)
 
 static uint64_t lost_by_ping(void)
 {
-    return rlt_counter_get(&world.cluster->metrics.lost_by_ping);
+    return rlt_counter_get(&world.cluster->env.metrics.lost_by_ping);
 }
 
 /* All that a silent server is given, and more. */
@@ -102,15 +102,15 @@ ConnectionTest(proof_that_nobody_has_read_yet_counts)
     world_say(0, WORLD_INFO);
     world_arrive(0, "PONG\r\n");
     be_late(10 * RLT_NS_PER_S);
-    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.connected), 1);
-    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.connect_failures), 0);
+    cr_assert_eq(rlt_counter_get(&world.cluster->env.metrics.connected), 1);
+    cr_assert_eq(rlt_counter_get(&world.cluster->env.metrics.connect_failures), 0);
 }
 
 ConnectionTest(server_that_does_not_greet_is_left_all_the_same)
 {
     be_late(10 * RLT_NS_PER_S);
     cr_assert_eq(world.slots[0].sent_len, 0);
-    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.connect_failures), 1);
+    cr_assert_eq(rlt_counter_get(&world.cluster->env.metrics.connect_failures), 1);
 }
 
 /* ---- Not spinning ------------------------------------------------------------------------- */
@@ -118,7 +118,7 @@ ConnectionTest(server_that_does_not_greet_is_left_all_the_same)
 /* So that no SUB may be written until a PONG comes. */
 static void fill_sub_marks(void)
 {
-    struct rlt_sender *sender = &world.cluster->connections[0].sender;
+    struct rlt_sender *sender = &rlt_cluster_connection(world.cluster, 0)->sender;
     struct rlt_topic_key key = {"f", 1, 0};
     uint64_t sid = 1000;
     do {
@@ -151,15 +151,15 @@ ConnectionTest(flush_behind_a_subscription_that_waits_for_a_pong_sleeps)
 ConnectionTest(pong_that_nobody_asked_for_is_counted)
 {
     world_accept(0);
-    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.stray_pongs), 0);
+    cr_assert_eq(rlt_counter_get(&world.cluster->env.metrics.stray_pongs), 0);
     world_say(0, "PONG\r\nPONG\r\n");
-    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.stray_pongs), 2);
-    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.confirmed), 0);
+    cr_assert_eq(rlt_counter_get(&world.cluster->env.metrics.stray_pongs), 2);
+    cr_assert_eq(rlt_counter_get(&world.cluster->env.metrics.confirmed), 0);
 }
 
 ConnectionTest(message_that_is_not_permitted_is_counted_by_its_name)
 {
-    const rlt_counter *denied = &world.cluster->metrics.denied_publishes;
+    const rlt_counter *denied = &world.cluster->env.metrics.denied_publishes;
     world_accept(0);
     world_say(0, "-ERR 'Permissions Violation for Publish to \"p\"'\r\n");
     cr_assert_eq(rlt_counter_get(denied), 1);
@@ -185,7 +185,7 @@ static void require_ledger(uint64_t confirmed, uint64_t denied, uint64_t in_doub
 
 static void ping(void)
 {
-    world.cluster->connections[0].sender.ping_due = true;
+    rlt_cluster_connection(world.cluster, 0)->sender.ping_due = true;
     world_go();
 }
 
@@ -256,7 +256,7 @@ ConnectionTest(refusals_of_nothing_are_counted_and_not_booked)
     world_say(0, REFUSAL("a") REFUSAL("a") REFUSAL("a") "PONG\r\n" REFUSAL("a"));
     world.slots[0].pings = 0;
     require_ledger(1, 1, 0);
-    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.denied_publishes), 6);
+    cr_assert_eq(rlt_counter_get(&world.cluster->env.metrics.denied_publishes), 6);
     world_publish("a", "3");
     ping();
     world_pong(0);

@@ -63,7 +63,7 @@ DenialsTest(refused_message_is_not_sent_again)
     world_assert_sent(0, "PUB a 1|1|PUB c 1|1|PING|");
     world_pong(0);
     require_ledger(2, 1);
-    cr_assert_eq(rlt_wire_queue_bytes(&world.cluster->connections[0].queue), 0);
+    cr_assert_eq(rlt_wire_queue_bytes(&world.cluster->paths[0].queue), 0);
 }
 
 DenialsTest(first_and_last_messages_are_passed_over_too)
@@ -76,7 +76,7 @@ DenialsTest(first_and_last_messages_are_passed_over_too)
     world_assert_sent(0, "PUB b 1|1|PUB c 1|1|PING|");
     world_pong(0);
     require_ledger(2, 2);
-    cr_assert_eq(rlt_wire_queue_bytes(&world.cluster->connections[0].queue), 0);
+    cr_assert_eq(rlt_wire_queue_bytes(&world.cluster->paths[0].queue), 0);
 }
 
 DenialsTest(queue_of_refused_messages_alone_is_empty_at_once)
@@ -87,7 +87,7 @@ DenialsTest(queue_of_refused_messages_alone_is_empty_at_once)
     world_assert_sent(0, "PUB a 1|1|PUB a 1|1|PING|");
     world_cut(0);
     require_ledger(0, 2);
-    cr_assert_eq(rlt_wire_queue_bytes(&world.cluster->connections[0].queue), 0);
+    cr_assert_eq(rlt_wire_queue_bytes(&world.cluster->paths[0].queue), 0);
 }
 
 /* As many as were refused, and no more. */
@@ -121,7 +121,7 @@ DenialsTest(struck_out_messages_stay_so_over_several_losses)
     }
     world_assert_sent(0, "PUB a 1|1|PING|PUB d 1|1|PING|");
     require_ledger(2, 2);
-    cr_assert_eq(rlt_wire_queue_bytes(&world.cluster->connections[0].queue), 0);
+    cr_assert_eq(rlt_wire_queue_bytes(&world.cluster->paths[0].queue), 0);
 }
 
 DenialsTest(what_is_left_when_the_cluster_is_given_up_is_in_doubt_but_for_the_refused)

@@ -28,7 +28,7 @@ static void come_now_and_then(uint32_t slot, const struct world_member *member, 
 static bool is_watched(uint32_t slot)
 {
     struct world_slot *it = &world.slots[slot];
-    cr_assert_eq(it->watched, world.cluster->connections[slot].watched);
+    cr_assert_eq(it->watched, rlt_cluster_connection(world.cluster, slot)->watched);
     cr_assert(!it->open || it->closing || it->watched != it->receiving);
     return it->watched;
 }
@@ -58,7 +58,7 @@ static enum rlt_receipt subscriber(void)
 
 static uint64_t direct_receives(void)
 {
-    return rlt_counter_get(&world.cluster->metrics.direct_receives);
+    return rlt_counter_get(&world.cluster->env.metrics.direct_receives);
 }
 
 /* ---- When a connection is watched --------------------------------------------------------- */
@@ -208,7 +208,7 @@ WatchedTest(refusal_of_a_subscription_is_for_the_event_thread)
 
 WatchedTest(ping_of_ours_is_answered_to_the_event_thread)
 {
-    world.cluster->active[0]->sender.ping_due = true;
+    world.cluster->paths[0].active->sender.ping_due = true;
     world_go();
     world_assert_sent(0, "PING|");
     cr_assert_not(is_watched(0));
@@ -224,7 +224,7 @@ WatchedTest(handover_ends_it)
     world_arrive(0, WORLD_LAME_DUCK);
     cr_assert_eq(subscriber(), RLT_RECEIPT_WAKE);
     world_awake();
-    cr_assert_neq(world.cluster->handovers[0].phase, RLT_HANDOVER_NONE);
+    cr_assert_neq(world.cluster->paths[0].handover.phase, RLT_HANDOVER_NONE);
     cr_assert_not(is_watched(0));
 }
 
@@ -241,9 +241,9 @@ WatchedTest(subscriber_receives_while_the_event_thread_sleeps)
     world_awake();
     world_assert_told("");
     cr_assert_eq(direct_receives(), 1);
-    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.receives), 1 + 1 + 4 + 1,
+    cr_assert_eq(rlt_counter_get(&world.cluster->env.metrics.receives), 1 + 1 + 4 + 1,
                  "INFO, PONG, 4, and that");
-    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.delivered_messages), 6);
+    cr_assert_eq(rlt_counter_get(&world.cluster->env.metrics.delivered_messages), 6);
 }
 
 WatchedTest(awake_event_thread_keeps_it_for_itself)
@@ -321,9 +321,9 @@ WatchedTest(slabs_in_use_are_told)
 {
     world_sleep();
     world_arrive_message(0, m, "1");
-    rlt_counter_set(&world.cluster->metrics.slabs_in_use, 99);
+    rlt_counter_set(&world.cluster->env.metrics.slabs_in_use, 99);
     cr_assert_eq(subscriber(), RLT_RECEIPT_DONE);
-    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.slabs_in_use), 1);
+    cr_assert_eq(rlt_counter_get(&world.cluster->env.metrics.slabs_in_use), 1);
     world_awake();
     world_ignore_told();
 }
@@ -374,7 +374,7 @@ WatchedTest(bad_bytes_are_left_to_the_event_thread)
     cr_assert_eq(subscriber(), RLT_RECEIPT_WAKE);
     world_awake();
     cr_assert_not(is_watched(0));
-    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.protocol_errors), 1);
+    cr_assert_eq(rlt_counter_get(&world.cluster->env.metrics.protocol_errors), 1);
     world_assert_told("m-lost ");
 }
 
@@ -385,7 +385,7 @@ WatchedTest(end_of_the_stream_is_left_to_the_event_thread)
     cr_assert_eq(subscriber(), RLT_RECEIPT_LEFT);
     world_awake();
     cr_assert_not(is_watched(0));
-    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.disconnects), 1);
+    cr_assert_eq(rlt_counter_get(&world.cluster->env.metrics.disconnects), 1);
     world_assert_told("m-lost ");
     world_pass(RLT_NS_PER_S);
     world_accept(0);
@@ -398,7 +398,7 @@ WatchedTest(unknown_subscription_is_counted)
     world_sleep();
     world_arrive(0, "MSG z 99 1\r\nx\r\n");
     cr_assert_eq(subscriber(), RLT_RECEIPT_DONE);
-    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.unknown_sid), 1);
+    cr_assert_eq(rlt_counter_get(&world.cluster->env.metrics.unknown_sid), 1);
     world_awake();
 }
 
@@ -427,12 +427,12 @@ WatchedTest(nothing_is_lent_unless_something_is_watched)
 WatchedTest(sending_side_may_be_lent_at_the_same_time)
 {
     world_sleep();
-    cr_assert_eq(rlt_loan_borrow(&world.cluster->loans[0]), RLT_LOAN_LENT);
+    cr_assert_eq(rlt_loan_borrow(&world.cluster->paths[0].loan), RLT_LOAN_LENT);
     world_arrive(0, "PING\r\n");
     cr_assert_eq(subscriber(), RLT_RECEIPT_WAKE);
     cr_assert(rlt_loan_recall(&world.cluster->receiving));
     rlt_cluster_awake(world.cluster, world.now_ns);
-    cr_assert_not(rlt_loan_give_back(&world.cluster->loans[0]));
+    cr_assert_not(rlt_loan_give_back(&world.cluster->paths[0].loan));
     world_awake();
     world_assert_sent(0, "PONG|");
 }
@@ -468,5 +468,5 @@ WatchedTest(stuck_send_of_a_watched_connection_is_given_up)
     world_publish("t", "x");
     cr_assert(is_watched(0));
     world_pass(3 * 3600 * RLT_NS_PER_S);
-    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.lost_by_ping), 1);
+    cr_assert_eq(rlt_counter_get(&world.cluster->env.metrics.lost_by_ping), 1);
 }

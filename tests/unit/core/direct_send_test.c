@@ -37,13 +37,13 @@ static struct roulette_ledger ledger(void)
 
 static uint64_t direct_sends(void)
 {
-    return rlt_counter_get(&world.cluster->metrics.direct_sends);
+    return rlt_counter_get(&world.cluster->env.metrics.direct_sends);
 }
 
 /* Somebody flushes: the PING that follows confirms all that was sent. */
 static void confirm(void)
 {
-    world.cluster->active[0]->sender.ping_due = true;
+    world.cluster->paths[0].active->sender.ping_due = true;
     world_go();
     world_pong(0);
 }
@@ -151,11 +151,11 @@ DirectTest(nothing_is_sent_once_the_loan_is_recalled)
     enum rlt_direct_result result;
     world_sleep();
     world_put("a", "1");
-    cr_assert_eq(rlt_loan_borrow(&world.cluster->loans[0]), RLT_LOAN_LENT);
+    cr_assert_eq(rlt_loan_borrow(&world.cluster->paths[0].loan), RLT_LOAN_LENT);
     cr_assert_not(rlt_direct_send_begin(world.cluster, 0, world.now_ns, &result));
     cr_assert_eq(result, RLT_DIRECT_DONE, "the other borrower will look");
     rlt_cluster_awake(world.cluster, world.now_ns);
-    cr_assert_not(rlt_loan_give_back(&world.cluster->loans[0]));
+    cr_assert_not(rlt_loan_give_back(&world.cluster->paths[0].loan));
     world_awake();
     world_assert_sent(0, "PUB a 1|1|");
 }
@@ -214,11 +214,11 @@ DirectTest(handover_waits_for_the_borrower)
 {
     borrow();
     world_say(0, WORLD_LAME_DUCK);
-    cr_assert_eq(world.cluster->handovers[0].phase, RLT_HANDOVER_NONE);
+    cr_assert_eq(world.cluster->paths[0].handover.phase, RLT_HANDOVER_NONE);
     cr_assert_eq(rlt_direct_send_end(world.cluster, 0, strlen("PUB a 1\r\n1\r\n")),
                  RLT_DIRECT_WAKE);
     world_awake();
-    cr_assert_neq(world.cluster->handovers[0].phase, RLT_HANDOVER_NONE);
+    cr_assert_neq(world.cluster->paths[0].handover.phase, RLT_HANDOVER_NONE);
     world_sleep();
     world_put("a", "2");
     cr_assert_eq(publisher(), RLT_DIRECT_RING, "nothing is lent during a handover");

@@ -71,8 +71,8 @@ HandoverTest(new_connection_is_subscribed_and_proved_before_the_old_one_is_left)
     world_assert_sent(1, "PUB p 4|late|");
     assert_active(1);
     world_assert_told("");
-    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.subscriptions), 2);
-    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.disconnects), 0);
+    cr_assert_eq(rlt_counter_get(&world.cluster->env.metrics.subscriptions), 2);
+    cr_assert_eq(rlt_counter_get(&world.cluster->env.metrics.disconnects), 0);
 }
 
 HandoverTest(each_message_is_told_once_whichever_copy_comes_first)
@@ -85,7 +85,7 @@ HandoverTest(each_message_is_told_once_whichever_copy_comes_first)
     world_message(0, grouped, "3");
     world_message(1, grouped, "3");
     world_assert_told("p:1 p:2 q:3 q:3 ");
-    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.suppressed), 2);
+    cr_assert_eq(rlt_counter_get(&world.cluster->env.metrics.suppressed), 2);
 }
 
 HandoverTest(copy_of_a_message_from_before_the_subscription_is_dropped)
@@ -187,7 +187,7 @@ HandoverTest(messages_that_cannot_be_remembered_are_counted)
         world_message(0, plain, body);
         world_ignore_told();
     }
-    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.unmatched), 2);
+    cr_assert_eq(rlt_counter_get(&world.cluster->env.metrics.unmatched), 2);
 }
 
 /* ---- The new connection does not come ----------------------------------------------------- */
@@ -256,7 +256,7 @@ HandoverTest(without_memory_for_the_overlap_the_old_connection_goes_on)
     world_assert_told("p:1 ");
     fail_large = false;
     world_pass(RLT_NS_PER_S);
-    cr_assert_gt(world.cluster->handovers[0].phase, RLT_HANDOVER_CONNECTING);
+    cr_assert_gt(world.cluster->paths[0].handover.phase, RLT_HANDOVER_CONNECTING);
     rlt_memory_set_gate(NULL, NULL);
 }
 
@@ -266,8 +266,8 @@ HandoverTest(attempts_before_the_old_connection_is_lost_do_not_make_the_cluster_
     move_to(RLT_HANDOVER_CONNECTING);
     world_pass(5 * RLT_NS_PER_S);
     world_cut(0);
-    cr_assert_eq(world.cluster->active[0]->slot, 1);
-    cr_assert_eq(world.cluster->active[0]->session.attempts, 0);
+    cr_assert_eq(world.cluster->paths[0].active->slot, 1);
+    cr_assert_eq(world.cluster->paths[0].active->session.attempts, 0);
 }
 
 /* ---- The new connection is lost ----------------------------------------------------------- */
@@ -276,11 +276,11 @@ HandoverTest(attempts_before_the_old_connection_is_lost_do_not_make_the_cluster_
 static void assert_begun_again(const char *told)
 {
     assert_phase(RLT_HANDOVER_CONNECTING);
-    cr_assert_eq(world.cluster->active[0]->slot, 0);
+    cr_assert_eq(world.cluster->paths[0].active->slot, 0);
     world_message(0, plain, "1");
     world_message(0, plain, "2");
     world_assert_told("p:1 p:2 ");
-    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.suppressed), 1);
+    cr_assert_eq(rlt_counter_get(&world.cluster->env.metrics.suppressed), 1);
     world_pass(RLT_NS_PER_S);
     world_accept(1);
     world_pass(0);
@@ -327,7 +327,7 @@ HandoverTest(loss_of_the_new_connection_while_draining_tells_the_old_one_of_its_
     world_say(0, "MSG q 2 4\r\nlate\r\n");
     world_assert_told("q-lost q-restored ");
     world_pong(0);
-    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.confirmed), 0, "it was sent later");
+    cr_assert_eq(rlt_counter_get(&world.cluster->env.metrics.confirmed), 0, "it was sent later");
     assert_begun_again("SUB p 1|SUB q g 16777218|PING|");
 }
 
@@ -407,8 +407,8 @@ static void lose_old_in(enum rlt_handover_phase phase)
     world_message(1, plain, "1");
     world_message(1, plain, "2");
     world_assert_told("p:1 p-lost q-lost p-restored q-restored p:2 p:2 ");
-    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.in_doubt), held ? 0 : 1);
-    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.subscriptions), 2);
+    cr_assert_eq(rlt_counter_get(&world.cluster->env.metrics.in_doubt), held ? 0 : 1);
+    cr_assert_eq(rlt_counter_get(&world.cluster->env.metrics.subscriptions), 2);
     world_pass(LINGER_NS);
     assert_phase(RLT_HANDOVER_NONE);
     /* And back, by the connection that was lost. */
@@ -441,7 +441,7 @@ TemporaryTest(loss_of_the_old_connection_ends_temporary_subscriptions)
     assert_active(1);
     world_assert_told("p-ended q-ended ");
     world_assert_sent(1, "UNSUB 1|UNSUB 2|");
-    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.subscriptions), 0);
+    cr_assert_eq(rlt_counter_get(&world.cluster->env.metrics.subscriptions), 0);
 }
 
 HandoverTest(loss_of_the_new_connection_after_the_move_is_an_ordinary_loss)
@@ -550,11 +550,11 @@ HandoverTest(client_that_never_ceases_to_subscribe_leaves_too)
 {
     static const char *const topics[] = {"a", "b", "c", "d", "e", "f", "h", "i", "j", "k", "l"};
     move_to(RLT_HANDOVER_SETTLING);
-    for (size_t i = 0; world.cluster->handovers[0].phase == RLT_HANDOVER_SETTLING; i++) {
+    for (size_t i = 0; world.cluster->paths[0].handover.phase == RLT_HANDOVER_SETTLING; i++) {
         cr_assert(i < sizeof(topics) / sizeof(topics[0]));
         (void)world_subscribe("y", topics[i], NULL, 0);
         world_pass(SETTLE_NS);
-        if (world.cluster->handovers[0].phase == RLT_HANDOVER_RECORDING) {
+        if (world.cluster->paths[0].handover.phase == RLT_HANDOVER_RECORDING) {
             world_pong(0);
             world_pass(RECORD_NS);
         }
@@ -633,8 +633,8 @@ HandoverTest(member_that_leaves_meanwhile_is_told_nothing_more)
     world_pong(0);
     world_assert_sent(1, "UNSUB 1|UNSUB 2|");
     world_assert_told("");
-    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.subscriptions), 0);
-    cr_assert_null(rlt_subscriptions_find(&world.cluster->subscriptions, 1));
+    cr_assert_eq(rlt_counter_get(&world.cluster->env.metrics.subscriptions), 0);
+    cr_assert_null(rlt_subscriptions_find(&world.cluster->exchange.subscriptions, 1));
 }
 
 HandoverTest(subscription_that_is_left_and_made_again_meanwhile_goes_on)
@@ -685,7 +685,7 @@ HandoverTest(flush_while_draining_is_passed_by_the_new_connection)
     cr_assert_eq(atomic_load(&fence->done), 0);
     world_pong(1);
     assert_flushed(fence, 0);
-    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.confirmed), 1);
+    cr_assert_eq(rlt_counter_get(&world.cluster->env.metrics.confirmed), 1);
 }
 
 HandoverTest(flush_while_draining_is_passed_by_the_old_connection_if_the_new_one_is_lost)
@@ -746,8 +746,8 @@ KeepingTest(unconfirmed_messages_are_sent_again_by_the_connection_that_takes_ove
     world_pong(1);
     world_assert_sent(1, "PUB p 1|3|PING|");
     world_pong(1);
-    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.confirmed), 3);
-    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.in_doubt), 0);
+    cr_assert_eq(rlt_counter_get(&world.cluster->env.metrics.confirmed), 3);
+    cr_assert_eq(rlt_counter_get(&world.cluster->env.metrics.in_doubt), 0);
 }
 
 KeepingTest(messages_kept_while_draining_are_sent_once)
@@ -758,7 +758,7 @@ KeepingTest(messages_kept_while_draining_are_sent_once)
     world_pong(0);
     world_assert_sent(1, "PUB p 1|1|PING|");
     world_pong(1);
-    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.confirmed), 1);
+    cr_assert_eq(rlt_counter_get(&world.cluster->env.metrics.confirmed), 1);
 }
 
 /* The cluster is closed in the middle. A flush whose PING was sent fails with its connection. */
@@ -772,7 +772,7 @@ static void stop_in(enum rlt_handover_phase phase, int error)
     cr_assert(rlt_cluster_is_stopped(world.cluster));
     assert_phase(RLT_HANDOVER_NONE);
     assert_flushed(fence, error);
-    cr_assert_null(world.cluster->handovers[0].merge.overlap.entries);
+    cr_assert_null(world.cluster->paths[0].handover.merge.overlap.entries);
     cr_assert_not(world.slots[0].open || world.slots[1].open);
     world_assert_told("p-ended q-ended ");
     world_close();
@@ -797,7 +797,7 @@ Test(handover, connections_of_a_pool_move_by_themselves)
     move(0, 2);
     world_assert_sent(2, "SUB p 1|SUB q g 2|PING|");
     world_assert_sent(1, "");
-    cr_assert_eq(world.cluster->active[1]->slot, 1);
+    cr_assert_eq(world.cluster->paths[1].active->slot, 1);
     world_message(1, other, "1");
     world_message(2, plain, "2");
     world_say(1, WORLD_LAME_DUCK);
@@ -807,7 +807,7 @@ Test(handover, connections_of_a_pool_move_by_themselves)
     world_pass(RECORD_NS);
     world_assert_sent(3, "SUB o 3|PING|");
     world_cut(2);
-    cr_assert_eq(world.cluster->handovers[1].phase, RLT_HANDOVER_FENCING);
+    cr_assert_eq(world.cluster->paths[1].handover.phase, RLT_HANDOVER_FENCING);
     world_message(1, other, "3");
     world_message(3, other, "3");
     world_assert_told("o:1 p:2 p-lost q-lost o:3 ");

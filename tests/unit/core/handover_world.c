@@ -9,14 +9,14 @@ struct world_member *grouped;
 
 void assert_phase(enum rlt_handover_phase phase)
 {
-    cr_assert_eq(world.cluster->handovers[0].phase, phase, "phase %d, not %d",
-                 world.cluster->handovers[0].phase, phase);
+    cr_assert_eq(world.cluster->paths[0].handover.phase, phase, "phase %d, not %d",
+                 world.cluster->paths[0].handover.phase, phase);
 }
 
 void assert_active(uint32_t slot)
 {
-    cr_assert_eq(world.cluster->active[0]->slot, slot);
-    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.connected), world.config.pool_size);
+    cr_assert_eq(world.cluster->paths[0].active->slot, slot);
+    cr_assert_eq(rlt_counter_get(&world.cluster->env.metrics.connected), world.config.pool_size);
 }
 
 void open_cluster(uint32_t pool_size, enum roulette_restart restart,
@@ -30,7 +30,7 @@ void open_cluster(uint32_t pool_size, enum roulette_restart restart,
 
 void move_on(enum rlt_handover_phase phase, uint32_t old, uint32_t second)
 {
-    if (world.cluster->handovers[0].phase == RLT_HANDOVER_NONE) {
+    if (world.cluster->paths[0].handover.phase == RLT_HANDOVER_NONE) {
         world_say(old, WORLD_LAME_DUCK);
     }
     assert_phase(RLT_HANDOVER_CONNECTING);

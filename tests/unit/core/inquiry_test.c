@@ -138,8 +138,8 @@ static void assert_known(const char *topics)
         known[i] = server.known[i].topic;
     }
     cr_assert_eq(strcmp(known, topics), 0, "\"%s\", not \"%s\"", known, topics);
-    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.subscriptions), server.count);
-    cr_assert_not(rlt_inquiry_is_under_way(&world.cluster->active[0]->inquiry));
+    cr_assert_eq(rlt_counter_get(&world.cluster->env.metrics.subscriptions), server.count);
+    cr_assert_not(rlt_inquiry_is_under_way(&world.cluster->paths[0].active->inquiry));
 }
 
 static struct world_member *subscribe(char topic)
@@ -193,7 +193,7 @@ InquiryTest(subscription_that_is_not_valid_ends_alone)
     world_say(0, "PONG\r\nPONG\r\nPONG\r\n");
     world_assert_sent(0, "UNSUB 3|");
     world_assert_told("");
-    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.subscriptions), 4);
+    cr_assert_eq(rlt_counter_get(&world.cluster->env.metrics.subscriptions), 4);
 }
 
 InquiryTest(one_subscription_is_known_at_once)
@@ -223,7 +223,7 @@ InquiryTest(subscriptions_all_of_which_are_refused_end_without_a_question)
     server.limit = 1;
     subscribe_all("a");
     serve();
-    struct rlt_sender *sender = &world.cluster->active[0]->sender;
+    struct rlt_sender *sender = &world.cluster->paths[0].active->sender;
     sender->ping_due = true;
     world_go();
     serve();
@@ -295,7 +295,7 @@ InquiryTest(limit_that_is_raised_between_two_subscriptions_is_noticed)
     serve();
     cr_assert_eq(server.count, 6);
     cr_assert_eq(server.limit, 6);
-    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.subscriptions), 6);
+    cr_assert_eq(rlt_counter_get(&world.cluster->env.metrics.subscriptions), 6);
     world_assert_told("g-lost g-restored a-lost a-restored b-lost b-restored c-lost c-restored "
                       "d-lost d-restored e-lost e-restored f-ended h-ended ");
     for (int i = 0; i < 6; i++) {
@@ -481,7 +481,7 @@ InquiryTest(subscription_that_was_left_and_made_again_is_not_ended_for_its_first
     world_assert_sent(0, "SUB b 2|PING|");
     world_say(0, "PONG\r\n");
     world_assert_told("");
-    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.subscriptions), 2);
+    cr_assert_eq(rlt_counter_get(&world.cluster->env.metrics.subscriptions), 2);
 }
 
 /* ---- Moving ------------------------------------------------------------------------------- */
@@ -497,11 +497,11 @@ InquiryTest(second_connection_of_a_move_is_asked_too)
     world_pong(0);
     world_pass(RLT_NS_PER_S / 4);
     server = (struct server){.slot = 1, .limit = 2, .invalid = "", .denied = "", .quoted = ""};
-    cr_assert_eq(world.cluster->handovers[0].phase, RLT_HANDOVER_FENCING);
+    cr_assert_eq(world.cluster->paths[0].handover.phase, RLT_HANDOVER_FENCING);
     serve_once();
-    cr_assert_eq(world.cluster->handovers[0].phase, RLT_HANDOVER_FENCING);
+    cr_assert_eq(world.cluster->paths[0].handover.phase, RLT_HANDOVER_FENCING);
     serve();
-    cr_assert_eq(world.cluster->handovers[0].phase, RLT_HANDOVER_SETTLING);
+    cr_assert_eq(world.cluster->paths[0].handover.phase, RLT_HANDOVER_SETTLING);
     world_assert_told("c-ended d-ended ");
     world_assert_sent(0, "PING|UNSUB 3|UNSUB 4|");
     world_pass(RLT_NS_PER_S / 2);
@@ -532,7 +532,7 @@ static void require_agreement(void)
     for (uint32_t i = 0; i < world.member_count; i++) {
         if (is_live(members[i])) {
             struct rlt_subscription *subscription =
-                rlt_subscriptions_of(&world.cluster->subscriptions, members[i]->member);
+                rlt_subscriptions_of(&world.cluster->exchange.subscriptions, members[i]->member);
             cr_assert(find(subscription->sid) < server.count, "%s is deaf", members[i]->name);
             live++;
         }

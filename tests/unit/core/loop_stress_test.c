@@ -127,7 +127,7 @@ static void settle(void)
 
 static void close_all(void)
 {
-    for (uint32_t i = 0; i < CLUSTERS && !sites[i].cluster->stopping; i++) {
+    for (uint32_t i = 0; i < CLUSTERS && !sites[i].cluster->env.stopping; i++) {
         (void)rlt_cluster_submit(sites[i].cluster, &sites[i].cluster->stop);
     }
     while (!rlt_loop_is_over(&loop)) {
@@ -283,7 +283,7 @@ static void *give_back(void *argument)
     struct encounter *encounter = argument;
     struct rlt_random random = {.state = 3};
     while (stress_round(&encounter->pair, 1, &random)) {
-        rlt_loan_bring_home(&encounter->cluster->loans[0]);
+        rlt_loan_bring_home(&encounter->cluster->paths[0].loan);
         rlt_cluster_call(encounter->cluster);
         stress_meet(&encounter->pair, 1);
     }
@@ -300,8 +300,8 @@ StressTest(cluster_sees_what_is_given_back_or_is_called)
     struct rlt_cluster *cluster = encounter.cluster = sites[0].cluster;
     settle();
     rlt_cluster_awake(cluster, rlt_clock_ns());
-    atomic_store_explicit(&cluster->loans[0].state, RLT_LOAN_RECALLED, memory_order_relaxed);
-    cluster->active[0]->sender.lent = true;
+    atomic_store_explicit(&cluster->paths[0].loan.state, RLT_LOAN_RECALLED, memory_order_relaxed);
+    cluster->paths[0].active->sender.lent = true;
     pthread_t borrower = stress_start(give_back, &encounter);
     while (stress_round(&encounter.pair, 0, &random)) {
         rlt_cluster_arm(cluster);
@@ -310,14 +310,15 @@ StressTest(cluster_sees_what_is_given_back_or_is_called)
         stress_meet(&encounter.pair, 0);
         cr_assert(!sleeps || !rlt_doorbell_is_untouched(&cluster->doorbell));
         rlt_cluster_awake(cluster, rlt_clock_ns());
-        cr_assert_not(cluster->active[0]->sender.lent);
-        atomic_store_explicit(&cluster->loans[0].state, RLT_LOAN_RECALLED, memory_order_relaxed);
-        cluster->active[0]->sender.lent = true;
+        cr_assert_not(cluster->paths[0].active->sender.lent);
+        atomic_store_explicit(&cluster->paths[0].loan.state, RLT_LOAN_RECALLED,
+                              memory_order_relaxed);
+        cluster->paths[0].active->sender.lent = true;
         seen += sleeps ? 0 : 1;
         rounds++;
     }
     cr_assert_eq(pthread_join(borrower, NULL), 0);
-    cluster->active[0]->sender.lent = false;
-    atomic_store_explicit(&cluster->loans[0].state, RLT_LOAN_HOME, memory_order_relaxed);
+    cluster->paths[0].active->sender.lent = false;
+    atomic_store_explicit(&cluster->paths[0].loan.state, RLT_LOAN_HOME, memory_order_relaxed);
     printf("loop: it saw what was given back in %u of %u rounds\n", seen, rounds);
 }

@@ -218,7 +218,7 @@ static void connect_site(uint32_t index)
 {
     say(index, "INFO {\"max_payload\":1048576}\r\n");
     say(index, "PONG\r\n");
-    cr_assert_eq(sites[index].cluster->connections[0].session.state, RLT_SESSION_READY);
+    cr_assert_eq(rlt_cluster_connection(sites[index].cluster, 0)->session.state, RLT_SESSION_READY);
     sites[index].sent_len = 0;
 }
 
@@ -228,7 +228,7 @@ static void make_site(uint32_t index)
     *site = (struct site){.transport.ops = &ops};
     cr_assert_eq(
         rlt_cluster_create(&config, &address, index, &site->transport, index, &site->cluster), 0);
-    site->lane = rlt_wire_queue_acquire(&site->cluster->connections[0].queue);
+    site->lane = rlt_wire_queue_acquire(&site->cluster->paths[0].queue);
     cr_assert(site->lane >= 0 && site->lane < RLT_WIRE_LANES);
     rlt_loop_add(&loop, site->cluster);
 }
@@ -285,7 +285,7 @@ static void stop(uint32_t index)
 static void close_all(void)
 {
     for (uint32_t i = 0; i < CLUSTERS; i++) {
-        if (!sites[i].cluster->stopping) {
+        if (!sites[i].cluster->env.stopping) {
             stop(i);
         }
     }
@@ -307,7 +307,7 @@ static bool ring(uint32_t index)
 /* Put a message into a lane of the cluster. */
 static void put(uint32_t index, const char *payload)
 {
-    struct rlt_wire_queue *queue = &sites[index].cluster->connections[0].queue;
+    struct rlt_wire_queue *queue = &sites[index].cluster->paths[0].queue;
     struct rlt_pub pub = {
         .topic = "a",
         .topic_len = 1,
@@ -337,7 +337,7 @@ static void assert_sent(uint32_t index, const char *expected)
 
 static uint64_t wakeups(uint32_t index)
 {
-    return rlt_counter_get(&sites[index].cluster->metrics.wakeups);
+    return rlt_counter_get(&sites[index].cluster->env.metrics.wakeups);
 }
 
 /* ---- Sleep -------------------------------------------------------------------------------- */
@@ -568,13 +568,14 @@ LoopTest(thread_sees_the_ring_that_came_before_it_armed)
 
 LoopTest(interest_of_a_cluster_is_respected)
 {
-    sites[1].cluster->connections[0].sender.stalled = true; /* then lanes are worth no wake-up */
+    rlt_cluster_connection(sites[1].cluster, 0)->sender.stalled =
+        true; /* then lanes are worth no wake-up */
     cr_assert(ring(1));
     awake(true);
     go();
     cr_assert_not(rlt_cluster_ring(sites[1].cluster, RLT_WAKE_LANES));
     cr_assert(ring(1));
-    sites[1].cluster->connections[0].sender.stalled = false;
+    rlt_cluster_connection(sites[1].cluster, 0)->sender.stalled = false;
     awake(true);
     go();
 }

@@ -35,12 +35,12 @@ MergeTest(message_of_the_second_connection_waits_for_older_ones)
     world_message(0, plain, "2");
     world_message(0, plain, "3");
     world_assert_told("p:1 p:2 p:3 ");
-    cr_assert_eq(metric(&world.cluster->metrics.held), 2);
-    cr_assert_eq(metric(&world.cluster->metrics.held_ns_max), 50 * RLT_NS_PER_MS);
-    cr_assert_eq(metric(&world.cluster->metrics.held_early), 0);
-    cr_assert_eq(metric(&world.cluster->metrics.suppressed), 2);
-    cr_assert_eq(metric(&world.cluster->metrics.delivered_messages), 4);
-    cr_assert_eq(metric(&world.cluster->metrics.received_messages), 4);
+    cr_assert_eq(metric(&world.cluster->env.metrics.held), 2);
+    cr_assert_eq(metric(&world.cluster->env.metrics.held_ns_max), 50 * RLT_NS_PER_MS);
+    cr_assert_eq(metric(&world.cluster->env.metrics.held_early), 0);
+    cr_assert_eq(metric(&world.cluster->env.metrics.suppressed), 2);
+    cr_assert_eq(metric(&world.cluster->env.metrics.delivered_messages), 4);
+    cr_assert_eq(metric(&world.cluster->env.metrics.received_messages), 4);
 }
 
 MergeTest(what_waits_when_the_old_connection_is_left_comes_in_order)
@@ -56,7 +56,7 @@ MergeTest(what_waits_when_the_old_connection_is_left_comes_in_order)
     assert_phase(RLT_HANDOVER_LINGERING);
     world_message(1, plain, "5");
     world_assert_told("p:3 p:4 p:5 ");
-    cr_assert_eq(metric(&world.cluster->metrics.held_early), 0);
+    cr_assert_eq(metric(&world.cluster->env.metrics.held_early), 0);
 }
 
 MergeTest(old_connection_is_not_left_before_it_has_caught_up)
@@ -83,7 +83,7 @@ MergeTest(old_connection_that_brings_nothing_is_waited_for_no_longer_than_the_bo
     world_pass(1);
     assert_phase(RLT_HANDOVER_DRAINING);
     world_assert_told("p:2 ");
-    cr_assert_eq(metric(&world.cluster->metrics.held_early), 1);
+    cr_assert_eq(metric(&world.cluster->env.metrics.held_early), 1);
     /* Late, and out of order: but not twice. */
     world_message(0, plain, "1");
     world_message(0, plain, "2");
@@ -152,11 +152,11 @@ MergeTest(messages_that_wait_leave_receive_memory_to_others)
     for (uint32_t i = 0; i < count; i++) {
         memcpy(body, &(uint32_t){0x61616161 + i}, sizeof(i));
         world_message(1, plain, body);
-        cr_assert_geq(world.cluster->slabs.free_count, world.config.slab_count / 4 - 2);
+        cr_assert_geq(world.cluster->exchange.slabs.free_count, world.config.slab_count / 4 - 2);
         world_ignore_told();
     }
-    cr_assert_gt(metric(&world.cluster->metrics.held_early), 0);
-    cr_assert_eq(metric(&world.cluster->metrics.dropped_pinned), 0);
+    cr_assert_gt(metric(&world.cluster->env.metrics.held_early), 0);
+    cr_assert_eq(metric(&world.cluster->env.metrics.dropped_pinned), 0);
 }
 
 MergeTest(message_whose_bytes_could_not_be_kept_is_told_as_dropped_only_if_it_has_no_copy)
@@ -164,18 +164,19 @@ MergeTest(message_whose_bytes_could_not_be_kept_is_told_as_dropped_only_if_it_ha
     struct rlt_slab *taken[64];
     uint32_t count = 0;
     move_to(RLT_HANDOVER_SETTLING);
-    while (count < 64 && (taken[count] = rlt_slab_acquire(&world.cluster->slabs)) != NULL) {
+    while (count < 64 &&
+           (taken[count] = rlt_slab_acquire(&world.cluster->exchange.slabs)) != NULL) {
         count++;
     }
-    struct rlt_merge *merge = &world.cluster->handovers[0].merge;
+    struct rlt_merge *merge = &world.cluster->paths[0].handover.merge;
     struct rlt_frame frame = {
         .op = RLT_OP_MSG, .topic = (const uint8_t *)"p", .topic_len = 1, .sid = 1};
-    cr_assert_not(rlt_merge_take(merge, world.cluster, 1, &frame, NULL, world.now_ns));
-    cr_assert(rlt_merge_take(merge, world.cluster, 0, &frame, NULL, world.now_ns));
-    cr_assert_not(rlt_merge_take(merge, world.cluster, 1, &frame, NULL, world.now_ns));
-    cr_assert_eq(metric(&world.cluster->metrics.dropped_pinned), 0);
-    rlt_merge_let_go(merge, world.cluster);
-    cr_assert_eq(metric(&world.cluster->metrics.dropped_pinned), 1);
+    cr_assert_not(rlt_merge_take(merge, &world.cluster->exchange, 1, &frame, NULL, world.now_ns));
+    cr_assert(rlt_merge_take(merge, &world.cluster->exchange, 0, &frame, NULL, world.now_ns));
+    cr_assert_not(rlt_merge_take(merge, &world.cluster->exchange, 1, &frame, NULL, world.now_ns));
+    cr_assert_eq(metric(&world.cluster->env.metrics.dropped_pinned), 0);
+    rlt_merge_let_go(merge, &world.cluster->exchange);
+    cr_assert_eq(metric(&world.cluster->env.metrics.dropped_pinned), 1);
     world_message(0, plain, "2");
     world_assert_told("dropped:1 p:2 ");
     while (count != 0) {
@@ -187,16 +188,17 @@ MergeTest(message_whose_bytes_could_not_be_kept_is_told_as_dropped_only_if_it_ha
 MergeTest(message_that_finds_no_room_lets_the_oldest_go_and_waits_itself)
 {
     move_to(RLT_HANDOVER_SETTLING);
-    struct rlt_merge *merge = &world.cluster->handovers[0].merge;
+    struct rlt_merge *merge = &world.cluster->paths[0].handover.merge;
     for (uint32_t i = 0; i <= RLT_HOLDBACK_MAX; i++) {
         struct rlt_frame frame = {
             .op = RLT_OP_MSG, .topic = (const uint8_t *)&i, .body_len = sizeof(i), .sid = 1};
-        cr_assert_not(rlt_merge_take(merge, world.cluster, 1, &frame, NULL, world.now_ns));
+        cr_assert_not(
+            rlt_merge_take(merge, &world.cluster->exchange, 1, &frame, NULL, world.now_ns));
     }
-    cr_assert_eq(metric(&world.cluster->metrics.held), RLT_HOLDBACK_MAX + 1);
-    cr_assert_eq(metric(&world.cluster->metrics.held_early), 1);
-    rlt_merge_let_go(merge, world.cluster);
-    cr_assert_eq(metric(&world.cluster->metrics.dropped_pinned), RLT_HOLDBACK_MAX + 1);
+    cr_assert_eq(metric(&world.cluster->env.metrics.held), RLT_HOLDBACK_MAX + 1);
+    cr_assert_eq(metric(&world.cluster->env.metrics.held_early), 1);
+    rlt_merge_let_go(merge, &world.cluster->exchange);
+    cr_assert_eq(metric(&world.cluster->env.metrics.dropped_pinned), RLT_HOLDBACK_MAX + 1);
 }
 
 MergeTest(slabs_of_messages_that_waited_come_back)
@@ -220,7 +222,7 @@ MergeTest(slabs_of_messages_that_waited_come_back)
     assert_active(1);
     world_pass(LINGER_NS);
     /* What the two connections receive into. */
-    cr_assert_leq(rlt_slab_pool_in_use(&world.cluster->slabs), 2);
+    cr_assert_leq(rlt_slab_pool_in_use(&world.cluster->exchange.slabs), 2);
 }
 
 /* ---- The other half: what is published ------------------------------------------------------ */

@@ -68,11 +68,11 @@ static void answer(void)
 /* The connection ends as silent, that long after the ping. */
 static void assert_left_after(uint64_t ns)
 {
-    uint64_t disconnects = count_of(&world.cluster->metrics.disconnects);
-    PASS_UNTIL(count_of(&world.cluster->metrics.disconnects) != disconnects);
+    uint64_t disconnects = count_of(&world.cluster->env.metrics.disconnects);
+    PASS_UNTIL(count_of(&world.cluster->env.metrics.disconnects) != disconnects);
     cr_assert_leq(world.now_ns - pinged_ns, ns + 2 * RLT_NS_PER_MS);
     cr_assert_geq(world.now_ns - pinged_ns, ns - 2 * RLT_NS_PER_MS);
-    cr_assert_eq(count_of(&world.cluster->metrics.lost_by_ping), 1);
+    cr_assert_eq(count_of(&world.cluster->env.metrics.lost_by_ping), 1);
 }
 
 ProbeTest(silent_server_is_asked_an_interval_before_the_end)
@@ -82,14 +82,14 @@ ProbeTest(silent_server_is_asked_an_interval_before_the_end)
     cr_assert_eq(world.slots[1].opens, 0);
     world_pass(4 * RLT_NS_PER_MS);
     cr_assert_eq(world.slots[1].opens, 1);
-    cr_assert_eq(count_of(&world.cluster->metrics.probes), 1);
+    cr_assert_eq(count_of(&world.cluster->env.metrics.probes), 1);
 }
 
 ProbeTest(server_that_does_not_answer_is_left_when_it_always_was)
 {
     world.slots[1].hang = true;
     assert_left_after(SILENCE_NS);
-    cr_assert_eq(count_of(&world.cluster->metrics.held_back), 0);
+    cr_assert_eq(count_of(&world.cluster->env.metrics.held_back), 0);
     world_pass(RLT_NS_PER_MS);
     cr_assert_not(world.slots[1].opening);
 }
@@ -119,17 +119,18 @@ ProbeTest(answer_keeps_the_connection_and_it_is_told_once)
 {
     answer();
     PASS_UNTIL(world.now_ns >= pinged_ns + SILENCE_NS - RLT_NS_PER_MS);
-    cr_assert_eq(count_of(&world.cluster->metrics.held_back), 0);
+    cr_assert_eq(count_of(&world.cluster->env.metrics.held_back), 0);
     world_pass(2 * RLT_NS_PER_MS);
-    cr_assert_eq(count_of(&world.cluster->metrics.held_back), 1);
+    cr_assert_eq(count_of(&world.cluster->env.metrics.held_back), 1);
     cr_assert(world.slots[0].open);
     answer();
     world_pass(RLT_NS_PER_S);
-    cr_assert_eq(count_of(&world.cluster->metrics.held_back), 1);
+    cr_assert_eq(count_of(&world.cluster->env.metrics.held_back), 1);
     /* It is served again. */
     world_pong(0);
-    cr_assert_eq(rlt_session_kept_ns(&world.cluster->connections[0].session), RLT_NEVER);
-    cr_assert_eq(count_of(&world.cluster->metrics.disconnects), 1); /* that of the beginning */
+    cr_assert_eq(rlt_session_kept_ns(&rlt_cluster_connection(world.cluster, 0)->session),
+                 RLT_NEVER);
+    cr_assert_eq(count_of(&world.cluster->env.metrics.disconnects), 1); /* that of the beginning */
 }
 
 ProbeTest(server_that_dies_later_is_left_within_two_intervals_of_its_answer)
@@ -148,7 +149,7 @@ ProbeTest(answers_keep_the_connection_so_long_and_no_longer)
         cr_assert(world.slots[0].open);
         world_pass(RLT_NS_PER_MS);
     }
-    while (count_of(&world.cluster->metrics.disconnects) == 1) {
+    while (count_of(&world.cluster->env.metrics.disconnects) == 1) {
         world_pass(RLT_NS_PER_MS);
         cr_assert_leq(world.now_ns, end_ns + 2 * RLT_NS_PER_MS);
         if (world.slots[1].open && world.slots[1].receiving) {
@@ -156,7 +157,7 @@ ProbeTest(answers_keep_the_connection_so_long_and_no_longer)
         }
     }
     cr_assert_geq(world.now_ns, end_ns - 2 * RLT_NS_PER_MS);
-    cr_assert_eq(count_of(&world.cluster->metrics.lost_by_ping), 1);
+    cr_assert_eq(count_of(&world.cluster->env.metrics.lost_by_ping), 1);
     cr_assert_leq(world.slots[1].opens, 8);
 }
 
@@ -180,7 +181,7 @@ ProbeTest(refusal_before_the_greeting_is_none)
 /* Behind one address there may be several servers. */
 ProbeTest(answer_of_another_server_is_none)
 {
-    while (count_of(&world.cluster->metrics.disconnects) == 1) {
+    while (count_of(&world.cluster->env.metrics.disconnects) == 1) {
         world_pass(RLT_NS_PER_MS);
         if (world.slots[1].open && world.slots[1].receiving) {
             world_say(1, B_INFO);
@@ -194,7 +195,7 @@ ProbeTest(answer_of_another_server_is_none)
 ProbeTest(answer_does_not_keep_a_connection_that_is_not_acknowledged)
 {
     world.slots[0].unacknowledged = true;
-    while (count_of(&world.cluster->metrics.disconnects) == 1) {
+    while (count_of(&world.cluster->env.metrics.disconnects) == 1) {
         world_pass(RLT_NS_PER_MS);
         if (world.slots[1].open && world.slots[1].receiving) {
             world_say(1, A_INFO);
@@ -215,7 +216,7 @@ ProbeTest(sign_of_life_ends_the_asking)
 
 ProbeTest(probe_is_no_connection_of_the_applications)
 {
-    const struct rlt_metrics *metrics = &world.cluster->metrics;
+    const struct rlt_metrics *metrics = &world.cluster->env.metrics;
     uint64_t failures = count_of(&metrics->connect_failures);
     uint64_t error = count_of(&metrics->last_error);
     world.slots[1].refuse = true;
@@ -240,10 +241,11 @@ ProbeTest(server_that_does_not_read_is_asked_and_kept)
     cr_assert_geq(world.now_ns, stuck_ns + SILENCE_NS - 2 * RLT_NS_PER_MS);
     PASS_UNTIL(world.now_ns >= stuck_ns + SILENCE_NS + INTERVAL_NS + RLT_NS_PER_S);
     cr_assert(world.slots[0].open);
-    cr_assert_eq(count_of(&world.cluster->metrics.held_back), 1);
+    cr_assert_eq(count_of(&world.cluster->env.metrics.held_back), 1);
     world.slots[0].stuck = false;
     world_go();
-    cr_assert_eq(rlt_session_kept_ns(&world.cluster->connections[0].session), RLT_NEVER);
+    cr_assert_eq(rlt_session_kept_ns(&rlt_cluster_connection(world.cluster, 0)->session),
+                 RLT_NEVER);
 }
 
 ProbeTest(lame_duck_is_moved_from_and_not_asked)
@@ -256,7 +258,7 @@ ProbeTest(lame_duck_is_moved_from_and_not_asked)
     cr_assert_eq(world.slots[1].opens, opens + 1);
     world_say(1, B_INFO);
     world_pong(1);
-    PASS_UNTIL(world.cluster->active[0] == &world.cluster->connections[1] ||
+    PASS_UNTIL(world.cluster->paths[0].active == rlt_cluster_connection(world.cluster, 1) ||
                world.slots[0].pings != 0 || world.slots[1].pings != 0);
     cr_assert(world.slots[1].open, "it is the handover's");
 }
@@ -268,7 +270,7 @@ ProbeTest(loss_while_asking_is_followed_by_a_reconnect)
     cr_assert_not(world.slots[1].open);
     PASS_UNTIL(world.slots[0].open);
     world_accept(0);
-    cr_assert_eq(count_of(&world.cluster->metrics.connected), 1);
+    cr_assert_eq(count_of(&world.cluster->env.metrics.connected), 1);
 }
 
 ProbeTest(cluster_stops_while_asking)

@@ -33,12 +33,12 @@ static void say(uint32_t slot, const char *bodies)
 
 static uint64_t excess(void)
 {
-    return rlt_counter_get(&world.cluster->metrics.dropped_limit);
+    return rlt_counter_get(&world.cluster->env.metrics.dropped_limit);
 }
 
 static uint64_t on_server(void)
 {
-    return rlt_counter_get(&world.cluster->metrics.subscriptions);
+    return rlt_counter_get(&world.cluster->env.metrics.subscriptions);
 }
 
 QuotaTest(used_up_subscription_is_left_and_not_made_again)
@@ -57,7 +57,7 @@ QuotaTest(used_up_subscription_is_left_and_not_made_again)
     world_assert_told("");
     world_ask(member, RLT_ASK_UNSUBSCRIBE);
     world_assert_told("q-removed ");
-    cr_assert_eq(world.cluster->counted, 0);
+    cr_assert_eq(world.cluster->exchange.counted, 0);
 }
 
 QuotaTest(limit_is_restated_on_the_next_connection_less_what_came)
@@ -110,7 +110,7 @@ QuotaTest(full_ring_is_made_up_for)
         /* Different lengths: no runs. */
         world_message(0, member, i % 2 == 0 ? "x" : "yy");
     }
-    uint64_t dropped = rlt_counter_get(&world.cluster->metrics.dropped_ring_full);
+    uint64_t dropped = rlt_counter_get(&world.cluster->env.metrics.dropped_ring_full);
     cr_assert_eq(dropped, 9); /* a slot is left for the notice */
     world_assert_sent(0, "UNSUB 2|PING|SUB s g 2|UNSUB 2 9|");
     world_ignore_told();
@@ -130,7 +130,7 @@ QuotaTest(members_without_a_limit_are_as_ever)
         world_message(0, other, "x");
     }
     world_assert_told("o:x o:x o:x o:x o:x o:x o:x o:x o:x o:x ");
-    cr_assert_eq(world.cluster->counted, 1);
+    cr_assert_eq(world.cluster->exchange.counted, 1);
 }
 
 /* ---- A lame duck -------------------------------------------------------------------------- */
@@ -150,7 +150,7 @@ static void end_overlap(void)
     world_pong(1); /* of the SUB */
     world_pass(RLT_NS_PER_S / 2);
     world_pong(0); /* behind the last message for the group */
-    cr_assert_eq(world.cluster->active[0], &world.cluster->connections[1]);
+    cr_assert_eq(world.cluster->paths[0].active, rlt_cluster_connection(world.cluster, 1));
 }
 
 QuotaTest(second_connection_is_told_what_is_left)

@@ -98,10 +98,10 @@ HoldTest(each_reconnect_begins_anew)
 HoldTest(publishers_do_not_wake_the_thread_for_what_is_held)
 {
     come_back();
-    cr_assert_not(rlt_connection_wants_lanes(&world.cluster->connections[0]));
+    cr_assert_not(rlt_connection_wants_lanes(rlt_cluster_connection(world.cluster, 0)));
     cr_assert_eq(rlt_cluster_deadline(world.cluster), world.now_ns + HOLD_NS);
     world_pass(HOLD_NS);
-    cr_assert(rlt_connection_wants_lanes(&world.cluster->connections[0]));
+    cr_assert(rlt_connection_wants_lanes(rlt_cluster_connection(world.cluster, 0)));
 }
 
 HoldTest(first_connection_is_not_held)

@@ -55,7 +55,7 @@ ReportTest(lines_up_to_the_burst_are_written_and_nothing_more_is_told)
 {
     flood(RLT_REPORT_BURST);
     cr_assert_eq(line_count, RLT_REPORT_BURST);
-    cr_assert_eq(rlt_report_deadline(&world.cluster->reports), RLT_NEVER);
+    cr_assert_eq(rlt_report_deadline(&world.cluster->env.reports), RLT_NEVER);
     world_pass(2 * RLT_REPORT_WINDOW_NS);
     cr_assert_eq(line_count, RLT_REPORT_BURST);
 }
@@ -71,7 +71,7 @@ ReportTest(what_is_left_out_is_told_when_the_window_is_over)
     cr_assert_eq(occurrences("cluster 0 (test:4222): the server says: 990 more lines of this kind "
                              "were left out\n"),
                  1);
-    cr_assert_eq(rlt_report_deadline(&world.cluster->reports), RLT_NEVER);
+    cr_assert_eq(rlt_report_deadline(&world.cluster->env.reports), RLT_NEVER);
 }
 
 ReportTest(flood_that_goes_on_is_bounded_in_each_window)
@@ -108,7 +108,7 @@ ReportTest(lines_that_the_application_does_not_want_have_no_window)
 {
     world.config.log.level = ROULETTE_LOG_ERROR;
     flood(1000);
-    cr_assert_eq(rlt_report_deadline(&world.cluster->reports), RLT_NEVER);
+    cr_assert_eq(rlt_report_deadline(&world.cluster->env.reports), RLT_NEVER);
     world_pass(2 * RLT_REPORT_WINDOW_NS);
     cr_assert_eq(line_count, 0);
 }
@@ -121,7 +121,7 @@ ReportTest(each_cluster_has_limits_of_its_own)
     forget();
     cr_assert_eq(rlt_cluster_create(&world.config, &world.address, 1, &world.transport, 8, &other),
                  0);
-    rlt_report(other, RLT_REPORT_COMPLAINT, "Slow Down");
+    rlt_report(&other->env, RLT_REPORT_COMPLAINT, "Slow Down");
     cr_assert_eq(occurrences("cluster 1 (test:4222): the server says: Slow Down\n"), 1);
     rlt_cluster_destroy(other);
 }

@@ -1261,8 +1261,7 @@ WireTest(only_the_owner_of_the_lanes_moves_their_marks)
     struct rlt_sender second;
     cr_assert_eq(rlt_sender_init(&second, &wire.queue, &wire.metrics), 0);
     rlt_sender_keep(&second, on_wake, &wire);
-    second.owner = false;
-    second.lanes_off = true;
+    second.role = RLT_ROLE_SECOND;
     publish(0, 20);
     publish(0, 20);
     drain();
@@ -1278,7 +1277,6 @@ WireTest(only_the_owner_of_the_lanes_moves_their_marks)
     cr_assert_eq(rlt_sender_on_sent(&second, second.spans[0].len, on_wake, &wire), 0);
     (void)lose();
     rlt_sender_adopt_lanes(&second, &wire.sender);
-    second.lanes_off = false;
     (void)rlt_sender_on_pong(&second);
     cr_assert_eq(rlt_wire_queue_bytes(&wire.queue), 2 * 34);
     cr_assert_eq(rlt_sender_gather(&second, true), 2);

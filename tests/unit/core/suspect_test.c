@@ -29,23 +29,23 @@ static void open_plain(void)
 
 static uint64_t failed(void)
 {
-    return rlt_counter_get(&world.cluster->metrics.failed);
+    return rlt_counter_get(&world.cluster->env.metrics.failed);
 }
 
 /* What a server closes for without a word may have been processed by it: what is given up so. */
 static uint64_t in_doubt(void)
 {
-    return rlt_counter_get(&world.cluster->metrics.in_doubt);
+    return rlt_counter_get(&world.cluster->env.metrics.in_doubt);
 }
 
 static uint64_t confirmed(void)
 {
-    return rlt_counter_get(&world.cluster->metrics.confirmed);
+    return rlt_counter_get(&world.cluster->env.metrics.confirmed);
 }
 
 static uint64_t closes(void)
 {
-    return rlt_counter_get(&world.cluster->metrics.disconnects);
+    return rlt_counter_get(&world.cluster->env.metrics.disconnects);
 }
 
 /* The server reads what was sent, and closes at `line`. Returns: whether there was anything. */
@@ -165,11 +165,11 @@ PlainTest(subscription_is_found_without_a_word)
     for (int i = 0; i < 20; i++) {
         bool is_bad = names[i][0] == 'k';
         const struct rlt_subscription *subscription =
-            rlt_subscriptions_of(&world.cluster->subscriptions, members[i]->member);
+            rlt_subscriptions_of(&world.cluster->exchange.subscriptions, members[i]->member);
         cr_assert_eq(subscription != NULL && subscription->on_server, !is_bad, "%s", names[i]);
     }
     world_ignore_told();
     world_publish("p", "1");
     serve_until_quiet("SUB k ");
-    cr_assert_eq(rlt_counter_get(&world.cluster->metrics.in_doubt), 0);
+    cr_assert_eq(rlt_counter_get(&world.cluster->env.metrics.in_doubt), 0);
 }

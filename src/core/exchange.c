@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/exchange.h"
+
+#include "core/refused_login.h"
+#include "roulette.h"
+
+/* ---- Life --------------------------------------------------------------------------------- */
+
+int rlt_exchange_init(struct rlt_exchange *exchange, struct rlt_env *env, uint32_t slot_count)
+{
+    const struct rlt_config *config = env->config;
+    exchange->env = env;
+    for (uint32_t i = 0; i < RLT_POOL_MAX; i++) {
+        exchange->pending[i].table = &exchange->subscriptions;
+    }
+    int result = rlt_subscriptions_init(&exchange->subscriptions);
+    if (result < 0) {
+        return result;
+    }
+    return rlt_slab_pool_init(&exchange->slabs, config->slab_bytes, config->slab_count, slot_count);
+}
+
+void rlt_exchange_fini(struct rlt_exchange *exchange)
+{
+    rlt_subscriptions_fini(&exchange->subscriptions);
+    rlt_slab_pool_fini(&exchange->slabs);
+}
+
+/* ---- Mailboxes ---------------------------------------------------------------------------- */
+
+void rlt_exchange_publish_dirty(struct rlt_exchange *exchange)
+{
+    struct rlt_transport *transport = exchange->env->transport;
+    while (exchange->dirty != NULL) {
+        struct rlt_mailbox *mailbox = exchange->dirty;
+        exchange->dirty = mailbox->dirty_next;
+        mailbox->dirty = false;
+        exchange->last_mailbox = mailbox->member_count != 0 ? mailbox : exchange->last_mailbox;
+        if (rlt_mailbox_publish(mailbox)) {
+            transport->ops->signal(transport, mailbox->descriptor);
+        }
+    }
+}
+
+void rlt_exchange_show(struct rlt_exchange *exchange)
+{
+    struct rlt_metrics *metrics = &exchange->env->metrics;
+    /* Before the messages are visible: nobody receives what is not counted. */
+    rlt_counter_add(&metrics->received_messages, exchange->batch_received);
+    rlt_counter_add(&metrics->delivered_messages, exchange->batch_delivered);
+    exchange->batch_received = 0;
+    exchange->batch_delivered = 0;
+    rlt_exchange_publish_dirty(exchange);
+}
+
+void rlt_exchange_tell_watched(struct rlt_exchange *exchange)
+{
+    struct rlt_mailbox *mailbox = exchange->watched_count != 0 ? exchange->last_mailbox : NULL;
+    /* Release: what the transport made in order to watch. */
+    atomic_store_explicit(&exchange->watched_for, mailbox, memory_order_release);
+}
+
+/* ---- Members ------------------------------------------------------------------------------ */
+
+int rlt_exchange_join(struct rlt_exchange *exchange, struct rlt_member *member)
+{
+    int result = rlt_subscriptions_join(&exchange->subscriptions, member);
+    if (result < 0) {
+        return result;
+    }
+    exchange->mailbox_count += member->mailbox->member_count++ == 0 ? 1 : 0;
+    exchange->counted += member->own.counted ? 1 : 0;
+    rlt_refused_login_enlist(exchange, member->mailbox);
+    return 0;
+}
+
+void rlt_exchange_leave(struct rlt_exchange *exchange, struct rlt_subscription *subscription,
+                        struct rlt_member *member)
+{
+    struct rlt_mailbox *mailbox = member->mailbox;
+    rlt_subscriptions_leave(subscription, member);
+    exchange->counted -= member->own.counted ? 1 : 0;
+    if (--mailbox->member_count == 0) {
+        exchange->mailbox_count--;
+        exchange->last_mailbox = NULL;
+        rlt_exchange_tell_watched(exchange);
+    }
+}
+
+void rlt_exchange_notify_member(struct rlt_exchange *exchange, struct rlt_member *member,
+                                enum rlt_notice notice, int error)
+{
+    rlt_exchange_mark_dirty(exchange, member->mailbox);
+    rlt_mailbox_notify(member->mailbox, member, notice, error);
+}
+
+/* ---- Subscriptions ------------------------------------------------------------------------ */
+
+void rlt_exchange_notify(struct rlt_exchange *exchange, struct rlt_subscription *subscription,
+                         enum rlt_notice notice, int error)
+{
+    struct rlt_member **members = rlt_subscription_members(subscription);
+    for (uint32_t i = 0; i < subscription->member_count; i++) {
+        struct rlt_member *member = members[i];
+        if (notice == RLT_NOTICE_RESTORED && !member->lost) {
+            continue; /* it came while the subscription was lost, and knows of no gap */
+        }
+        member->lost = notice == RLT_NOTICE_LOST;
+        rlt_exchange_notify_member(exchange, member, notice, error);
+    }
+}
+
+void rlt_exchange_set_on_server(struct rlt_exchange *exchange,
+                                struct rlt_subscription *subscription, bool on_server)
+{
+    int64_t change = (on_server ? 1 : 0) - (subscription->on_server ? 1 : 0);
+    subscription->on_server = on_server;
+    rlt_counter_add(&exchange->env->metrics.subscriptions, (uint64_t)change);
+}
+
+void rlt_exchange_defer(struct rlt_exchange *exchange, struct rlt_subscription *subscription)
+{
+    rlt_subscription_queue_push(&exchange->pending[subscription->connection], subscription);
+}
+
+void rlt_exchange_undefer(struct rlt_exchange *exchange, struct rlt_subscription *subscription)
+{
+    rlt_subscription_queue_remove(&exchange->pending[subscription->connection], subscription);
+}
+
+void rlt_exchange_forget(struct rlt_exchange *exchange, struct rlt_subscription *subscription)
+{
+    if (subscription->member_count == 0 && !subscription->on_server && !subscription->on_second) {
+        rlt_subscriptions_remove(&exchange->subscriptions, subscription);
+    }
+}
+
+void rlt_exchange_end(struct rlt_exchange *exchange, struct rlt_subscription *subscription,
+                      int error)
+{
+    while (subscription->member_count != 0) {
+        struct rlt_member *member =
+            rlt_subscription_members(subscription)[subscription->member_count - 1];
+        rlt_exchange_leave(exchange, subscription, member);
+        rlt_exchange_notify_member(exchange, member, RLT_NOTICE_ENDED, error);
+    }
+    rlt_exchange_forget(exchange, subscription);
+}
