@@ -167,15 +167,24 @@ void rlt_connection_stop(struct rlt_connection *connection)
     connection->probing = false;
 }
 
+void rlt_connection_send(struct rlt_connection *connection, uint64_t now_ns)
+{
+    struct rlt_transport *transport = connection->env->transport;
+    const struct rlt_batch *batch = &connection->sender.batch;
+    rlt_counter_add_shared(&connection->env->metrics.sends, 1);
+    rlt_session_on_send(&connection->session, now_ns);
+    transport->ops->send(transport, connection->slot, rlt_batch_rest(batch), rlt_batch_left(batch));
+}
+
 /* ---- Subscriptions ------------------------------------------------------------------------ */
 
 bool rlt_connection_write_unsub(struct rlt_connection *connection, uint64_t sid)
 {
-    uint8_t *out = rlt_sender_control_claim(&connection->sender, RLT_UNSUB_LEN_MAX);
+    uint8_t *out = rlt_control_claim(&connection->sender.control, RLT_UNSUB_LEN_MAX);
     if (out == NULL) {
         return false;
     }
-    rlt_sender_control_commit(&connection->sender, rlt_encode_unsub(out, sid, 0));
+    rlt_control_commit(&connection->sender.control, rlt_encode_unsub(out, sid, 0));
     rlt_sub_marks_close(&connection->sender.subs);
     return true;
 }
@@ -190,14 +199,14 @@ static bool write_counted(struct rlt_connection *connection, struct rlt_subscrip
         return false;
     }
     uint64_t max = rlt_quota_wanted(subscription);
-    if (rlt_sender_control_claim(sender, LINES_MAX) == NULL ||
+    if (rlt_control_claim(&sender->control, LINES_MAX) == NULL ||
         !rlt_sender_write_sub(sender, &key, subscription->sid)) {
         return false;
     }
     /* It ends the subscription at some time: as any UNSUB it is the end of a window of SUBs. */
-    uint8_t *out = rlt_sender_control_claim(sender, RLT_UNSUB_LEN_MAX);
+    uint8_t *out = rlt_control_claim(&sender->control, RLT_UNSUB_LEN_MAX);
     RLT_ASSERT(out != NULL);
-    rlt_sender_control_commit(sender, rlt_encode_unsub(out, subscription->sid, max));
+    rlt_control_commit(&sender->control, rlt_encode_unsub(out, subscription->sid, max));
     rlt_sub_marks_close(&sender->subs);
     rlt_quota_set_told(subscription, connection->side, max);
     return true;

@@ -98,6 +98,9 @@ void rlt_connection_wake_producers(void *context, _Atomic(uint32_t) *word);
 /** Cease to watch the connection, if it is watched (core/direct_receive.h). */
 void rlt_connection_unwatch(struct rlt_connection *connection);
 
+/** Give the transport what is left of the batch. */
+void rlt_connection_send(struct rlt_connection *connection, uint64_t now_ns);
+
 /** Whether it publishes and subscribes for its path. */
 static inline bool rlt_connection_is_active(const struct rlt_connection *connection)
 {

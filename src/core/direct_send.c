@@ -36,15 +36,11 @@ void rlt_direct_send_lend(struct rlt_cluster *cluster)
 static void resume(struct rlt_connection *connection, uint64_t now_ns)
 {
     struct rlt_transport *transport = connection->env->transport;
-    struct rlt_sender *sender = &connection->sender;
     if (connection->close_due) {
         connection->close_due = false;
         transport->ops->close(transport, connection->slot);
-    } else if (rlt_sender_is_busy(sender)) {
-        rlt_counter_add_shared(&connection->env->metrics.sends, 1);
-        rlt_session_on_send(&connection->session, now_ns);
-        transport->ops->send(transport, connection->slot, sender->spans + sender->span_done,
-                             sender->span_count - sender->span_done);
+    } else if (rlt_sender_is_busy(&connection->sender)) {
+        rlt_connection_send(connection, now_ns);
     }
 }
 
@@ -95,7 +91,7 @@ static bool gather(struct rlt_sender *sender)
             left -= added;
         }
     }
-    return sender->span_count != 0;
+    return sender->batch.count != 0;
 }
 
 /* Give back, and see whether somebody left work to us meanwhile. */
@@ -159,7 +155,8 @@ enum rlt_direct_result rlt_direct_send(struct rlt_cluster *cluster, uint32_t ind
     }
     struct rlt_transport *transport = cluster->env.transport;
     struct rlt_connection *connection = cluster->paths[index].active;
-    size_t taken = transport->ops->send_now(transport, connection->slot, connection->sender.spans,
-                                            connection->sender.span_count);
+    size_t taken =
+        transport->ops->send_now(transport, connection->slot, connection->sender.batch.spans,
+                                 connection->sender.batch.count);
     return rlt_direct_send_end(cluster, index, taken);
 }

@@ -28,15 +28,15 @@ static int write_connect(struct rlt_connection *connection, const struct rlt_pro
         .headers = connection->info.headers,
     };
     uint8_t *out =
-        rlt_sender_control_claim(&connection->sender, RLT_CONNECT_LEN_MAX + sizeof(ping));
+        rlt_control_claim(&connection->sender.control, RLT_CONNECT_LEN_MAX + sizeof(ping));
     RLT_ASSERT(out != NULL); /* nothing else is sent before CONNECT */
     int len = rlt_encode_connect(&connect, (char *)out, RLT_CONNECT_LEN_MAX);
     if (len < 0) {
         return len;
     }
     memcpy(out + len, ping, sizeof(ping) - 1);
-    rlt_sender_control_commit(&connection->sender, out + len + sizeof(ping) - 1);
-    rlt_sender_wipe_control(&connection->sender);
+    rlt_control_commit(&connection->sender.control, out + len + sizeof(ping) - 1);
+    rlt_control_mark_secret(&connection->sender.control);
     return 0;
 }
 

@@ -92,11 +92,11 @@ static void on_pong(struct rlt_connection *connection, uint64_t now_ns)
 static void on_ping(struct rlt_connection *connection)
 {
     static const char pong[] = "PONG\r\n";
-    uint8_t *out = rlt_sender_control_claim(&connection->sender, sizeof(pong));
+    uint8_t *out = rlt_control_claim(&connection->sender.control, sizeof(pong));
     /* A peer that pings faster than it reads gets fewer answers, not more of our memory. */
     if (out != NULL) {
         memcpy(out, pong, sizeof(pong) - 1);
-        rlt_sender_control_commit(&connection->sender, out + sizeof(pong) - 1);
+        rlt_control_commit(&connection->sender.control, out + sizeof(pong) - 1);
     }
 }
 

@@ -31,7 +31,7 @@ static uint64_t last_ping_of(const struct rlt_connection *connection)
 static void write_ping(struct rlt_sender *sender, uint8_t *out)
 {
     memcpy(out, "PING\r\n", PING_LEN);
-    rlt_sender_control_commit(sender, out + PING_LEN);
+    rlt_control_commit(&sender->control, out + PING_LEN);
     rlt_ping_marks_skip(&sender->pings);
 }
 
@@ -101,7 +101,7 @@ static bool ask(struct rlt_connection *connection, uint64_t *mark,
     struct rlt_sender *sender = &connection->sender;
     struct rlt_topic_key key = rlt_subscription_key(subscription);
     uint8_t *out =
-        rlt_sender_control_claim(sender, 2 * RLT_UNSUB_LEN_MAX + RLT_SUB_LEN_MAX + PING_LEN);
+        rlt_control_claim(&sender->control, 2 * RLT_UNSUB_LEN_MAX + RLT_SUB_LEN_MAX + PING_LEN);
     if (out == NULL) {
         return false;
     }
@@ -204,7 +204,7 @@ static bool close_windows(struct rlt_connection *connection)
     struct rlt_sender *sender = &connection->sender;
     uint64_t last = last_ping_of(connection);
     if (last > sender->pings.written) {
-        uint8_t *out = rlt_sender_control_claim(sender, PING_LEN);
+        uint8_t *out = rlt_control_claim(&sender->control, PING_LEN);
         if (out != NULL) {
             write_ping(sender, out);
         }

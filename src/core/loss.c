@@ -112,8 +112,7 @@ void rlt_loss_on_closed(struct rlt_path *path, struct rlt_connection *connection
     } else if (!on_lost(path, connection, error, now_ns)) {
         return;
     }
-    if (rlt_connection_is_active(connection) &&
-        session->attempts >= path->env->config->max_retry) {
+    if (rlt_connection_is_active(connection) && session->attempts >= path->env->config->max_retry) {
         give_up(connection);
     }
 }

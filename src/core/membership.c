@@ -7,8 +7,7 @@
 static void subscribe(struct rlt_cluster *cluster, struct rlt_member *member)
 {
     struct rlt_exchange *exchange = &cluster->exchange;
-    int result =
-        cluster->env.stopping ? ROULETTE_ECLOSED : rlt_exchange_join(exchange, member);
+    int result = cluster->env.stopping ? ROULETTE_ECLOSED : rlt_exchange_join(exchange, member);
     if (result < 0) {
         rlt_exchange_notify_member(exchange, member, RLT_NOTICE_ENDED, result);
         return;

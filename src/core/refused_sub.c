@@ -31,7 +31,8 @@ static bool end_refused(struct rlt_connection *connection, struct rlt_subscripti
     return true;
 }
 
-void rlt_refused_sub_end_named(struct rlt_connection *connection, const struct rlt_server_error *what)
+void rlt_refused_sub_end_named(struct rlt_connection *connection,
+                               const struct rlt_server_error *what)
 {
     struct rlt_subscriptions *table = &connection->exchange->subscriptions;
     if (what->queue == NULL) {

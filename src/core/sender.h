@@ -30,7 +30,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/batch.h"
 #include "core/confirm_timer.h"
+#include "core/control.h"
 #include "core/denials.h"
 #include "core/metrics.h"
 #include "core/ping_marks.h"
@@ -40,29 +42,18 @@
 #include "core/transport.h"
 #include "lockfree/wire_queue.h"
 
-#define RLT_CONTROL_BYTES ((size_t)64 * 1024)
 /** Bytes taken from all lanes for one batch: they are shared evenly, but not less from one lane. */
 #define RLT_SENDER_BATCH_BYTES ((size_t)1024 * 1024)
 #define RLT_SENDER_LANE_BYTES  ((size_t)256 * 1024)
 /** A PING follows so many bytes of messages, unless that many PINGs are without PONG. */
 #define RLT_SENDER_PING_BYTES ((size_t)4 * 1024 * 1024)
 #define RLT_SENDER_PING_COUNT 4
-/** Control, PING, and two parts (before and behind the ring's end) for each lane. */
-#define RLT_SENDER_SPANS (2 + 2 * (RLT_WIRE_LANES + 1))
-
 /** What a sender is to the lanes of its path, which one of two senders owns: no other one moves
  *  their marks. */
 enum rlt_role {
     RLT_ROLE_ACTIVE,  /* their owner */
     RLT_ROLE_LEAVING, /* their owner, but nothing is taken from them any more */
     RLT_ROLE_SECOND,  /* not their owner */
-};
-
-/** What a span of the batch came from. */
-struct rlt_sender_part {
-    int lane; /* index; RLT_WIRE_LANES: the shared lane; negative: no lane */
-    struct rlt_lane_mark start;
-    struct rlt_lane_mark end;
 };
 
 /** Called for a lane whose producer waits for room and now has some. */
@@ -72,19 +63,9 @@ struct rlt_sender {
     struct rlt_wire_queue *queue;
     struct rlt_metrics *metrics;
 
-    /* Control lines: one buffer is filled while the other is in flight. */
-    uint8_t *control[2];
-    size_t control_len; /* in the one being filled */
-    size_t secret_len;  /* bytes of both that hold credentials, to be overwritten; 0: none */
-    uint32_t filling;
-
-    /* The batch in flight. */
-    struct rlt_span spans[RLT_SENDER_SPANS];
-    struct rlt_sender_part parts[RLT_SENDER_SPANS];
-    uint32_t span_count;
-    uint32_t span_done;   /* spans taken in full */
-    size_t span_progress; /* bytes taken of the next one */
-    uint32_t lane_turn;   /* which lane is first in the next batch */
+    struct rlt_control control;
+    struct rlt_batch batch; /* in flight */
+    uint32_t lane_turn;     /* which lane is first in the next batch */
 
     /* What rlt_sender_look() saw; valid while `looked`. */
     bool looked;
@@ -132,10 +113,6 @@ void rlt_sender_fini(struct rlt_sender *sender);
 /** Guarantee at_least_once: keep messages until they are confirmed. Before anything is sent. */
 void rlt_sender_keep(struct rlt_sender *sender, rlt_sender_wake_fn *wake, void *context);
 
-/** Room for `len` control bytes, or NULL: send first. rlt_sender_control_commit() follows. */
-uint8_t *rlt_sender_control_claim(struct rlt_sender *sender, size_t len);
-void rlt_sender_control_commit(struct rlt_sender *sender, const uint8_t *end);
-
 /**
  * Write a SUB; `key` is the topic, or "topic group". If many were written since the last PING, or
  * one and then an UNSUB, a PING comes first: see core/sub_marks.h.
@@ -143,9 +120,6 @@ void rlt_sender_control_commit(struct rlt_sender *sender, const uint8_t *end);
  * Returns: false if there is no room: send first, or wait for a PONG (`sender->subs` is full).
  */
 bool rlt_sender_write_sub(struct rlt_sender *sender, const struct rlt_topic_key *key, uint64_t sid);
-
-/** Overwrite the control lines written so far once they are sent: they hold credentials. */
-void rlt_sender_wipe_control(struct rlt_sender *sender);
 
 /** The server has told its max_payload (0: unlimited). */
 void rlt_sender_set_payload_max(struct rlt_sender *sender, uint32_t payload_max);
@@ -177,7 +151,7 @@ void rlt_sender_look(struct rlt_sender *sender);
  * Make the next batch, unless one is in flight. Takes what rlt_sender_look() saw, or what is there
  * if that was not called since the last batch. `with_lanes`: published messages may go too.
  *
- * Returns: the number of spans in sender->spans to send; 0 if there is nothing to send or a batch
+ * Returns: the number of spans in sender->batch to send; 0 if there is nothing to send or a batch
  *          is in flight.
  */
 uint32_t rlt_sender_gather(struct rlt_sender *sender, bool with_lanes);
@@ -185,7 +159,7 @@ uint32_t rlt_sender_gather(struct rlt_sender *sender, bool with_lanes);
 /** Whether a batch is in flight, or may be: the lanes are lent. Threads: the event thread. */
 static inline bool rlt_sender_is_busy(const struct rlt_sender *sender)
 {
-    return sender->lent || sender->span_count != 0;
+    return sender->lent || sender->batch.count != 0;
 }
 
 /** When a PING for what is unconfirmed can be sent; RLT_NEVER: there is no reason, or not now.
@@ -210,8 +184,8 @@ bool rlt_sender_gather_lane(struct rlt_sender *sender, int lane, size_t limit, s
 /**
  * The kernel took `count` bytes of the batch.
  *
- * Returns: the number of spans still to be sent; then sender->spans + sender->span_done begins
- *          with what was not taken. 0: the batch is done.
+ * Returns: the number of spans still to be sent; then rlt_batch_rest() begins with
+ *          what was not taken. 0: the batch is done.
  */
 uint32_t rlt_sender_on_sent(struct rlt_sender *sender, size_t count, rlt_sender_wake_fn *wake,
                             void *context);
@@ -250,6 +224,10 @@ struct rlt_fence_link *rlt_sender_take_early_pong(struct rlt_sender *sender);
 struct rlt_fence_link *rlt_sender_on_lost(struct rlt_sender *sender, rlt_sender_wake_fn *wake,
                                           void *context);
 
+/** Release a lane up to `mark`, and wake the producer that waits for that. */
+void rlt_sender_release(struct rlt_sender *sender, int lane, struct rlt_lane_mark mark,
+                        rlt_sender_wake_fn *wake, void *context);
+
 /** At least once, and there will be no other connection: count what was sent as in doubt. */
 void rlt_sender_give_up_unconfirmed(struct rlt_sender *sender);
 
@@ -263,17 +241,15 @@ void rlt_sender_wake_all(struct rlt_sender *sender, rlt_sender_wake_fn *wake, vo
  * server may have processed it. */
 void rlt_sender_drop(struct rlt_sender *sender, int lane, struct rlt_lane_mark end);
 
-/* ---- For core/suspect.c ------------------------------------------------------------------- */
-
-/**
- * Cut a chunk of frames that were accepted under another max_payload before the first that is too
- * large now. Returns: whether that is the first of all; then it is cut behind it, to be given up.
- */
-bool rlt_sender_check_chunk(const struct rlt_sender *sender, struct rlt_lane_chunk *chunk);
-
-/** Add frames that were peeked at; `len` 0: they are given up. */
-void rlt_sender_add_chunk(struct rlt_sender *sender, int lane, const struct rlt_lane_chunk *chunk,
-                          size_t len);
+/** Add frames that were peeked at to the batch; `len` 0: they are given up. */
+static inline void rlt_sender_add_chunk(struct rlt_sender *sender, int lane,
+                                        const struct rlt_lane_chunk *chunk, size_t len)
+{
+    rlt_wire_queue_advance(sender->queue, lane, chunk->end);
+    sender->unmarked += chunk->len;
+    rlt_batch_add(&sender->batch, chunk->bytes, len,
+                  (struct rlt_batch_part){lane, chunk->start, chunk->end});
+}
 
 /* ---- For connections that move ------------------------------------------------------------ */
 

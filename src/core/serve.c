@@ -60,23 +60,16 @@ static bool may_hold(const struct rlt_path *path, const struct rlt_connection *c
 {
     const struct rlt_ping_marks *pings = &connection->sender.pings;
     return connection->session.state == RLT_SESSION_READY && pings->waiting == NULL &&
-           pings->armed == NULL &&
-           path->handover.phase == RLT_HANDOVER_NONE;
+           pings->armed == NULL && path->handover.phase == RLT_HANDOVER_NONE;
 }
 
 /* A batch was made: perhaps hold what comes behind it. */
 static void note_batch(struct rlt_path *path, struct rlt_connection *connection, uint64_t now_ns)
 {
     struct rlt_sender *sender = &connection->sender;
-    uint64_t messages = 0;
-    uint64_t bytes = 0;
-    for (uint32_t i = 0; i < sender->span_count; i++) {
-        const struct rlt_sender_part *part = &sender->parts[i];
-        if (part->lane >= 0) {
-            messages += part->end.count - part->start.count;
-            bytes += part->end.position - part->start.position;
-        }
-    }
+    uint64_t messages;
+    uint64_t bytes;
+    rlt_batch_measure(&sender->batch, &messages, &bytes);
     if (messages >= RLT_HOLD_COUNT) {
         path->env->crowd_ns = now_ns;
     }
@@ -102,7 +95,6 @@ static void look_at_hold(struct rlt_path *path, struct rlt_connection *connectio
 
 static void send_batch(struct rlt_path *path, struct rlt_connection *connection, uint64_t now_ns)
 {
-    struct rlt_transport *transport = path->env->transport;
     struct rlt_sender *sender = &connection->sender;
     bool ready = connection->session.state == RLT_SESSION_READY;
     if (ready) {
@@ -119,15 +111,13 @@ static void send_batch(struct rlt_path *path, struct rlt_connection *connection,
     note_batch(path, connection, now_ns);
     size_t total = 0;
     for (uint32_t i = 0; i < count; i++) {
-        total += sender->spans[i].len;
+        total += sender->batch.spans[i].len;
     }
     if (count != 0 && total == 0) {
         /* Only frames that are given up: nothing for the kernel. */
         (void)rlt_sender_on_sent(sender, 0, rlt_connection_wake_producers, connection);
     } else if (count != 0) {
-        rlt_counter_add_shared(&path->env->metrics.sends, 1);
-        rlt_session_on_send(&connection->session, now_ns);
-        transport->ops->send(transport, connection->slot, sender->spans, count);
+        rlt_connection_send(connection, now_ns);
     }
 }
 
@@ -218,7 +208,6 @@ bool rlt_serve_has_work(struct rlt_connection *connection)
 
 static void on_sent(struct rlt_connection *connection, size_t count, uint64_t now_ns)
 {
-    struct rlt_transport *transport = connection->env->transport;
     struct rlt_sender *sender = &connection->sender;
     uint32_t left = rlt_sender_on_sent(sender, count, rlt_connection_wake_producers, connection);
     if (left == 0) {
@@ -226,9 +215,7 @@ static void on_sent(struct rlt_connection *connection, size_t count, uint64_t no
         rlt_session_on_sent(&connection->session);
         rlt_inquiry_pass(connection, rlt_sender_take_early_pong(sender));
     } else if (connection->session.state != RLT_SESSION_CLOSING) {
-        rlt_counter_add_shared(&connection->env->metrics.sends, 1);
-        rlt_session_on_send(&connection->session, now_ns);
-        transport->ops->send(transport, connection->slot, sender->spans + sender->span_done, left);
+        rlt_connection_send(connection, now_ns);
     }
 }
 

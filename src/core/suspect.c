@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "core/chunk.h"
 #include "core/sender.h"
 #include "proto/encode.h"
 
@@ -36,21 +37,6 @@ static uint64_t count_suspects(const struct rlt_sender *sender)
 
 /* ---- Sending ------------------------------------------------------------------------------ */
 
-/* Cut a chunk behind `count` frames. */
-static void cut(struct rlt_lane_chunk *chunk, uint64_t count)
-{
-    size_t len = 0;
-    uint64_t frames = 0;
-    while (frames < count && len < chunk->len) {
-        uint32_t payload_len;
-        len += rlt_pub_frame_len(chunk->bytes + len, chunk->len - len, &payload_len);
-        frames++;
-    }
-    chunk->len = len;
-    chunk->end.position = chunk->start.position + len;
-    chunk->end.count = chunk->start.count + frames;
-}
-
 /* Add suspects of a lane, `limit` at most. Returns: how many; 0 also for one that is given up,
  * since the server's limit is lower now. */
 static uint64_t add(struct rlt_sender *sender, int lane, uint64_t limit)
@@ -63,13 +49,14 @@ static uint64_t add(struct rlt_sender *sender, int lane, uint64_t limit)
     if (limit == 0) {
         return 0;
     }
-    if (chunk.len > rlt_sender_payload_max(sender) && rlt_sender_check_chunk(sender, &chunk)) {
+    uint32_t payload_max = rlt_sender_payload_max(sender);
+    if (chunk.len > payload_max && rlt_chunk_check(&chunk, payload_max)) {
         if (sender->released[lane].count == chunk.start.count) {
             rlt_sender_add_chunk(sender, lane, &chunk, 0);
         }
         return 0;
     }
-    cut(&chunk, limit);
+    rlt_chunk_cut(&chunk, limit);
     rlt_sender_add_chunk(sender, lane, &chunk, chunk.len);
     return chunk.end.count - chunk.start.count;
 }

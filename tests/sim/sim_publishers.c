@@ -75,7 +75,7 @@ static void give_back(struct sim_publishers *self, uint32_t position)
         follow(self, position, rlt_direct_send_end(self->cluster, position, borrower->taken));
         sights[SIM_SIGHT_DIRECT]++;
         sights[SIM_SIGHT_DIRECT_RECALLED] += recalled ? 1 : 0;
-        sights[SIM_SIGHT_DIRECT_CUT] += sender->span_count != 0 ? 1 : 0;
+        sights[SIM_SIGHT_DIRECT_CUT] += sender->batch.count != 0 ? 1 : 0;
         sights[SIM_SIGHT_DIRECT_CLOSE] += self->cluster->paths[position].active->close_due ? 1 : 0;
     }
 }
@@ -130,8 +130,9 @@ static void send_or_ring(struct sim_publishers *self, uint32_t position)
     self->transport->slots[0].server.network->sights[SIM_SIGHT_DIRECT_BUSY] +=
         self->sim->sleeping ? 0 : 1;
     borrower->borrowed = true;
-    borrower->taken = transport->ops->send_now(
-        transport, connection->slot, connection->sender.spans, connection->sender.span_count);
+    borrower->taken =
+        transport->ops->send_now(transport, connection->slot, connection->sender.batch.spans,
+                                 connection->sender.batch.count);
     if (sim_below(self->sim, 2) == 0) {
         go_on(self, position);
     }
@@ -447,8 +448,8 @@ static uint64_t on_the_way(struct sim_publishers *self, uint32_t slot)
     if (self->keep) {
         return messages;
     }
-    for (uint32_t i = sender->span_done; i < sender->span_count; i++) {
-        const struct rlt_sender_part *part = &sender->parts[i];
+    for (uint32_t i = sender->batch.done; i < sender->batch.count; i++) {
+        const struct rlt_batch_part *part = &sender->batch.parts[i];
         messages += part->lane >= 0 ? part->end.count - part->start.count : 0;
     }
     SIM_CHECK(self->sim, sender->confirmed <= sender->sent);

@@ -266,7 +266,7 @@ static void check_confirms(struct sim_site *site, const struct rlt_sender *sende
 {
     struct sim *sim = &site->world->sim;
     uint64_t wait_ns = site->world->config.confirm_ns;
-    if (wait_ns == 0 || sender->keep || sender->span_count != 0 ||
+    if (wait_ns == 0 || sender->keep || sender->batch.count != 0 ||
         sender->sent == sender->confirmed || sender->pings.count != 0) {
         return;
     }
@@ -482,7 +482,7 @@ static const char *ailment_of_connection(struct sim_site *site, uint32_t positio
     if (connection->pending->first != NULL) {
         return "a subscription is not told to the server";
     }
-    if (connection->sender.span_count != 0 || !rlt_wire_queue_is_empty(connection->wire)) {
+    if (connection->sender.batch.count != 0 || !rlt_wire_queue_is_empty(connection->wire)) {
         return "a message is not sent";
     }
     bool confirms = connection->sender.keep || site->world->config.confirm_ns != 0;

@@ -77,8 +77,8 @@ static void use_shared_lane(void)
 static uint64_t in_batch(void)
 {
     uint64_t messages = 0;
-    for (uint32_t i = wire.sender.span_done; i < wire.sender.span_count; i++) {
-        const struct rlt_sender_part *part = &wire.sender.parts[i];
+    for (uint32_t i = wire.sender.batch.done; i < wire.sender.batch.count; i++) {
+        const struct rlt_batch_part *part = &wire.sender.batch.parts[i];
         messages += part->lane >= 0 ? part->end.count - part->start.count : 0;
     }
     return messages;
@@ -150,10 +150,10 @@ static void publish(int lane, uint32_t len)
 
 static void put_control(const char *line)
 {
-    uint8_t *out = rlt_sender_control_claim(&wire.sender, strlen(line));
+    uint8_t *out = rlt_control_claim(&wire.sender.control, strlen(line));
     cr_assert_not_null(out);
     memcpy(out, line, strlen(line));
-    rlt_sender_control_commit(&wire.sender, out + strlen(line));
+    rlt_control_commit(&wire.sender.control, out + strlen(line));
 }
 
 static void on_wake(void *context, _Atomic(uint32_t) *word)
@@ -166,8 +166,8 @@ static void on_wake(void *context, _Atomic(uint32_t) *word)
 static size_t batch_len(void)
 {
     size_t len = 0;
-    for (uint32_t i = wire.sender.span_done; i < wire.sender.span_count; i++) {
-        len += wire.sender.spans[i].len;
+    for (uint32_t i = wire.sender.batch.done; i < wire.sender.batch.count; i++) {
+        len += wire.sender.batch.spans[i].len;
     }
     return len;
 }
@@ -176,10 +176,10 @@ static size_t batch_len(void)
 static uint32_t take(size_t count)
 {
     size_t left = count;
-    for (uint32_t i = wire.sender.span_done; i < wire.sender.span_count && left != 0; i++) {
-        size_t part = left < wire.sender.spans[i].len ? left : wire.sender.spans[i].len;
+    for (uint32_t i = wire.sender.batch.done; i < wire.sender.batch.count && left != 0; i++) {
+        size_t part = left < wire.sender.batch.spans[i].len ? left : wire.sender.batch.spans[i].len;
         cr_assert_leq(wire.stream.len + part, TAKEN_MAX);
-        memcpy(wire.stream.bytes + wire.stream.len, wire.sender.spans[i].bytes, part);
+        memcpy(wire.stream.bytes + wire.stream.len, wire.sender.batch.spans[i].bytes, part);
         wire.stream.len += part;
         left -= part;
     }
@@ -276,9 +276,9 @@ WireTest(control_lines_come_first_and_the_ping_last)
     rlt_ping_marks_add_fence(&wire.sender.pings, &link);
     put_control("SUB a 1\r\n");
     cr_assert_eq(gather(), 3);
-    cr_assert_eq(memcmp(wire.sender.spans[0].bytes, "SUB a 1\r\n", 9), 0);
-    cr_assert_eq(memcmp(wire.sender.spans[1].bytes, "PUB t.1 20\r\n", 12), 0);
-    cr_assert_eq(memcmp(wire.sender.spans[2].bytes, "PING\r\n", 6), 0);
+    cr_assert_eq(memcmp(wire.sender.batch.spans[0].bytes, "SUB a 1\r\n", 9), 0);
+    cr_assert_eq(memcmp(wire.sender.batch.spans[1].bytes, "PUB t.1 20\r\n", 12), 0);
+    cr_assert_eq(memcmp(wire.sender.batch.spans[2].bytes, "PING\r\n", 6), 0);
 }
 
 WireTest(messages_wait_until_lanes_may_be_sent)
@@ -322,14 +322,14 @@ WireTest(control_lines_in_flight_are_not_overwritten)
 WireTest(control_lines_are_bound)
 {
     uint32_t lines = 0;
-    while (rlt_sender_control_claim(&wire.sender, 6) != NULL) {
+    while (rlt_control_claim(&wire.sender.control, 6) != NULL) {
         put_control("PONG\r\n");
         lines++;
     }
     cr_assert_eq(lines, RLT_CONTROL_BYTES / 6);
     (void)gather();
-    cr_assert_not_null(rlt_sender_control_claim(&wire.sender, RLT_CONTROL_BYTES));
-    cr_assert_null(rlt_sender_control_claim(&wire.sender, RLT_CONTROL_BYTES + 1));
+    cr_assert_not_null(rlt_control_claim(&wire.sender.control, RLT_CONTROL_BYTES));
+    cr_assert_null(rlt_control_claim(&wire.sender.control, RLT_CONTROL_BYTES + 1));
 }
 
 WireTest(lanes_begin_the_batches_in_turn)
@@ -342,7 +342,7 @@ WireTest(lanes_begin_the_batches_in_turn)
             publish(lanes[i], 20);
         }
         cr_assert_eq(gather(), 4);
-        firsts[batch] = wire.sender.parts[0].lane;
+        firsts[batch] = wire.sender.batch.parts[0].lane;
         take_all();
     }
     for (int i = 0; i < 4; i++) {
@@ -830,8 +830,8 @@ WireTest(fence_waits_for_a_lane_that_takes_several_batches)
 static size_t in_batch_of(int lane)
 {
     size_t bytes = 0;
-    for (uint32_t i = 0; i < wire.sender.span_count; i++) {
-        bytes += wire.sender.parts[i].lane == lane ? wire.sender.spans[i].len : 0;
+    for (uint32_t i = 0; i < wire.sender.batch.count; i++) {
+        bytes += wire.sender.batch.parts[i].lane == lane ? wire.sender.batch.spans[i].len : 0;
     }
     return bytes;
 }
@@ -891,7 +891,7 @@ WireTest(pieces_are_within_the_largest_payload)
     size_t taken = taken_from_lone_lane(4 * RLT_SENDER_BATCH_BYTES, 400000);
     cr_assert_gt(taken, 400000 - CUT);
     cr_assert_lt(taken, 400000 + CUT);
-    cr_assert_leq(wire.sender.spans[0].len, 400000);
+    cr_assert_leq(wire.sender.batch.spans[0].len, 400000);
 }
 
 WireTest(many_lanes_take_turns)
@@ -1268,13 +1268,13 @@ WireTest(only_the_owner_of_the_lanes_moves_their_marks)
     /* The PONG of the second one says nothing about what the first one sent. */
     second.ping_due = true;
     cr_assert_eq(rlt_sender_gather(&second, true), 1);
-    cr_assert_eq(rlt_sender_on_sent(&second, second.spans[0].len, on_wake, &wire), 0);
+    cr_assert_eq(rlt_sender_on_sent(&second, second.batch.spans[0].len, on_wake, &wire), 0);
     (void)rlt_sender_on_pong(&second);
     cr_assert_eq(rlt_wire_queue_bytes(&wire.queue), 2 * 34);
     /* Nor later, when it is the owner. */
     second.ping_due = true;
     cr_assert_eq(rlt_sender_gather(&second, true), 1);
-    cr_assert_eq(rlt_sender_on_sent(&second, second.spans[0].len, on_wake, &wire), 0);
+    cr_assert_eq(rlt_sender_on_sent(&second, second.batch.spans[0].len, on_wake, &wire), 0);
     (void)lose();
     rlt_sender_adopt_lanes(&second, &wire.sender);
     (void)rlt_sender_on_pong(&second);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Giving up what is in the lanes: the end of rlt_sender's part of the ledger.
+ * Giving the lanes their room back: what is over is released, or given up.
  */
 #include "base/assert.h"
 #include "core/sender.h"
@@ -12,6 +12,15 @@ static void wake_waiter(struct rlt_sender *sender, int lane, rlt_sender_wake_fn 
     if (word != NULL) {
         wake(context, word);
     }
+}
+
+void rlt_sender_release(struct rlt_sender *sender, int lane, struct rlt_lane_mark mark,
+                        rlt_sender_wake_fn *wake, void *context)
+{
+    mark = rlt_unlikely(sender->denials.any_struck) ? rlt_denials_pass(sender, lane, mark) : mark;
+    sender->released[lane] = mark;
+    rlt_wire_queue_release(sender->queue, lane, mark);
+    wake_waiter(sender, lane, wake, context);
 }
 
 /* At least once: messages that an earlier connection sent and nobody confirmed, also those that
@@ -47,7 +56,7 @@ void rlt_sender_drop(struct rlt_sender *sender, int lane, struct rlt_lane_mark e
 
 void rlt_sender_fail_queued(struct rlt_sender *sender, rlt_sender_wake_fn *wake, void *context)
 {
-    RLT_ASSERT(sender->span_count == 0);
+    RLT_ASSERT(sender->batch.count == 0);
     uint64_t in_doubt = count_in_doubt(sender);
     uint64_t denied = rlt_denials_count_struck(sender);
     rlt_counter_add(&sender->metrics->in_doubt, in_doubt - denied);
