@@ -286,12 +286,12 @@ static uint64_t stream_of(const struct sim_publishers *self, uint32_t slot)
 
 static struct rlt_sender *owner_of(struct sim_publishers *self, uint32_t position)
 {
-    struct rlt_path *path = &self->cluster->paths[position];
-    struct rlt_connection *first = &path->connections[0];
-    struct rlt_connection *second = &path->connections[1];
+    struct rlt_path *here = &self->cluster->paths[position];
+    struct rlt_connection *first = &here->connections[0];
+    struct rlt_connection *second = &here->connections[1];
     bool owns = rlt_connection_is_active(first);
     SIM_CHECK(self->sim, owns != rlt_connection_is_active(second), "who owns the lanes");
-    SIM_CHECK(self->sim, path->active == (owns ? first : second), "who is active");
+    SIM_CHECK(self->sim, here->active == (owns ? first : second), "who is active");
     return owns ? &first->sender : &second->sender;
 }
 
