@@ -2,7 +2,7 @@
 /**
  * main() of a test executable under ThreadSanitizer, where Criterion does not start: one child
  * process for each test, one after the other, each with a time limit. Otherwise this file only
- * gives Criterion's tests their time limit.
+ * gives Criterion's tests their time limit, and makes what fails in a .fini count.
  *
  * RLT_TIMEOUT: seconds that one test may take, for those that the environment makes longer.
  */
@@ -24,6 +24,28 @@ static double default_limit_s(void)
 __attribute__((constructor)) static void limit_time(void)
 {
     criterion_options.timeout = default_limit_s();
+}
+
+/* ---- The body and the .fini as one -------------------------------------------------------- */
+
+static void (*current_body)(void);
+
+/* A failed assertion leaves by a long jump: after the body, Criterion finds and runs the .fini;
+ * after a .fini that ran here it finds none. */
+static void run_body_and_fini(void)
+{
+    current_body();
+    void (*fini)(void) = criterion_current_test->data->fini;
+    criterion_current_test->data->fini = NULL;
+    if (fini != NULL) {
+        fini();
+    }
+}
+
+void test_run_to_the_end(void (*body)(void))
+{
+    current_body = body;
+    (criterion_internal_test_main)(run_body_and_fini); /* in brackets: the function, no macro */
 }
 
 #else

@@ -25,6 +25,19 @@
 
 #include <criterion/criterion.h>
 
+/**
+ * Run the body of the current test and, if it did not fail, its .fini, as one: what fails in the
+ * .fini fails the test.
+ *
+ * Criterion alone (2.4.1 to 2.4.3) has judged a test before it runs the .fini: an assertion that
+ * fails there is printed, and the run ends with 0. Test() calls this by Criterion's own name for
+ * the step. A suite's .fini and a report hook stay without a judge: tools/checks/test_check finds
+ * them.
+ */
+void test_run_to_the_end(void (*body)(void));
+
+#define criterion_internal_test_main(body) test_run_to_the_end(body)
+
 #else
 
 #include <stdbool.h>
