@@ -100,8 +100,8 @@ static void publish_lines(struct listening *listening, uint32_t count)
     for (uint32_t i = 0; i < count; i++) {
         char line[LINE];
         size_t len = make_payload(line, i);
-        cr_assert_eq(
-            roulette_publish_wait(client, "room.1", ROULETTE_STRLEN, line, len, EVENTUALLY_MS), 0);
+        REQUIRE(roulette_publish_wait(client, "room.1", ROULETTE_STRLEN, line, len,
+                                      EVENTUALLY_MS) == 0);
     }
     fleet_close(client);
 }

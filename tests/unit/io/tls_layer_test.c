@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "io/tls_stream.h"
 #include "roulette.h"
+#include "support/condition.h"
 #include "support/test.h"
 #include "tls_world.h"
 
@@ -956,7 +957,7 @@ static void *connect_often(void *argument)
         world_connect(world);
         world_send(world, world_pattern(), 1000, 100);
         world_settle(world);
-        cr_assert_eq(world->server_received_len, 1000);
+        REQUIRE(world->server_received_len == 1000);
         world_close(world);
     }
     return NULL;

@@ -7,7 +7,7 @@
 
 #include "base/defs.h"
 #include "roulette.h"
-#include "support/test.h"
+#include "support/condition.h"
 
 /* ---- The network -------------------------------------------------------------------------- */
 
@@ -27,7 +27,7 @@ static size_t total_len(const struct rlt_span *spans, uint32_t count)
 
 static void add_inner_event(struct world *world, enum rlt_io_kind kind, int error, size_t bytes)
 {
-    cr_assert_lt(world->inner_event_count, WORLD_EVENTS);
+    REQUIRE(world->inner_event_count < WORLD_EVENTS);
     world->inner_events[world->inner_event_count++] = (struct rlt_io_event){
         .slot = world->options.slot,
         .kind = kind,
@@ -41,7 +41,7 @@ static void inner_open(struct rlt_transport *transport, uint32_t slot, const cha
 {
     (void)host;
     (void)port;
-    cr_assert_eq(slot, of(transport)->options.slot);
+    REQUIRE(slot == of(transport)->options.slot);
     of(transport)->opened = true;
     add_inner_event(of(transport), RLT_IO_OPENED, 0, 0);
 }
@@ -50,9 +50,9 @@ static void inner_receive(struct rlt_transport *transport, uint32_t slot,
                           const struct rlt_span *spans, uint32_t count)
 {
     struct world *world = of(transport);
-    cr_assert_eq(slot, world->options.slot);
-    cr_assert(world->opened && !world->inner_receiving && !world->inner_closing);
-    cr_assert(count == 1 || count == 2);
+    REQUIRE(slot == world->options.slot);
+    REQUIRE(world->opened && !world->inner_receiving && !world->inner_closing);
+    REQUIRE(count == 1 || count == 2);
     memcpy(world->receive, spans, count * sizeof(*spans));
     world->receive_count = count;
     world->inner_receiving = true;
@@ -64,21 +64,21 @@ static void inner_send(struct rlt_transport *transport, uint32_t slot, const str
                        uint32_t count)
 {
     struct world *world = of(transport);
-    cr_assert_eq(slot, world->options.slot);
-    cr_assert(world->opened && !world->inner_sending && !world->inner_closing);
-    cr_assert(count >= 1 && count <= 8);
+    REQUIRE(slot == world->options.slot);
+    REQUIRE(world->opened && !world->inner_sending && !world->inner_closing);
+    REQUIRE(count >= 1 && count <= 8);
     memcpy(world->send, spans, count * sizeof(*spans));
     world->send_count = count;
     world->inner_sending = true;
     size_t len = total_len(spans, count);
-    cr_assert_gt(len, 0);
+    REQUIRE(len > 0);
     world->output_max = len > world->output_max ? len : world->output_max;
 }
 
 static void inner_close(struct rlt_transport *transport, uint32_t slot)
 {
-    cr_assert_eq(slot, of(transport)->options.slot);
-    cr_assert(of(transport)->opened && !of(transport)->inner_closing);
+    REQUIRE(slot == of(transport)->options.slot);
+    REQUIRE(of(transport)->opened && !of(transport)->inner_closing);
     of(transport)->inner_closing = true;
 }
 
@@ -138,7 +138,7 @@ static void move_send(struct world *world)
     size_t left = len;
     for (uint32_t i = 0; i < world->send_count && left != 0; i++) {
         size_t part = rlt_min_size(left, world->send[i].len);
-        cr_assert_eq(BIO_write(world->to_server, world->send[i].bytes, (int)part), (int)part);
+        REQUIRE(BIO_write(world->to_server, world->send[i].bytes, (int)part) == (int)part);
         left -= part;
     }
     if (world->send_lies) {
@@ -160,7 +160,7 @@ static void move_receive(struct world *world)
     size_t left = len;
     for (uint32_t i = 0; i < world->receive_count && left != 0; i++) {
         size_t part = rlt_min_size(left, world->receive[i].len);
-        cr_assert_eq(BIO_read(world->from_server, world->receive[i].bytes, (int)part), (int)part);
+        REQUIRE(BIO_read(world->from_server, world->receive[i].bytes, (int)part) == (int)part);
         left -= part;
     }
     finish_inner_receive(world, 0, len);
@@ -235,7 +235,7 @@ static void make_server(struct world *world)
     (void)BIO_set_mem_eof_return(world->to_server, -1);
     (void)BIO_set_mem_eof_return(world->from_server, -1);
     world->server = SSL_new(world->server_context);
-    cr_assert(world->server != NULL && world->to_server != NULL && world->from_server != NULL);
+    REQUIRE(world->server != NULL && world->to_server != NULL && world->from_server != NULL);
     SSL_set_bio(world->server, world->to_server, world->from_server);
     SSL_set_accept_state(world->server);
     world->server_error = 0;
@@ -250,13 +250,13 @@ static void make_server(struct world *world)
 void world_server_write(struct world *world, const uint8_t *bytes, size_t len)
 {
     size_t written = 0;
-    cr_assert_eq(SSL_write_ex(world->server, bytes, len, &written), 1);
-    cr_assert_eq(written, len);
+    REQUIRE(SSL_write_ex(world->server, bytes, len, &written) == 1);
+    REQUIRE(written == len);
 }
 
 void world_server_put(struct world *world, const void *bytes, size_t len)
 {
-    cr_assert_eq(BIO_write(world->from_server, bytes, (int)len), (int)len);
+    REQUIRE(BIO_write(world->from_server, bytes, (int)len) == (int)len);
 }
 
 static SSL_CTX *make_server_context(const struct world *world)
@@ -266,15 +266,15 @@ static SSL_CTX *make_server_context(const struct world *world)
     char file[64];
     char path[CERTIFICATES_PATH_MAX];
     SSL_CTX *context = SSL_CTX_new(TLS_server_method());
-    cr_assert_not_null(context);
+    REQUIRE(context != NULL);
     (void)snprintf(file, sizeof(file), "%s.crt", name);
     certificates_path(&world->certificates, file, path);
-    cr_assert_eq(SSL_CTX_use_certificate_chain_file(context, path), 1);
+    REQUIRE(SSL_CTX_use_certificate_chain_file(context, path) == 1);
     (void)snprintf(file, sizeof(file), "%s.key", name);
     certificates_path(&world->certificates, file, path);
-    cr_assert_eq(SSL_CTX_use_PrivateKey_file(context, path, SSL_FILETYPE_PEM), 1);
+    REQUIRE(SSL_CTX_use_PrivateKey_file(context, path, SSL_FILETYPE_PEM) == 1);
     certificates_path(&world->certificates, "ca.crt", path);
-    cr_assert_eq(SSL_CTX_load_verify_locations(context, path, NULL), 1);
+    REQUIRE(SSL_CTX_load_verify_locations(context, path, NULL) == 1);
     if (options->want_client) {
         SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
     }
@@ -318,30 +318,30 @@ void world_send(struct world *world, const uint8_t *bytes, size_t len, size_t sp
         spans[count] = (struct rlt_span){.bytes = (void *)(uintptr_t)(bytes + done), .len = part};
         done += part;
     }
-    cr_assert_not(world->sending);
+    REQUIRE(!world->sending);
     world->sending = true;
     world->transport->ops->send(world->transport, world->options.slot, spans, count);
 }
 
 static void on_event(struct world *world, const struct rlt_io_event *event)
 {
-    cr_assert_eq(event->slot, world->options.slot);
-    cr_assert_leq(event->kind, RLT_IO_CLOSED);
+    REQUIRE(event->slot == world->options.slot);
+    REQUIRE(event->kind <= RLT_IO_CLOSED);
     world->counts[event->kind]++;
     world->errors[event->kind] = event->error;
     switch (event->kind) {
     case RLT_IO_RECEIVED:
-        cr_assert(world->receiving && (event->bytes != 0) == (event->error == 0));
+        REQUIRE(world->receiving && (event->bytes != 0) == (event->error == 0));
         world->receiving = false;
         world->received_len += event->bytes;
         break;
     case RLT_IO_SENT:
-        cr_assert(world->sending && (event->bytes != 0) == (event->error == 0));
+        REQUIRE(world->sending && (event->bytes != 0) == (event->error == 0));
         world->sending = false;
         world->sent += event->bytes;
         break;
     case RLT_IO_CLOSED:
-        cr_assert(!world->receiving && !world->sending);
+        REQUIRE(!world->receiving && !world->sending);
         break;
     case RLT_IO_OPENED:
     case RLT_IO_SECURED:
@@ -364,7 +364,7 @@ bool world_step(struct world *world)
     for (uint32_t i = 0; i < count; i++) {
         on_event(world, &events[i]);
     }
-    cr_assert_eq(ERR_peek_error(), 0, "the layer leaves nothing in OpenSSL's queue");
+    REQUIRE(ERR_peek_error() == 0, "the layer leaves nothing in OpenSSL's queue");
     return moved || inner_count != 0 || count != 0 || !rlt_tls_layer_may_sleep(world->layer);
 }
 
@@ -388,7 +388,7 @@ void world_open(struct world *world)
     memset(world->errors, 0, sizeof(world->errors));
     world->transport->ops->open(world->transport, world->options.slot, "localhost", 4222);
     world_settle(world);
-    cr_assert_eq(world->counts[RLT_IO_OPENED], 1);
+    REQUIRE(world->counts[RLT_IO_OPENED] == 1);
 }
 
 void world_close(struct world *world)
@@ -397,7 +397,7 @@ void world_close(struct world *world)
     for (uint32_t i = 0; i < 8 && world->counts[RLT_IO_CLOSED] == 0; i++) {
         (void)world_step(world);
     }
-    cr_assert_eq(world->counts[RLT_IO_CLOSED], 1);
+    REQUIRE(world->counts[RLT_IO_CLOSED] == 1);
     world_settle(world);
 }
 
@@ -406,7 +406,7 @@ int world_secure(struct world *world)
     const char *host = world->options.host != NULL ? world->options.host : "localhost";
     world->transport->ops->secure(world->transport, world->options.slot, host);
     world_settle(world);
-    cr_assert_eq(world->counts[RLT_IO_SECURED], 1);
+    REQUIRE(world->counts[RLT_IO_SECURED] == 1);
     return world->errors[RLT_IO_SECURED];
 }
 
@@ -414,8 +414,8 @@ void world_connect(struct world *world)
 {
     world_open(world);
     int error = world_secure(world);
-    cr_assert_eq(error, 0, "%s", rlt_tls_layer_failure(world->layer, world->options.slot));
-    cr_assert_eq(world->server_error, 0);
+    REQUIRE(error == 0, "%s", rlt_tls_layer_failure(world->layer, world->options.slot));
+    REQUIRE(world->server_error == 0);
 }
 
 void world_create(struct world *world, const struct world_options *options)
@@ -426,10 +426,10 @@ void world_create(struct world *world, const struct world_options *options)
     char file[64];
     *world = (struct world){.inner.ops = &inner_ops, .random.state = 1};
     world->options = options != NULL ? *options : (struct world_options){0};
-    cr_assert(certificates_create(&world->certificates));
+    REQUIRE(certificates_create(&world->certificates));
     world->server_received = malloc(WORLD_BYTES);
     world->received = malloc(WORLD_BYTES);
-    cr_assert(world->server_received != NULL && world->received != NULL);
+    REQUIRE(world->server_received != NULL && world->received != NULL);
     world->server_context = make_server_context(world);
     struct rlt_tls_options tls;
     rlt_tls_options_init(&tls);
@@ -446,10 +446,9 @@ void world_create(struct world *world, const struct world_options *options)
         tls.cert_file = certificate;
         tls.key_file = key;
     }
-    cr_assert_eq(rlt_tls_context_create(&tls, &world->context), 0, "%s", roulette_last_error());
-    cr_assert_eq(
-        rlt_tls_layer_create(&world->inner, world->options.slot + 2, world->context, &world->layer),
-        0);
+    REQUIRE(rlt_tls_context_create(&tls, &world->context) == 0, "%s", roulette_last_error());
+    REQUIRE(rlt_tls_layer_create(&world->inner, world->options.slot + 2, world->context,
+                                 &world->layer) == 0);
     world->transport = rlt_tls_layer_transport(world->layer);
 }
 

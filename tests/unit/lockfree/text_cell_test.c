@@ -42,9 +42,9 @@ static void *read_all(void *unused)
     (void)unused;
     while (atomic_load_explicit(&over, memory_order_acquire) == 0) {
         int number = rlt_text_cell_get(&shared, text);
-        cr_assert_eq(strlen(text), (size_t)number);
+        REQUIRE(strlen(text) == (size_t)number);
         for (int i = 1; i < number; i++) {
-            cr_assert_eq(text[i], text[0]);
+            REQUIRE(text[i] == text[0]);
         }
     }
     return NULL;
