@@ -128,7 +128,7 @@ Test(cluster_error, each_call_that_waits_in_vain_names_the_cluster_and_the_reaso
     char servers[256];
     char topic[32];
     fleet_start(&fleet, 1);
-    (void)snprintf(away, sizeof(away), "127.0.0.1:%u", net_free_port());
+    (void)snprintf(away, sizeof(away), "127.0.0.1:%u", net_hold_port());
     (void)snprintf(servers, sizeof(servers), "%s,%s", fleet.list, away);
     struct roulette_options options = options_of(servers);
     roulette_client *client;
@@ -187,7 +187,7 @@ Test(cluster_error, any_thread_may_ask_while_attempts_fail)
     char address[32];
     struct reading reading = {.client = NULL};
     pthread_t threads[2];
-    (void)snprintf(address, sizeof(address), "127.0.0.1:%u", net_free_port());
+    (void)snprintf(address, sizeof(address), "127.0.0.1:%u", net_hold_port());
     struct roulette_options options = options_of(address);
     options.reconnect_interval_ms = 1;
     options.base_backoff_ms = 1;

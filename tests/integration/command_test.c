@@ -633,7 +633,7 @@ Test(command, a_cluster_that_is_away_is_named)
 {
     const char *const names[] = {"pub", "sub"};
     char address[32];
-    (void)snprintf(address, sizeof(address), "127.0.0.1:%u", net_free_port());
+    (void)snprintf(address, sizeof(address), "127.0.0.1:%u", net_hold_port());
     for (size_t i = 0; i < 2; i++) {
         char text[512];
         (void)snprintf(text, sizeof(text),
@@ -695,7 +695,7 @@ Test(command, a_cluster_that_is_away_and_not_needed_does_not_matter)
     char servers[sizeof(fleet.list) + 32];
     char topic[32] = "";
     fleet_start(&fleet, 1);
-    (void)snprintf(servers, sizeof(servers), "%s,127.0.0.1:%u", fleet.list, net_free_port());
+    (void)snprintf(servers, sizeof(servers), "%s,127.0.0.1:%u", fleet.list, net_hold_port());
     struct roulette_options options = fleet_options(&fleet);
     roulette_client *client;
     options.servers = servers;

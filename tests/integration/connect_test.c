@@ -257,7 +257,7 @@ Test(connect, attempts_that_are_given_up_leave_nothing)
 {
     struct black_hole holes[2];
     char servers[64];
-    uint16_t port = net_free_port();
+    uint16_t port = net_hold_port();
     cr_assert(open_black_hole(&holes[0], "127.0.0.2", port));
     cr_assert(open_black_hole(&holes[1], "127.0.0.3", port));
     fake_dns_set("dead.example", "127.0.0.2", "127.0.0.3", NULL);
@@ -301,7 +301,7 @@ static void check_loopback(const char *name, const char *address)
 {
     char servers[64];
     roulette_client *client;
-    uint16_t port = net_free_port();
+    uint16_t port = net_hold_port();
     int listener = listen_at(address, port, 16);
     cr_assert_geq(listener, 0, "%s", address);
     struct fake_server *server = fake_server_start_on(listener, port, greeting, 1);
@@ -341,6 +341,7 @@ int __wrap_rlt_socket_create(int family, const struct rlt_socket_options *option
         v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
         v6.sin6_addr = in6addr_loopback;
         const struct sockaddr *any = family == AF_INET ? (const void *)&v4 : (const void *)&v6;
+        REQUIRE(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int)) == 0);
         REQUIRE(bind(fd, any, family == AF_INET ? sizeof(v4) : sizeof(v6)) == 0);
     }
     return fd;
@@ -351,7 +352,7 @@ static void check_own_peer(const char *host, const char *address)
     char servers[64];
     roulette_client *client;
     struct log_record *record = log_record_create();
-    uint16_t port = net_free_port();
+    uint16_t port = net_hold_port();
     struct roulette_options options = options_for(servers, sizeof(servers), host, port);
     options.connection_timeout_ms = 60000;
     log_record_attach(record, &options);
@@ -380,7 +381,7 @@ Test(connect, connection_to_itself_is_a_failed_attempt_with_a_name)
 
 Test(connect, connection_to_itself_is_known_with_ipv6)
 {
-    int probe = listen_at("::1", net_free_port(), 1);
+    int probe = listen_at("::1", net_hold_port(), 1);
     if (probe < 0) {
         cr_skip_test("this machine has no ::1");
     }

@@ -2,16 +2,25 @@
 /**
  * Proves the servers that the other integration tests rely on.
  */
+#include "base/random.h"
+#include "support/condition.h"
 #include "support/fake_server.h"
 #include "support/nats_server.h"
 #include "support/net.h"
 #include "support/test.h"
+#include "support/topology.h"
 
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /** Read until `text` came. Returns: whether it did within 10 s. */
@@ -63,6 +72,135 @@ static bool read_end(int fd, ssize_t *last)
     }
     return false;
 }
+
+/* ---- Ports -------------------------------------------------------------------------------- */
+
+/* Returns: a socket bound to the port, with SO_REUSEADDR or without; -1 if it is refused. */
+static int bind_to(uint16_t port, int reuse)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    REQUIRE(fd >= 0);
+    REQUIRE(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &reuse, sizeof(reuse)) == 0);
+    if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) != 0) {
+        (void)close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+Test(ports, held_one_is_a_servers_that_shares_it_and_nobody_elses)
+{
+    uint16_t port = net_hold_port();
+    cr_assert_neq(port, 0);
+    cr_assert_lt(net_connect(port), 0, "nobody listens there");
+    cr_assert_lt(bind_to(port, 0), 0);
+    for (int i = 0; i < 2; i++) {
+        int listener = bind_to(port, 1);
+        cr_assert_geq(listener, 0);
+        cr_assert_eq(listen(listener, 1), 0);
+        int fd = net_connect(port);
+        cr_assert_geq(fd, 0);
+        (void)close(listener);
+        (void)close(fd);
+        cr_assert_lt(net_connect(port), 0);
+        cr_assert_lt(bind_to(port, 0), 0, "held when the server has gone, too");
+    }
+}
+
+enum { RANGE_FIRST = 11000, RANGE = 240, HOLDERS = 8, HOLDS = 10 };
+
+/* Each process says which ports it was given, and keeps them until all have theirs. */
+static void hold_many(int out, int end)
+{
+    char byte;
+    for (int i = 0; i < HOLDS; i++) {
+        uint16_t port = net_hold_port();
+        REQUIRE(write(out, &port, sizeof(port)) == (ssize_t)sizeof(port));
+    }
+    (void)read(end, &byte, 1);
+    _exit(0);
+}
+
+Test(ports, processes_that_ask_at_once_are_given_different_ones)
+{
+    int out[2];
+    int end[2];
+    bool given[RANGE] = {false};
+    cr_assert_eq(pipe2(out, O_CLOEXEC), 0);
+    cr_assert_eq(pipe2(end, O_CLOEXEC), 0);
+    net_set_ports(RANGE_FIRST, RANGE);
+    for (int i = 0; i < HOLDERS; i++) {
+        pid_t pid = fork();
+        REQUIRE(pid >= 0);
+        if (pid == 0) {
+            (void)close(end[1]);
+            hold_many(out[1], end[0]);
+        }
+    }
+    for (int i = 0; i < HOLDERS * HOLDS; i++) {
+        uint16_t port = 0;
+        cr_assert(net_wait(out[0], POLLIN, net_now_ms() + EVENTUALLY_MS));
+        cr_assert_eq(read(out[0], &port, sizeof(port)), (ssize_t)sizeof(port));
+        cr_assert(port >= RANGE_FIRST && port < RANGE_FIRST + RANGE, "%u", port);
+        cr_assert_not(given[port - RANGE_FIRST], "%u twice", port);
+        given[port - RANGE_FIRST] = true;
+    }
+    (void)close(end[1]);
+    for (int i = 0; i < HOLDERS; i++) {
+        cr_assert_gt(wait(NULL), 0);
+    }
+}
+
+/* ---- Others that take ports meanwhile ----------------------------------------------------- */
+
+enum { OTHERS = 80, OTHERS_MS = 5 };
+
+static atomic_bool others_end;
+
+/* Listen at a third of the range at a time: one of the sockets would share its port. */
+static void *take_ports(void *unused)
+{
+    int fds[OTHERS];
+    struct rlt_random random = {.state = 7};
+    while (!atomic_load(&others_end)) {
+        for (int i = 0; i < OTHERS; i++) {
+            uint16_t port = (uint16_t)(RANGE_FIRST + rlt_random_below(&random, RANGE));
+            fds[i] = bind_to(port, i == 0);
+            if (fds[i] >= 0) {
+                (void)listen(fds[i], 1);
+            }
+        }
+        (void)poll(NULL, 0, OTHERS_MS);
+        for (int i = 0; i < OTHERS; i++) {
+            if (fds[i] >= 0) {
+                (void)close(fds[i]);
+            }
+        }
+    }
+    return unused;
+}
+
+Test(topology, starts_while_others_take_ports_of_its_range, .timeout = 300)
+{
+    pthread_t others;
+    net_set_ports(RANGE_FIRST, RANGE);
+    cr_assert_eq(pthread_create(&others, NULL, take_ports, NULL), 0);
+    for (int i = 0; i < 3; i++) {
+        struct topology topology;
+        topology_start(&topology);
+        for (size_t k = 0; k < TOPOLOGY_CLUSTERS; k++) {
+            int fd = join(topology.clusters[k].port);
+            (void)close(fd);
+        }
+        topology_stop(&topology);
+    }
+    atomic_store(&others_end, true);
+    cr_assert_eq(pthread_join(others, NULL), 0);
+}
+
+/* ---- nats-server -------------------------------------------------------------------------- */
 
 /* Nor is the one in PATH, in its place: a test would believe in a version that it does not see. */
 Test(nats_server, program_that_the_environment_names_is_not_there_then_none_starts)

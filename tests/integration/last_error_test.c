@@ -210,7 +210,7 @@ static roulette_client *open_absent(uint32_t max_retry)
     roulette_client *client;
     struct roulette_options options;
     roulette_options_init(&options);
-    (void)snprintf(servers, sizeof(servers), "127.0.0.1:%u", net_free_port());
+    (void)snprintf(servers, sizeof(servers), "127.0.0.1:%u", net_hold_port());
     options.servers = servers;
     options.queue_bytes = (size_t)2 << 20;
     options.max_retry = max_retry;

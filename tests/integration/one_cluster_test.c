@@ -24,16 +24,6 @@ struct grid {
     uint16_t ports[3];
 };
 
-/* A port that is free now: a route is tried again until its server listens. */
-static uint16_t free_port(void)
-{
-    uint16_t port;
-    int fd = net_listen(&port);
-    REQUIRE(fd >= 0);
-    (void)close(fd);
-    return port;
-}
-
 /* Start a server with a route to the port of another one. `name` NULL: its cluster gets none. */
 static void start(struct grid *grid, const char *name, uint16_t to)
 {
@@ -53,7 +43,8 @@ static struct grid make_grid(void)
 {
     struct grid grid = {.count = 0};
     for (size_t i = 0; i < 3; i++) {
-        grid.ports[i] = free_port();
+        grid.ports[i] = net_hold_port();
+        REQUIRE(grid.ports[i] != 0);
     }
     return grid;
 }

@@ -222,12 +222,12 @@ Test(queue_limit, excess_of_a_wildcard_over_two_clusters_is_counted)
 /* The messages of one server, the member at another. */
 Test(queue_limit, nothing_is_lost_with_a_cluster_of_two_servers)
 {
-    uint16_t routes = net_free_port();
+    uint16_t routes = net_hold_port();
     char first[64];
     char second[64];
     char seed[64];
     (void)snprintf(first, sizeof(first), "nats://127.0.0.1:%u", routes);
-    (void)snprintf(second, sizeof(second), "nats://127.0.0.1:%u", net_free_port());
+    (void)snprintf(second, sizeof(second), "nats://127.0.0.1:%u", net_hold_port());
     (void)snprintf(seed, sizeof(seed), "nats://127.0.0.1:%u", routes);
     const char *const a[] = {"--cluster", first, "--cluster_name", "c", NULL};
     const char *const b[] = {"--cluster", second, "--cluster_name", "c", "--routes", seed, NULL};

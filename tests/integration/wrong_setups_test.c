@@ -152,7 +152,7 @@ static void flush_says(const struct roulette_options *options, int error, const 
 
 WrongTest(port_at_which_nobody_listens)
 {
-    const char *given = servers("127.0.0.1:%u", net_free_port());
+    const char *given = servers("127.0.0.1:%u", net_hold_port());
     struct roulette_options options = options_of(given);
     command_says(CALL("pub", "-s", given, "--timeout", COMMAND_MS, "t", "x"), 1,
                  "has failed: Connection refused", given, "start the server");
@@ -429,7 +429,7 @@ WrongTest(one_of_two_clusters_away)
 {
     struct nats_server *server = nats_server_start(NULL);
     cr_assert_not_null(server);
-    uint16_t away = net_free_port();
+    uint16_t away = net_hold_port();
     const char *given = servers("127.0.0.1:%u,127.0.0.1:%u", nats_server_port(server), away);
     const char *where = strchr(given, ',') + 1;
     struct roulette_options options = options_of(given);

@@ -167,10 +167,8 @@ static bool launch(struct nats_server *server)
 
 static void choose_ports(struct nats_server *server)
 {
-    server->port = net_free_port();
-    do {
-        server->monitor_port = net_free_port();
-    } while (server->monitor_port == server->port && server->port != 0);
+    server->port = net_hold_port();
+    server->monitor_port = net_hold_port();
     (void)snprintf(server->port_text, sizeof(server->port_text), "%u", server->port);
     (void)snprintf(server->monitor_text, sizeof(server->monitor_text), "%u", server->monitor_port);
     (void)snprintf(server->name, sizeof(server->name), "roulette-test-%d-%u", (int)getpid(),
@@ -225,7 +223,7 @@ struct nats_server *nats_server_start(const char *const *extra_args)
     const char *program = getenv("ROULETTE_NATS_SERVER");
     server->program = strdup(program != NULL && program[0] != '\0' ? program : DEFAULT_PROGRAM);
     bool usable = server->log >= 0 && server->program != NULL && build_args(server, extra_args);
-    /* Between choosing a port and the server's bind() another process may take it. */
+    /* A program that is none of ours may listen at a port that we hold: see net_hold_port(). */
     for (int i = 0; usable && i < START_TRIES; i++) {
         choose_ports(server);
         if (launch(server)) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "support/topology.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -14,7 +15,7 @@
 #include "support/condition.h"
 #include "support/net.h"
 
-enum { ANSWER_MS = 5000, PATH_BYTES = 128, SCUR_FIELD = 4, STATUS_FIELD = 17 };
+enum { ANSWER_MS = 5000, START_TRIES = 3, PATH_BYTES = 128, SCUR_FIELD = 4, STATUS_FIELD = 17 };
 
 /* ---- Configuration files ------------------------------------------------------------------ */
 
@@ -58,7 +59,8 @@ static void configure_server(const struct topology *topology, size_t cluster, si
     write_file(path, text);
 }
 
-static void configure_haproxy(const struct topology *topology, size_t cluster)
+/* The haproxy is given the socket that it listens on: nobody can be there before it. */
+static void configure_haproxy(const struct topology *topology, size_t cluster, int listener)
 {
     const struct topology_cluster *it = &topology->clusters[cluster];
     char config[PATH_BYTES];
@@ -78,13 +80,13 @@ static void configure_haproxy(const struct topology *topology, size_t cluster)
                    "  retries 3\n"
                    "  option redispatch 1\n"
                    "listen cluster\n"
-                   "  bind 127.0.0.1:%u\n"
+                   "  bind fd@%d\n"
                    "  balance roundrobin\n"
                    "  default-server check inter 100ms fall 2 rise 2\n"
                    "  server s0 127.0.0.1:%u\n"
                    "  server s1 127.0.0.1:%u\n"
                    "  server s2 127.0.0.1:%u\n",
-                   control, it->port, nats_server_port(it->servers[0]),
+                   control, listener, nats_server_port(it->servers[0]),
                    nats_server_port(it->servers[1]), nats_server_port(it->servers[2]));
     write_file(config, text);
 }
@@ -284,30 +286,58 @@ void topology_restart(struct topology *topology, size_t cluster, size_t server)
 
 /* ---- Start and stop ----------------------------------------------------------------------- */
 
-static void start_cluster(struct topology *topology, size_t cluster)
+static void stop_servers(struct topology_cluster *it)
+{
+    for (size_t i = 0; i < TOPOLOGY_SERVERS; i++) {
+        nats_server_stop(it->servers[i]);
+        it->servers[i] = NULL;
+    }
+}
+
+/* Returns: whether all servers started. One does not if somebody else listens at its route port. */
+static bool start_servers(struct topology *topology, size_t cluster)
 {
     struct topology_cluster *it = &topology->clusters[cluster];
     uint16_t routes[TOPOLOGY_SERVERS];
-    int held[TOPOLOGY_SERVERS + 1]; /* nobody else is to be given these ports meanwhile */
     char path[PATH_BYTES];
     for (size_t i = 0; i < TOPOLOGY_SERVERS; i++) {
-        held[i] = net_listen(&routes[i]);
-        REQUIRE(held[i] >= 0);
+        routes[i] = net_hold_port();
+        REQUIRE(routes[i] != 0);
     }
-    held[TOPOLOGY_SERVERS] = net_listen(&it->port);
-    REQUIRE(held[TOPOLOGY_SERVERS] >= 0);
     for (size_t i = 0; i < TOPOLOGY_SERVERS; i++) {
         configure_server(topology, cluster, i, routes);
         server_path(topology, cluster, i, path);
-        (void)close(held[i]);
         it->servers[i] = nats_server_start((const char *[]){"-c", path, NULL});
-        REQUIRE(it->servers[i] != NULL);
+        if (it->servers[i] == NULL) {
+            stop_servers(it);
+            return false;
+        }
     }
-    configure_haproxy(topology, cluster);
+    return true;
+}
+
+static void start_haproxy(struct topology *topology, size_t cluster)
+{
+    struct topology_cluster *it = &topology->clusters[cluster];
+    char path[PATH_BYTES];
+    int listener = net_listen(&it->port);
+    REQUIRE(listener >= 0);
+    configure_haproxy(topology, cluster, listener);
     haproxy_path(topology, cluster, "conf", path);
-    (void)close(held[TOPOLOGY_SERVERS]);
+    REQUIRE(fcntl(listener, F_SETFD, 0) == 0); /* only this program is to have it */
     process_start(&it->haproxy, (const char *[]){"/usr/sbin/haproxy", "-db", "-f", path, NULL}, "",
                   0);
+    (void)close(listener);
+}
+
+static void start_cluster(struct topology *topology, size_t cluster)
+{
+    bool started = false;
+    for (int i = 0; i < START_TRIES && !started; i++) {
+        started = start_servers(topology, cluster);
+    }
+    REQUIRE(started, "no servers with routes in %d attempts", START_TRIES);
+    start_haproxy(topology, cluster);
 }
 
 void topology_start(struct topology *topology)
@@ -336,8 +366,8 @@ void topology_stop(struct topology *topology)
         (void)unlink(path);
         haproxy_path(topology, i, "sock", path);
         (void)unlink(path);
+        stop_servers(&topology->clusters[i]);
         for (size_t k = 0; k < TOPOLOGY_SERVERS; k++) {
-            nats_server_stop(topology->clusters[i].servers[k]);
             server_path(topology, i, k, path);
             (void)unlink(path);
         }
