@@ -12,7 +12,6 @@
 #include <stdint.h>
 
 #include "core/config.h"
-#include "core/fence.h"
 #include "core/ring.h"
 #include "io/event_thread.h"
 #include "io/shard.h"
@@ -120,38 +119,6 @@ int rlt_client_check_cluster(const roulette_client *client, size_t cluster);
 /** Copy the ledgers of the first `count` clusters. */
 void rlt_client_ledgers(const roulette_client *client, struct roulette_ledger *ledgers,
                         size_t count);
-
-/** What a fence is about, and where. */
-struct rlt_fence_wish {
-    bool one_cluster; /* of all: that of `place` */
-    struct rlt_place place;
-    enum rlt_fence_scope scope;
-};
-
-/** How a fence has ended on the clusters that it was for. */
-struct rlt_fence_outcome {
-    uint32_t passed; /* clusters on which all is well */
-    uint32_t late;   /* clusters that had not answered when the time was over */
-    uint32_t failed; /* the other ones */
-    uint32_t first;  /* index of the first one that is late or failed */
-};
-
-/**
- * Wait until the servers have processed what was given to them before, as far as the scope goes.
- * `outcome` is filled where the fence was made.
- *
- * Returns: 0; ROULETTE_ETIMEDOUT, ROULETTE_EDISCONNECTED, ROULETTE_EUNREACHABLE, ROULETTE_ECLOSED,
- *          ROULETTE_EFORKED, ROULETTE_ENOMEM. A cluster that has failed comes before one that is
- *          late.
- */
-int rlt_client_fence(roulette_client *client, const struct rlt_fence_wish *wish, int timeout_ms,
-                     struct rlt_fence_outcome *outcome);
-
-/**
- * Wait until the event threads have carried out all commands given to them before, or have
- * ended: what those commands were about is the caller's alone afterwards.
- */
-void rlt_client_sync(roulette_client *client);
 
 /** The length of a topic given with ROULETTE_STRLEN or as it is. */
 size_t rlt_text_len(const char *text, size_t len);

@@ -5,7 +5,7 @@
 #ifndef RLT_API_REASON_H
 #define RLT_API_REASON_H
 
-#include "api/client.h"
+#include "api/wait.h"
 
 /**
  * Keep the text of a wait that ended with `error` as this thread's last failure: it names the first

@@ -3,51 +3,22 @@
 
 #include <string.h>
 
+#include "api/ending.h"
 #include "api/given.h"
 #include "api/options.h"
 #include "api/owner.h"
 #include "api/reason.h"
 #include "api/release.h"
+#include "api/subscribers.h"
+#include "api/wait.h"
 #include "base/assert.h"
 #include "base/error.h"
 #include "base/memory.h"
-#include "io/park.h"
 
 #define RING_MIN 16
 #define RING_MAX (UINT32_C(1) << 28)
 
 /* ---- Open and close ----------------------------------------------------------------------- */
-
-void rlt_subscribers_wake(roulette_client *client)
-{
-    (void)pthread_mutex_lock(&client->subscribers_lock);
-    for (struct roulette_subscriber *i = client->subscribers; i != NULL; i = i->next) {
-        rlt_park_descriptor_signal(i->bell.descriptor);
-    }
-    (void)pthread_mutex_unlock(&client->subscribers_lock);
-}
-
-static void enlist(roulette_client *client, struct roulette_subscriber *subscriber)
-{
-    (void)pthread_mutex_lock(&client->subscribers_lock);
-    subscriber->next = client->subscribers;
-    subscriber->prev_link = &client->subscribers;
-    if (subscriber->next != NULL) {
-        subscriber->next->prev_link = &subscriber->next;
-    }
-    client->subscribers = subscriber;
-    (void)pthread_mutex_unlock(&client->subscribers_lock);
-}
-
-static void delist(roulette_client *client, struct roulette_subscriber *subscriber)
-{
-    (void)pthread_mutex_lock(&client->subscribers_lock);
-    *subscriber->prev_link = subscriber->next;
-    if (subscriber->next != NULL) {
-        subscriber->next->prev_link = subscriber->prev_link;
-    }
-    (void)pthread_mutex_unlock(&client->subscribers_lock);
-}
 
 static int check_options(const struct roulette_client *client,
                          const struct roulette_subscriber_options *given,
@@ -137,7 +108,7 @@ int roulette_subscriber_open(roulette_client *client,
         return result;
     }
     rlt_client_acquire(client);
-    enlist(client, subscriber);
+    rlt_subscribers_add(client, subscriber);
     *created = subscriber;
     return 0;
 }
@@ -218,7 +189,7 @@ void roulette_subscriber_close(roulette_subscriber *subscriber)
     leave_clusters(subscriber);
     /* The event threads have taken out all members then, and touch nothing of ours any more. */
     rlt_client_sync(client);
-    delist(client, subscriber);
+    rlt_subscribers_remove(client, subscriber);
     release_unreleased(subscriber);
     free_subscriber(subscriber);
     rlt_client_release(client);

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "api/client.h"
-#include "api/subscription.h"
+#include "api/handles.h"
 #include "core/mailbox.h"
 #include "io/bell.h"
 #include "roulette.h"
@@ -36,13 +36,10 @@ struct roulette_subscriber {
     bool polled;   /* the descriptor was asked for (api/readiness.h) */
     bool end_told; /* the descriptor tells that the client has stopped */
 
-    struct roulette_subscriber *next; /* client->subscribers, under its lock */
+    struct roulette_subscriber *next; /* client->subscribers: api/subscribers.h */
     struct roulette_subscriber **prev_link;
 
     struct rlt_bell bell; /* of all mailboxes */
 };
-
-/** Wake all subscribers that sleep: the client has stopped. Threads: the closer. */
-void rlt_subscribers_wake(roulette_client *client);
 
 #endif

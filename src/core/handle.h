@@ -95,7 +95,7 @@ struct rlt_handle {
     uint16_t member_count; /* immutable */
     uint64_t hash;         /* of the topic; immutable */
 
-    /* The subscriber's (api/subscription.h). */
+    /* The subscriber's (api/handles.h). */
     bool over;             /* nothing of it is received any more */
     bool leaving;          /* its members were told to unsubscribe */
     uint16_t pending;      /* members whose last notice has not been received */

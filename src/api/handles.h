@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * The subscriptions of one subscriber.
+ * The handles of one subscriber's subscriptions.
  */
-#ifndef RLT_API_SUBSCRIPTION_H
-#define RLT_API_SUBSCRIPTION_H
+#ifndef RLT_API_HANDLES_H
+#define RLT_API_HANDLES_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "api/client.h"
 #include "core/handle.h"
 #include "core/topic_set.h"
 #include "roulette.h"
@@ -45,9 +44,43 @@ int rlt_handle_table_init(struct rlt_handle_table *table);
  *  them. */
 void rlt_handle_table_fini(struct rlt_handle_table *table);
 
+/**
+ * Put a handle into the table; its place there and a serial number are its public name.
+ *
+ * Returns: 0; ROULETTE_ENOMEM; ROULETTE_EBUSY (the table is full).
+ */
+int rlt_handle_table_add(struct rlt_handle_table *table, struct rlt_handle *handle);
+
+/** The live handle with this public name; NULL: there is none. */
+struct rlt_handle *rlt_handle_table_find(const struct rlt_handle_table *table,
+                                         const roulette_subscription *subscription);
+
+/** The live handle of this topic and queue group; NULL: there is none. */
+struct rlt_handle *rlt_handle_table_find_key(const struct rlt_handle_table *table,
+                                             const struct rlt_topic_key *key);
+
+/** Walk over the live handles: the next one from `*cursor` on, which begins with 0; NULL: no more.
+ *  The one that was returned may be retired. */
+struct rlt_handle *rlt_handle_table_next(const struct rlt_handle_table *table, uint32_t *cursor);
+
+/** So many handles that are over are not looked for. */
+#define RLT_HANDLES_OVER_FEW 64
+
 /** Over at a time at most, if what waits to be received keeps them: as many, or as many as were
  *  ever subscribed at a time. */
 #define RLT_HANDLES_OVER_MAX 65536
+
+/** A handle is over from here on: its topic is free, its name is not known any more. */
+void rlt_handle_table_retire(struct rlt_handle_table *table, struct rlt_handle *handle);
+
+/** The last of max_messages was received, from `cluster`: the user is still to be told. The caller
+ *  ends the subscription. */
+void rlt_handle_table_complete(struct rlt_handle_table *table, struct rlt_handle *handle,
+                               uint32_t cluster);
+
+/** Take a handle that ended by itself, to tell the user; NULL if there is none. It goes with the
+ *  next receive. */
+struct rlt_handle *rlt_handle_table_take_completed(struct rlt_handle_table *table);
 
 /** Let go of the handles that are over and were told. */
 void rlt_handle_table_free_over(struct rlt_handle_table *table);
@@ -58,46 +91,10 @@ void rlt_handle_table_free_over(struct rlt_handle_table *table);
  */
 void rlt_handle_member_done(struct rlt_handle_table *table, struct rlt_handle *handle, bool keep);
 
-/**
- * Take what the user would not see anyway (notices and messages of handles that are over) from the
- * front of the mailboxes, without a receive. In receive.c.
- *
- * Returns: whether nothing is left in front that the user is to receive.
- */
-bool rlt_subscriber_reap(struct roulette_subscriber *subscriber);
-
-/** End all subscriptions. */
-void rlt_subscriber_end_all(struct roulette_subscriber *subscriber);
-
-/** Ask for something about all members of live subscriptions. Returns: false if the client is
- *  closing. */
-bool rlt_subscriber_ask_all(struct roulette_subscriber *subscriber, enum rlt_ask what);
-
-/** Nothing more of this subscription: forget its topic and tell all members to leave. */
-void rlt_subscriber_end(struct roulette_subscriber *subscriber, struct rlt_handle *handle,
-                        const struct rlt_member *ended);
-
-/** The last of max_messages was received, from `cluster`: the subscription ends. */
-void rlt_subscriber_complete(struct roulette_subscriber *subscriber, struct rlt_handle *handle,
-                             uint32_t cluster);
-
-/** A message was received; if it was the last of max_messages, the subscription ends. */
-static inline void rlt_subscriber_count(struct roulette_subscriber *subscriber,
-                                        struct rlt_handle *handle, uint32_t cluster)
-{
-    if (rlt_unlikely(handle->left != 0) && --handle->left == 0) {
-        rlt_subscriber_complete(subscriber, handle, cluster);
-    }
-}
-
 /** What the user knows it by. */
 static inline roulette_subscription *rlt_handle_name(const struct rlt_handle *handle)
 {
     return (roulette_subscription *)(uintptr_t)handle->name;
 }
-
-/** Take a handle that ended by itself, to tell the user; NULL if there is none. It goes with the
- *  next receive. */
-struct rlt_handle *rlt_handle_table_take_completed(struct rlt_handle_table *table);
 
 #endif

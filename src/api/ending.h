@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * The end of subscriptions: their members are told to leave their clusters, and the handles are
+ * retired.
+ *
+ * Threads: the owner thread.
+ */
+#ifndef RLT_API_ENDING_H
+#define RLT_API_ENDING_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "api/subscriber.h"
+#include "base/defs.h"
+#include "core/handle.h"
+
+/** End all subscriptions. */
+void rlt_subscriber_end_all(struct roulette_subscriber *subscriber);
+
+/** Ask for something about all members of live subscriptions. Returns: false if the client is
+ *  closing. */
+bool rlt_subscriber_ask_all(struct roulette_subscriber *subscriber, enum rlt_ask what);
+
+/** Nothing more of this subscription: forget its topic and tell all members to leave. */
+void rlt_subscriber_end(struct roulette_subscriber *subscriber, struct rlt_handle *handle,
+                        const struct rlt_member *ended);
+
+/** The last of max_messages was received, from `cluster`: the subscription ends. */
+void rlt_subscriber_complete(struct roulette_subscriber *subscriber, struct rlt_handle *handle,
+                             uint32_t cluster);
+
+/** A message was received; if it was the last of max_messages, the subscription ends. */
+static inline void rlt_subscriber_count(struct roulette_subscriber *subscriber,
+                                        struct rlt_handle *handle, uint32_t cluster)
+{
+    if (rlt_unlikely(handle->left != 0) && --handle->left == 0) {
+        rlt_subscriber_complete(subscriber, handle, cluster);
+    }
+}
+
+#endif

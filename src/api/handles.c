@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: MIT */
+#include "api/handles.h"
+
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/memory.h"
+
+#define SLOTS_FIRST 64
+#define SLOTS_MAX   (RLT_TOPIC_INDEX_MAX + 1)
+
+static struct rlt_handle *handle_at(const struct rlt_handle_table *table, uint32_t index)
+{
+    uintptr_t slot = table->slots[index];
+    return (slot & 1) == 0 ? (struct rlt_handle *)slot : NULL;
+}
+
+static uint32_t index_of(const struct rlt_handle *handle)
+{
+    return (uint32_t)(handle->name & RLT_TOPIC_INDEX_MAX);
+}
+
+/* ---- Slots ------------------------------------------------------------------------------- */
+
+/* By a half, so that a large table has few slots that it does not use. */
+static int grow_slots(struct rlt_handle_table *table)
+{
+    if (table->slot_capacity == SLOTS_MAX) {
+        return ROULETTE_EBUSY;
+    }
+    uint32_t capacity = table->slot_capacity + table->slot_capacity / 2;
+    capacity = capacity != 0 ? capacity : SLOTS_FIRST;
+    capacity = capacity < SLOTS_MAX ? capacity : SLOTS_MAX;
+    uintptr_t *slots = rlt_memory_resize(table->slots, capacity * sizeof(*table->slots));
+    if (slots == NULL) {
+        return ROULETTE_ENOMEM;
+    }
+    table->slots = slots;
+    table->slot_capacity = capacity;
+    if (table->slot_count == 0) {
+        table->slot_count = 1;
+        slots[0] = 1;
+    }
+    return 0;
+}
+
+static int take_slot(struct rlt_handle_table *table, uint32_t *index)
+{
+    if (table->slot_free != 0) {
+        *index = table->slot_free;
+        table->slot_free = (uint32_t)(table->slots[*index] >> 1);
+        return 0;
+    }
+    if (table->slot_count == table->slot_capacity) {
+        int result = grow_slots(table);
+        if (result < 0) {
+            return result;
+        }
+    }
+    *index = table->slot_count++;
+    return 0;
+}
+
+static void give_slot(struct rlt_handle_table *table, uint32_t index)
+{
+    table->slots[index] = (uintptr_t)table->slot_free << 1 | 1;
+    table->slot_free = index;
+}
+
+/* 40 bits: a million subscriptions a second for 12 days. */
+static uint64_t next_serial(void)
+{
+    static _Atomic(uint64_t) last;
+    /* Relaxed: only uniqueness counts. */
+    uint64_t serial = atomic_fetch_add_explicit(&last, 1, memory_order_relaxed);
+    return serial & (UINT64_MAX >> RLT_TOPIC_INDEX_BITS);
+}
+
+/* ---- Life --------------------------------------------------------------------------------- */
+
+static struct rlt_topic_key key_of(const void *table, uint32_t index)
+{
+    return rlt_handle_key(handle_at(table, index));
+}
+
+int rlt_handle_table_init(struct rlt_handle_table *table)
+{
+    memset(table, 0, sizeof(*table));
+    table->over_look = RLT_HANDLES_OVER_FEW;
+    return rlt_topic_set_init(&table->by_key, key_of, table);
+}
+
+void rlt_handle_table_fini(struct rlt_handle_table *table)
+{
+    for (uint32_t i = 0; i < table->slot_count; i++) {
+        struct rlt_handle *handle = handle_at(table, i);
+        if (handle != NULL) {
+            rlt_handle_release(handle);
+        }
+    }
+    rlt_memory_free(table->slots);
+    rlt_topic_set_fini(&table->by_key);
+}
+
+/* ---- Handles in it ------------------------------------------------------------------------ */
+
+/* Put a handle into a slot; its index and serial number are its public name. */
+int rlt_handle_table_add(struct rlt_handle_table *table, struct rlt_handle *handle)
+{
+    uint32_t index;
+    int result = take_slot(table, &index);
+    if (result < 0) {
+        return result;
+    }
+    table->slots[index] = (uintptr_t)handle;
+    result = rlt_topic_set_add(&table->by_key, index);
+    if (result < 0) {
+        give_slot(table, index);
+        return result;
+    }
+    handle->name = next_serial() << RLT_TOPIC_INDEX_BITS | index;
+    table->live_max = rlt_max_u32(table->live_max, table->by_key.count);
+    return 0;
+}
+
+struct rlt_handle *rlt_handle_table_find(const struct rlt_handle_table *table,
+                                         const roulette_subscription *subscription)
+{
+    uint64_t name = (uint64_t)(uintptr_t)subscription;
+    uint32_t index = (uint32_t)(name & RLT_TOPIC_INDEX_MAX);
+    struct rlt_handle *handle = index < table->slot_count ? handle_at(table, index) : NULL;
+    return handle != NULL && handle->name == name && !handle->over ? handle : NULL;
+}
+
+struct rlt_handle *rlt_handle_table_find_key(const struct rlt_handle_table *table,
+                                             const struct rlt_topic_key *key)
+{
+    uint32_t index = rlt_topic_set_find(&table->by_key, key);
+    return index != 0 ? handle_at(table, index) : NULL;
+}
+
+struct rlt_handle *rlt_handle_table_next(const struct rlt_handle_table *table, uint32_t *cursor)
+{
+    while (*cursor < table->slot_count) {
+        struct rlt_handle *handle = handle_at(table, (*cursor)++);
+        if (handle != NULL && !handle->over) {
+            return handle;
+        }
+    }
+    return NULL;
+}
+
+/* ---- Handles that are over ---------------------------------------------------------------- */
+
+void rlt_handle_table_retire(struct rlt_handle_table *table, struct rlt_handle *handle)
+{
+    RLT_ASSERT(!handle->over);
+    handle->over = true;
+    table->over_count++;
+    rlt_topic_set_remove(&table->by_key, index_of(handle));
+}
+
+static void free_handle(struct rlt_handle_table *table, struct rlt_handle *handle)
+{
+    give_slot(table, index_of(handle));
+    table->over_count -= handle->over ? 1 : 0;
+    rlt_handle_release(handle);
+}
+
+void rlt_handle_table_free_over(struct rlt_handle_table *table)
+{
+    while (table->over != NULL) {
+        struct rlt_handle *handle = table->over;
+        table->over = handle->next;
+        free_handle(table, handle);
+    }
+}
+
+void rlt_handle_member_done(struct rlt_handle_table *table, struct rlt_handle *handle, bool keep)
+{
+    RLT_ASSERT(handle->pending > 0);
+    if (--handle->pending != 0) {
+        return;
+    }
+    if (keep) {
+        handle->next = table->over;
+        table->over = handle;
+    } else {
+        free_handle(table, handle);
+    }
+}
+
+void rlt_handle_table_complete(struct rlt_handle_table *table, struct rlt_handle *handle,
+                               uint32_t cluster)
+{
+    handle->last_cluster = (uint16_t)cluster;
+    handle->completed = true;
+    /* It stays until the user was told, beyond its members' last notices. */
+    handle->pending++;
+    handle->next = table->completed;
+    table->completed = handle;
+}
+
+struct rlt_handle *rlt_handle_table_take_completed(struct rlt_handle_table *table)
+{
+    struct rlt_handle *handle = table->completed;
+    if (handle != NULL) {
+        table->completed = handle->next;
+        rlt_handle_member_done(table, handle, true);
+    }
+    return handle;
+}

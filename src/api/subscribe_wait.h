@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * Waiting until the servers know of a subscription.
+ */
+#ifndef RLT_API_SUBSCRIBE_WAIT_H
+#define RLT_API_SUBSCRIBE_WAIT_H
+
+#include "api/subscriber.h"
+#include "api/wait.h"
+#include "core/handle.h"
+
+/**
+ * Wait until the servers know of a subscription; if they refuse it, or all in vain, end it. Where
+ * only some are away it stays: it is live on the others, and made on these when they come. `fence`
+ * goes through the clusters that it is made on.
+ *
+ * Threads: the owner thread.
+ * Returns: 0; how many clusters have not answered; an error.
+ */
+int rlt_subscription_confirm(struct roulette_subscriber *subscriber, struct rlt_handle *handle,
+                             const struct rlt_fence_wish *fence, int timeout_ms);
+
+#endif

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * The list of a client's subscribers: so that who closes the client can wake them.
+ *
+ * Threads: any thread; under the client's lock.
+ */
+#ifndef RLT_API_SUBSCRIBERS_H
+#define RLT_API_SUBSCRIBERS_H
+
+#include "api/client.h"
+
+void rlt_subscribers_add(roulette_client *client, struct roulette_subscriber *subscriber);
+void rlt_subscribers_remove(roulette_client *client, struct roulette_subscriber *subscriber);
+
+/** Wake all subscribers that sleep: the client has stopped. Threads: the closer. */
+void rlt_subscribers_wake(roulette_client *client);
+
+#endif

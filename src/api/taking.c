@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: MIT */
+#include "api/taking.h"
+
+#include <string.h>
+
+#include "api/ending.h"
+#include "api/release.h"
+#include "base/assert.h"
+#include "lockfree/slab.h"
+
+/* ---- One entry ---------------------------------------------------------------------------- */
+
+static void release_delivery(struct rlt_mailbox *mailbox, const struct rlt_delivery *delivery,
+                             uint32_t count)
+{
+    struct rlt_slab *slab = rlt_slab_of(delivery->base, mailbox->slab_bytes);
+    rlt_mailbox_note_released(mailbox, rlt_mailbox_slab_index(mailbox, slab), count);
+    rlt_slab_release(slab, count);
+}
+
+/* The message of a delivery whose topic is at `base`. */
+static void fill_message(const struct rlt_mailbox *mailbox, const struct rlt_delivery *delivery,
+                         const struct rlt_handle *handle, const char *base,
+                         struct roulette_message *message)
+{
+    const char *body = base + delivery->body_offset;
+    message->kind = ROULETTE_KIND_MESSAGE;
+    message->cluster = mailbox->cluster;
+    message->topic = base;
+    message->reply = delivery->reply_offset != 0 ? base + delivery->reply_offset : NULL;
+    message->headers = delivery->header_len != 0 ? body : NULL;
+    message->payload = body + delivery->header_len;
+    message->topic_len = delivery->topic_len;
+    message->reply_len = delivery->reply_offset != 0 ? delivery->reply_len : 0;
+    message->headers_len = delivery->header_len;
+    message->payload_len = delivery->body_len - delivery->header_len;
+    message->subscription = rlt_handle_name(handle);
+    message->user_data = handle->user_data;
+    message->count = 0;
+    message->error = 0;
+    message->bounds = 0;
+    message->internal =
+        rlt_message_mark(rlt_slab_of(delivery->base, mailbox->slab_bytes), mailbox->tag);
+}
+
+static void fill_notice(const struct rlt_mailbox *mailbox, enum roulette_kind kind,
+                        const struct rlt_handle *handle, int error,
+                        struct roulette_message *message)
+{
+    *message = (struct roulette_message){
+        .kind = kind,
+        .cluster = mailbox->cluster,
+        .subscription = handle != NULL ? rlt_handle_name(handle) : NULL,
+        .user_data = handle != NULL ? handle->user_data : NULL,
+        .error = error,
+    };
+}
+
+static void fill_dropped(const struct rlt_mailbox *mailbox, uint64_t count, uint32_t bounds,
+                         struct roulette_message *message)
+{
+    fill_notice(mailbox, ROULETTE_KIND_DROPPED, NULL, 0, message);
+    message->count = count;
+    message->bounds = bounds;
+}
+
+/* Messages were dropped before this point. */
+static bool take_drop_notice(struct rlt_mailbox *mailbox, const struct rlt_delivery *delivery,
+                             struct roulette_message *message)
+{
+    uint64_t total = delivery->notice.count; /* since the mailbox was made */
+    uint64_t count = total - mailbox->dropped_seen;
+    /* The consumer may have told it already, when it found the ring empty. */
+    if ((int64_t)count <= 0) {
+        return false;
+    }
+    /* Without what was told when the ring was empty. */
+    uint32_t bounds = (uint32_t)delivery->notice.error;
+    fill_dropped(mailbox, count, bounds & rlt_mailbox_bounds(mailbox, mailbox->dropped_seen),
+                 message);
+    mailbox->dropped_seen = total;
+    return true;
+}
+
+/* Drained, or the client was closed: all clusters tell it, each behind its last message. */
+static bool is_expected_end(int error)
+{
+    return error == 0 || error == ROULETTE_ECLOSED;
+}
+
+/* A notice. True if the user is to see it. */
+static bool take_notice(struct roulette_subscriber *subscriber, struct rlt_mailbox *mailbox,
+                        const struct rlt_delivery *delivery, struct roulette_message *message)
+{
+    if (delivery->notice.kind == RLT_NOTICE_DROPPED) {
+        return take_drop_notice(mailbox, delivery, message);
+    }
+    if (delivery->notice.kind == RLT_NOTICE_REFUSED) {
+        fill_notice(mailbox, ROULETTE_KIND_REFUSED, NULL, delivery->notice.error, message);
+        return true;
+    }
+    struct rlt_member *member = delivery->target;
+    struct rlt_handle *handle = rlt_handle_of(member);
+    struct rlt_handle_table *table = &subscriber->handles;
+    bool told = !handle->over;
+    switch (delivery->notice.kind) {
+    case RLT_NOTICE_LOST:
+        fill_notice(mailbox, ROULETTE_KIND_LOST, handle, delivery->notice.error, message);
+        break;
+    case RLT_NOTICE_RESTORED:
+        fill_notice(mailbox, ROULETTE_KIND_RESTORED, handle, 0, message);
+        break;
+    case RLT_NOTICE_ENDED:
+        if (told && is_expected_end(delivery->notice.error) && handle->pending > 1) {
+            /* What other clusters had sent may still be in their mailboxes. */
+            told = false;
+            member->left = true;
+            rlt_handle_member_done(table, handle, false);
+        } else if (told) {
+            fill_notice(mailbox, ROULETTE_KIND_ENDED, handle, delivery->notice.error, message);
+            rlt_subscriber_end(subscriber, handle, member);
+            member->left = true;
+            rlt_handle_member_done(table, handle, true);
+        } else if (!handle->leaving && !member->left) {
+            /* The client stopped before the member could be told to leave. */
+            member->left = true;
+            rlt_handle_member_done(table, handle, false);
+        }
+        break;
+    default:
+        RLT_ASSERT(delivery->notice.kind == RLT_NOTICE_REMOVED);
+        member->left = true;
+        rlt_handle_member_done(table, handle, false);
+        break;
+    }
+    return told;
+}
+
+/* ---- One mailbox --------------------------------------------------------------------------- */
+
+/* Where messages go: an array of the caller's, whose structs may be larger than ours. */
+struct sink {
+    uint8_t *next;
+    size_t stride;
+    size_t left;
+};
+
+/* The next message of the sink was filled. */
+static void put(struct sink *sink)
+{
+    if (rlt_unlikely(sink->stride > sizeof(struct roulette_message))) {
+        memset(sink->next + sizeof(struct roulette_message), 0,
+               sink->stride - sizeof(struct roulette_message));
+    }
+    sink->next += sink->stride;
+    sink->left--;
+}
+
+static struct roulette_message *next_of(const struct sink *sink)
+{
+    return (struct roulette_message *)(void *)sink->next;
+}
+
+/* The ring is empty: tell what was dropped since the last message. */
+static void take_silent_drops(struct rlt_mailbox *mailbox, uint64_t position, struct sink *sink)
+{
+    uint32_t bounds = 0;
+    uint64_t dropped = rlt_mailbox_take_dropped(mailbox, position, &bounds);
+    if (dropped != 0) {
+        fill_dropped(mailbox, dropped, bounds, next_of(sink));
+        put(sink);
+    }
+}
+
+/* Messages of a handle that is over: beyond max_messages they are lost to its queue group. */
+static void count_excess(const struct roulette_subscriber *subscriber,
+                         const struct rlt_mailbox *mailbox, const struct rlt_handle *handle,
+                         uint32_t count)
+{
+    if (handle->limited && handle->completed) {
+        rlt_shard_count_excess(&subscriber->client->shards[mailbox->cluster], count);
+    }
+}
+
+/* Take the messages of a delivery that fit into the sink. True if none of them is left. */
+static bool take_messages(struct roulette_subscriber *subscriber, struct rlt_mailbox *mailbox,
+                          const struct rlt_delivery *delivery, struct sink *sink)
+{
+    struct rlt_handle *handle = rlt_handle_of(delivery->target);
+    uint32_t total = rlt_delivery_count(delivery);
+    size_t stride = rlt_delivery_stride(delivery);
+    uint32_t taken = mailbox->taken;
+    uint32_t first = taken;
+    const char *base = (const char *)delivery->base + taken * stride;
+    mailbox->taken = 0;
+    for (; taken < total && !handle->over; taken++) {
+        if (sink->left == 0) {
+            mailbox->taken = taken;
+            rlt_mailbox_note_received(mailbox, delivery->base, taken - first);
+            return false;
+        }
+        fill_message(mailbox, delivery, handle, base, next_of(sink));
+        put(sink);
+        rlt_subscriber_count(subscriber, handle, mailbox->cluster);
+        base += stride;
+    }
+    rlt_mailbox_note_received(mailbox, delivery->base, total - first);
+    if (rlt_unlikely(taken != total)) {
+        release_delivery(mailbox, delivery, total - taken);
+        count_excess(subscriber, mailbox, handle, total - taken);
+    }
+    return true;
+}
+
+/* All before `position` was taken. */
+static void advance(struct roulette_subscriber *subscriber, struct rlt_mailbox *mailbox,
+                    uint64_t position)
+{
+    roulette_client *client = subscriber->client;
+    rlt_delivery_ring_advance(&mailbox->ring, position);
+    if (rlt_unlikely(rlt_mailbox_must_retry(mailbox)) && rlt_client_enter(client)) {
+        rlt_shard_submit(&client->shards[mailbox->cluster], &mailbox->retry);
+        rlt_client_leave(client);
+    }
+}
+
+static void take_all(struct roulette_subscriber *subscriber, struct rlt_mailbox *mailbox,
+                     struct sink *sink)
+{
+    uint64_t start = rlt_delivery_ring_head(&mailbox->ring);
+    uint64_t position = start;
+    while (sink->left != 0) {
+        const struct rlt_delivery *delivery = rlt_delivery_ring_peek(&mailbox->ring, position);
+        if (delivery == NULL) {
+            take_silent_drops(mailbox, position, sink);
+            break;
+        }
+        if (rlt_unlikely(delivery->base == NULL)) {
+            position++;
+            if (take_notice(subscriber, mailbox, delivery, next_of(sink))) {
+                put(sink);
+            }
+        } else if (rlt_likely(take_messages(subscriber, mailbox, delivery, sink))) {
+            position++;
+        }
+    }
+    if (position != start) {
+        advance(subscriber, mailbox, position);
+    }
+}
+
+/* Tell of subscriptions that ended by themselves, with their last message. */
+static void take_completed(struct roulette_subscriber *subscriber, struct sink *sink)
+{
+    struct rlt_handle *handle;
+    while (sink->left != 0 &&
+           (handle = rlt_handle_table_take_completed(&subscriber->handles)) != NULL) {
+        struct rlt_mailbox *mailbox = subscriber->mailboxes[handle->last_cluster];
+        fill_notice(mailbox, ROULETTE_KIND_ENDED, handle, 0, next_of(sink));
+        put(sink);
+    }
+}
+
+/* ---- All mailboxes ------------------------------------------------------------------------ */
+
+size_t rlt_subscriber_take(struct roulette_subscriber *subscriber,
+                           struct roulette_message *messages, size_t message_size, size_t max)
+{
+    struct sink sink = {(uint8_t *)messages, message_size, max};
+    uint32_t count = (uint32_t)subscriber->client->cluster_count;
+    for (uint32_t i = 0; i < count && sink.left != 0; i++) {
+        struct rlt_mailbox *mailbox = subscriber->mailboxes[(subscriber->turn + i) % count];
+        if (mailbox != NULL) {
+            take_all(subscriber, mailbox, &sink);
+        }
+    }
+    subscriber->turn = (subscriber->turn + 1) % count;
+    if (rlt_unlikely(subscriber->handles.completed != NULL)) {
+        take_completed(subscriber, &sink);
+    }
+    return max - sink.left;
+}
+
+/* ---- Without a receive --------------------------------------------------------------------- */
+
+/* Whether the user would see nothing of an entry. */
+static bool is_unseen(const struct rlt_delivery *delivery)
+{
+    if (delivery->base == NULL && (delivery->notice.kind == RLT_NOTICE_DROPPED ||
+                                   delivery->notice.kind == RLT_NOTICE_REFUSED)) {
+        return false;
+    }
+    return rlt_handle_of(delivery->target)->over;
+}
+
+static bool reap(struct roulette_subscriber *subscriber, struct rlt_mailbox *mailbox)
+{
+    struct roulette_message unseen;
+    struct sink none = {.left = 0};
+    uint64_t start = rlt_delivery_ring_head(&mailbox->ring);
+    uint64_t position = start;
+    const struct rlt_delivery *delivery;
+    while ((delivery = rlt_delivery_ring_peek(&mailbox->ring, position)) != NULL &&
+           is_unseen(delivery)) {
+        if (delivery->base == NULL) {
+            (void)take_notice(subscriber, mailbox, delivery, &unseen);
+        } else {
+            (void)take_messages(subscriber, mailbox, delivery, &none);
+        }
+        position++;
+    }
+    if (position != start) {
+        advance(subscriber, mailbox, position);
+    }
+    return delivery == NULL;
+}
+
+bool rlt_subscriber_reap(struct roulette_subscriber *subscriber)
+{
+    bool all_seen = true;
+    for (size_t i = 0; i < subscriber->client->cluster_count; i++) {
+        struct rlt_mailbox *mailbox = subscriber->mailboxes[i];
+        all_seen = (mailbox == NULL || reap(subscriber, mailbox)) && all_seen;
+    }
+    return all_seen;
+}
