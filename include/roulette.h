@@ -47,9 +47,9 @@
  * EXAMPLE-END
  *
  * Conventions. Functions that can fail return 0 or a count, or a negative ROULETTE_E… code;
- * out-parameters are untouched on failure. A topic is bytes and a length; ROULETTE_STRLEN as the
- * length means "NUL-terminated". A timeout is in milliseconds: 0 is "do not wait", negative is
- * "no deadline".
+ * out-parameters are untouched on failure, unless a call says that it sets one. A topic is bytes
+ * and a length; ROULETTE_STRLEN as the length means "NUL-terminated". A timeout is in milliseconds:
+ * 0 is "do not wait", negative is "no deadline".
  *
  * Misuse. Some mistakes no error code could tell of: releasing a message twice or to another
  * subscriber; closing or freeing a handle twice; calling for a subscriber while another thread
@@ -505,7 +505,8 @@ int roulette_open(const struct roulette_options *options, roulette_client **clie
  * subscription ends with ROULETTE_KIND_ENDED (ROULETTE_ECLOSED). Other threads may be inside the
  * library meanwhile.
  *
- * `ledgers`, if not NULL, takes the final ledger of the first `count` clusters.
+ * `ledgers`, if not NULL, takes the final ledger of the first `count` clusters, also with
+ * ROULETTE_ETIMEDOUT and ROULETTE_EPERMISSION.
  *
  * Threads: any thread, once. Blocks up to the deadline plus 100 ms; longer while a thread that
  *          publishes or receives is stopped inside its call.
@@ -566,7 +567,8 @@ int roulette_cluster_error(const roulette_client *client, size_t cluster, char *
  * begins later ends at once. Subscriptions that the cluster is to be told of stay, and are made
  * when it comes.
  *
- * `ledgers`, if not NULL, takes the ledger of the first `count` clusters.
+ * `ledgers`, if not NULL, takes the ledger of the first `count` clusters, also with
+ * ROULETTE_ETIMEDOUT, _EDISCONNECTED, _EUNREACHABLE and _EPERMISSION.
  *
  * Threads: any thread, not a log callback. Allocates; blocks up to the deadline.
  * Returns: 0; ROULETTE_ETIMEDOUT; ROULETTE_EDISCONNECTED (a connection was lost meanwhile, see
@@ -583,7 +585,7 @@ int roulette_flush(roulette_client *client, int timeout_ms, struct roulette_ledg
 /**
  * As roulette_flush(), of one cluster: the others are neither waited for nor a reason to fail.
  *
- * `ledger`, if not NULL, takes that cluster's ledger.
+ * `ledger`, if not NULL, takes that cluster's ledger, where roulette_flush() does.
  *
  * Threads: as roulette_flush(). Returns: as roulette_flush(); ROULETTE_EINVAL (no such cluster).
  */

@@ -13,6 +13,13 @@ static int flush(roulette_client *client, const struct rlt_fence_wish *wish, int
                : result;
 }
 
+/* Whether the ledgers are a part of the answer: they say what the flush waited for in vain. */
+static bool gives_ledgers(int result)
+{
+    return result == 0 || result == ROULETTE_ETIMEDOUT || result == ROULETTE_EDISCONNECTED ||
+           result == ROULETTE_EUNREACHABLE || result == ROULETTE_EPERMISSION;
+}
+
 int roulette_flush(roulette_client *client, int timeout_ms, struct roulette_ledger *ledgers,
                    size_t count)
 {
@@ -20,7 +27,9 @@ int roulette_flush(roulette_client *client, int timeout_ms, struct roulette_ledg
         return rlt_error_set(ROULETTE_EINVAL, "the client is NULL");
     }
     int result = flush(client, &(struct rlt_fence_wish){.scope = RLT_FENCE_ALL}, timeout_ms);
-    rlt_client_ledgers(client, ledgers, count);
+    if (gives_ledgers(result)) {
+        rlt_client_ledgers(client, ledgers, count);
+    }
     return result;
 }
 
@@ -37,7 +46,7 @@ int roulette_flush_cluster(roulette_client *client, size_t cluster, int timeout_
         .scope = RLT_FENCE_ALL,
     };
     result = flush(client, &wish, timeout_ms);
-    if (ledger != NULL) {
+    if (ledger != NULL && gives_ledgers(result)) {
         rlt_shard_ledger(&client->shards[cluster], ledger);
     }
     return result;

@@ -143,24 +143,32 @@ static int subscribe(struct roulette_subscriber *subscriber, const struct wish *
     return result;
 }
 
+/* Subscribe, unless it is done already. `*found` is the handle, the existing one with
+ * ROULETTE_EEXIST. */
 static int subscribe_once(struct roulette_subscriber *subscriber, const struct wish *wish,
                           const struct roulette_subscription_options *options,
-                          struct rlt_handle **created)
+                          struct rlt_handle **found)
 {
     struct rlt_handle *handle =
         rlt_handle_create(wish->topic, wish->topic_len, wish->group, wish->group_len,
                           wish->member_count, options->max_messages);
     if (handle == NULL) {
-        return ROULETTE_ENOMEM;
+        return rlt_error_set_plain(ROULETTE_ENOMEM);
     }
     struct rlt_topic_key key = rlt_handle_key(handle);
-    struct rlt_handle *existing = rlt_handle_table_find_key(&subscriber->handles, &key);
-    int result = existing != NULL ? ROULETTE_EEXIST : subscribe(subscriber, wish, options, handle);
+    *found = rlt_handle_table_find_key(&subscriber->handles, &key);
+    if (*found != NULL) {
+        rlt_handle_release(handle);
+        return rlt_topic_refuse(ROULETTE_EEXIST, "topic", "is taken", wish->topic, wish->topic_len,
+                                NULL);
+    }
+    int result = subscribe(subscriber, wish, options, handle);
     if (result < 0) {
         rlt_handle_release(handle);
+        return rlt_error_set_plain(result);
     }
-    *created = existing != NULL ? existing : handle;
-    return result;
+    *found = handle;
+    return 0;
 }
 
 /* The defaults, and over them what was given. */
@@ -176,6 +184,18 @@ static int complete(const struct roulette_subscription_options *given,
     };
     roulette_subscription_options_init(options);
     return given != NULL ? rlt_options_take(&kind, given, options) : 0;
+}
+
+/* Wait until the servers know of it. Returns: as rlt_subscription_confirm(). */
+static int confirm(struct roulette_subscriber *subscriber, struct rlt_handle *handle,
+                   const struct wish *wish, int timeout_ms)
+{
+    const struct rlt_fence_wish fence = {
+        .one_cluster = !wish->wildcard,
+        .place = wish->place,
+        .scope = RLT_FENCE_SUBSCRIPTION,
+    };
+    return rlt_subscription_confirm(subscriber, handle, &fence, timeout_ms);
 }
 
 /* The subscriber and the topic are not NULL. */
@@ -200,24 +220,13 @@ static int subscribe_with(roulette_subscriber *subscriber, const char *topic, si
     }
     struct rlt_handle *handle = NULL;
     result = subscribe_once(subscriber, &wish, &options, &handle);
-    if ((result == 0 || result == ROULETTE_EEXIST) && subscription != NULL) {
+    if (result == 0 && options.timeout_ms != 0) {
+        result = confirm(subscriber, handle, &wish, options.timeout_ms);
+    }
+    if ((result >= 0 || result == ROULETTE_EEXIST) && subscription != NULL) {
         *subscription = rlt_handle_name(handle);
     }
-    if (result == ROULETTE_EEXIST) {
-        return rlt_topic_refuse(result, "topic", "is taken", topic, wish.topic_len, NULL);
-    }
-    if (result < 0) {
-        return rlt_error_set_plain(result);
-    }
-    if (options.timeout_ms == 0) {
-        return 0;
-    }
-    const struct rlt_fence_wish fence = {
-        .one_cluster = !wish.wildcard,
-        .place = wish.place,
-        .scope = RLT_FENCE_SUBSCRIPTION,
-    };
-    return rlt_subscription_confirm(subscriber, handle, &fence, options.timeout_ms);
+    return result;
 }
 
 int roulette_subscribe_with(roulette_subscriber *subscriber, const char *topic, size_t topic_len,

@@ -88,7 +88,7 @@ static bool is_expected_end(int error)
     return error == 0 || error == ROULETTE_ECLOSED;
 }
 
-/* A notice. True if the user is to see it. */
+/* A notice. True if the user is to see it: only then `message` is touched. */
 static bool take_notice(struct roulette_subscriber *subscriber, struct rlt_mailbox *mailbox,
                         const struct rlt_delivery *delivery, struct roulette_message *message)
 {
@@ -105,10 +105,14 @@ static bool take_notice(struct roulette_subscriber *subscriber, struct rlt_mailb
     bool told = !handle->over;
     switch (delivery->notice.kind) {
     case RLT_NOTICE_LOST:
-        fill_notice(mailbox, ROULETTE_KIND_LOST, handle, delivery->notice.error, message);
+        if (told) {
+            fill_notice(mailbox, ROULETTE_KIND_LOST, handle, delivery->notice.error, message);
+        }
         break;
     case RLT_NOTICE_RESTORED:
-        fill_notice(mailbox, ROULETTE_KIND_RESTORED, handle, 0, message);
+        if (told) {
+            fill_notice(mailbox, ROULETTE_KIND_RESTORED, handle, 0, message);
+        }
         break;
     case RLT_NOTICE_ENDED:
         if (told && is_expected_end(delivery->notice.error) && handle->pending > 1) {
@@ -295,7 +299,6 @@ static bool is_unseen(const struct rlt_delivery *delivery)
 
 static bool reap(struct roulette_subscriber *subscriber, struct rlt_mailbox *mailbox)
 {
-    struct roulette_message unseen;
     struct sink none = {.left = 0};
     uint64_t start = rlt_delivery_ring_head(&mailbox->ring);
     uint64_t position = start;
@@ -303,7 +306,7 @@ static bool reap(struct roulette_subscriber *subscriber, struct rlt_mailbox *mai
     while ((delivery = rlt_delivery_ring_peek(&mailbox->ring, position)) != NULL &&
            is_unseen(delivery)) {
         if (delivery->base == NULL) {
-            (void)take_notice(subscriber, mailbox, delivery, &unseen);
+            (void)take_notice(subscriber, mailbox, delivery, NULL);
         } else {
             (void)take_messages(subscriber, mailbox, delivery, &none);
         }
