@@ -48,7 +48,8 @@ static void open_roulette(struct client *client, uint32_t spin_us)
                                 i == 0 ? "" : ",", options->ports[i]);
     }
     struct roulette_options settings; /* the defaults, all others */
-    library->options_init_sized(&settings, sizeof(settings));
+    settings.size = sizeof(settings);
+    library->options_fill(&settings);
     settings.servers = servers;
     settings.spin_us = spin_us;
     settings.event_threads = peer_roulette_event_threads;
@@ -172,7 +173,8 @@ static void subscribe(void *data, struct peer_tally *tally)
     const struct library *library = client->library;
     const struct peer_options *options = &client->options;
     struct roulette_subscriber_options settings;
-    library->subscriber_options_init_sized(&settings, sizeof(settings));
+    settings.size = sizeof(settings);
+    library->subscriber_options_fill(&settings);
     if (options->subscribers > 1) {
         settings.ring_slots = SHARED_RING_SLOTS;
     }
@@ -205,7 +207,8 @@ static void count_batch(struct client *client, int count)
 {
     uint64_t received = 0;
     for (int i = 0; i < count; i++) {
-        const struct roulette_message *message = &client->messages[i];
+        const struct roulette_message *message =
+            library_message(client->library, client->messages, (size_t)i);
         if (message->kind == ROULETTE_KIND_MESSAGE) {
             received++;
             if (client->tally->on_payload != NULL) {
@@ -224,12 +227,10 @@ static void count_batch(struct client *client, int count)
 /* Receive what one subscriber has, and wait for something if there is nothing. */
 static int receive(struct client *client, roulette_subscriber *subscriber, int timeout_ms)
 {
-    int count = client->library->receive_sized(subscriber, client->messages,
-                                               sizeof(client->messages[0]), BATCH, timeout_ms);
+    int count = client->library->receive(subscriber, client->messages, BATCH, timeout_ms);
     check(client, count, "receive");
     count_batch(client, count);
-    client->library->release_sized(subscriber, client->messages, sizeof(client->messages[0]),
-                                   (size_t)count);
+    client->library->release(subscriber, client->messages, (size_t)count);
     return count;
 }
 
@@ -287,9 +288,8 @@ static struct roulette_stats read_statistics(const struct client *client)
 {
     struct roulette_stats sum = {0};
     for (uint32_t i = 0; i < client->options.clusters; i++) {
-        struct roulette_stats one;
-        check(client, client->library->stats_sized(client->client, i, &one, sizeof(one)),
-              "statistics");
+        struct roulette_stats one = {.size = sizeof(one)};
+        check(client, client->library->stats_fill(client->client, i, &one), "statistics");
         sum.received_messages += one.received_messages;
         sum.sends += one.sends;
     }

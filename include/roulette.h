@@ -51,6 +51,16 @@
  * and a length; ROULETTE_STRLEN as the length means "NUL-terminated". A timeout is in milliseconds:
  * 0 is "do not wait", negative is "no deadline".
  *
+ * Structs that grow. A program works with a library that is older or newer than the header that it
+ * was compiled with, because a struct says by its first field, `size`, how many bytes of it the
+ * program knows; new fields come at the end. The inline functions below set `size`: the init
+ * function of each kind of options, and roulette_stats_get(). The library reads and writes no byte
+ * behind it. An option that the program does not know has its default; one that the library does
+ * not know is refused with ROULETTE_EINVAL, unless it is 0, as are options without a `size`; a
+ * result that the library does not know is 0. Two structs stand in arrays and have no `size`, but
+ * 128 bytes for ever, struct roulette_ledger and struct roulette_message: a new field takes room of
+ * `reserved`, which is 0.
+ *
  * Misuse. Some mistakes no error code could tell of: releasing a message twice or to another
  * subscriber; closing or freeing a handle twice; calling for a subscriber while another thread
  * waits in roulette_receive() of it; waiting for an event thread in a log callback. They end the
@@ -224,8 +234,7 @@ enum roulette_log_level {
 typedef void roulette_log_fn(void *context, enum roulette_log_level level, const char *text);
 
 /**
- * Options of a client. Fill with roulette_options_init(), then change what is needed. Grows only
- * at the end.
+ * Options of a client. Fill with roulette_options_init(), then change what is needed.
  *
  * An option that would have no effect as it is given is refused by roulette_open()
  * (ROULETTE_EINVAL; roulette_last_error() says what to write): tls_* where nothing is spoken to by
@@ -244,7 +253,7 @@ typedef void roulette_log_fn(void *context, enum roulette_log_level level, const
  * and 16 MiB for its event thread.
  */
 struct roulette_options {
-    size_t size; /**< sizeof(struct roulette_options), set by roulette_options_init() */
+    size_t size; /**< set by roulette_options_init() */
 
     /**
      * Required. A comma-separated list, one entry for each cluster: `host`, `host:port`,
@@ -374,35 +383,50 @@ struct roulette_options {
      * is on its way whenever something is unconfirmed, whatever this says.
      */
     uint32_t confirm_ms;
+
+    uint32_t reserved; /**< 0 */
 };
 
 /**
- * Fill `options` with the defaults that stand beside each field.
+ * Fill the options, `options->size` bytes, with the defaults that stand beside each field. For
+ * programs that cannot call the inline roulette_options_init(), because they are not written in C
+ * or C++: they set `size` themselves before.
  *
  * Threads: any thread. Does not block or allocate.
  */
-void roulette_options_init_sized(struct roulette_options *options, size_t size);
-#define roulette_options_init(options) \
-    roulette_options_init_sized((options), sizeof(struct roulette_options))
+void roulette_options_fill(struct roulette_options *options);
 
-/** Options of one subscriber. Fill with roulette_subscriber_options_init(): with `size` 0 they are
- *  refused. Grows only at the end. */
+/** Fill `options` with the defaults that stand beside each field. Threads: any thread. Does not
+ *  block or allocate. */
+static inline void roulette_options_init(struct roulette_options *options)
+{
+    if (options != NULL) {
+        options->size = sizeof(*options);
+        roulette_options_fill(options);
+    }
+}
+
+/** Options of one subscriber. Fill with roulette_subscriber_options_init(). */
 struct roulette_subscriber_options {
-    size_t size;
+    size_t size; /**< set by roulette_subscriber_options_init() */
     /**
      * Messages that wait for this subscriber, from each cluster; 16 to 268435456, a power of two;
-     * 65536. Messages of
-     * one topic and size that arrive one behind the other may count as one.
+     * 65536. Messages of one topic and size that arrive one behind the other may count as one.
      */
     uint32_t ring_slots;
     /** Receive memory that unreleased messages of one cluster may pin; 0: half of its slabs. */
     size_t pinned_bytes;
 };
 
-void roulette_subscriber_options_init_sized(struct roulette_subscriber_options *options,
-                                            size_t size);
-#define roulette_subscriber_options_init(options) \
-    roulette_subscriber_options_init_sized((options), sizeof(struct roulette_subscriber_options))
+/** As roulette_options_fill() and roulette_options_init(). */
+void roulette_subscriber_options_fill(struct roulette_subscriber_options *options);
+static inline void roulette_subscriber_options_init(struct roulette_subscriber_options *options)
+{
+    if (options != NULL) {
+        options->size = sizeof(*options);
+        roulette_subscriber_options_fill(options);
+    }
+}
 
 /* ---- Ledger and statistics ---------------------------------------------------------------- */
 
@@ -423,11 +447,12 @@ struct roulette_ledger {
     uint64_t discarded; /**< never sent: the client was closed first */
     uint64_t denied;    /**< the server refused it, because the user may not publish to its topic
                              (or with its reply): nobody gets it, and it is not sent again */
+    uint64_t reserved[10]; /**< 0 */
 };
 
-/** Statistics of one cluster. Each field is exact; they are not one snapshot. Grows at the end. */
+/** Statistics of one cluster. Each field is exact; they are not one snapshot. */
 struct roulette_stats {
-    size_t size;
+    size_t size; /**< set by roulette_stats_get() */
     struct roulette_ledger ledger;
     uint64_t published_bytes;    /**< protocol bytes of PUB frames handed to the kernel */
     uint64_t received_messages;  /**< MSG and HMSG frames parsed */
@@ -700,7 +725,7 @@ enum roulette_bound {
 
 /**
  * A received message or notice. The pointers lead into receive memory: read-only, valid until
- * roulette_release(). Grows only at the end; its size travels with each call.
+ * roulette_release().
  */
 struct roulette_message {
     enum roulette_kind kind;
@@ -720,6 +745,7 @@ struct roulette_message {
     uint32_t bounds;                     /**< ROULETTE_KIND_DROPPED: why, as bits of
                                               enum roulette_bound */
     void *internal;                      /**< the library's */
+    uint64_t reserved[4];                /**< 0 */
 };
 
 /**
@@ -840,10 +866,9 @@ int roulette_subscriber_wake(roulette_subscriber *subscriber);
 int roulette_subscribe(roulette_subscriber *subscriber, const char *topic, size_t topic_len,
                        void *user_data, roulette_subscription **subscription);
 
-/** How to subscribe. Fill with roulette_subscription_options_init(): with `size` 0 it is refused.
- *  Grows only at the end. */
+/** How to subscribe. Fill with roulette_subscription_options_init(). */
 struct roulette_subscription_options {
-    size_t size;
+    size_t size;     /**< set by roulette_subscription_options_init() */
     void *user_data; /**< comes back in each message */
     /**
      * NULL, or the name of a queue group: of all its members, wherever they are, one receives
@@ -866,13 +891,18 @@ struct roulette_subscription_options {
      *  deadline, however long a server is away. 0: return at once. If some of the clusters of a
      *  wildcard are away, it is live on the others then. */
     int timeout_ms;
+    uint32_t reserved; /**< 0 */
 };
 
-void roulette_subscription_options_init_sized(struct roulette_subscription_options *options,
-                                              size_t size);
-#define roulette_subscription_options_init(options)     \
-    roulette_subscription_options_init_sized((options), \
-                                             sizeof(struct roulette_subscription_options))
+/** As roulette_options_fill() and roulette_options_init(). */
+void roulette_subscription_options_fill(struct roulette_subscription_options *options);
+static inline void roulette_subscription_options_init(struct roulette_subscription_options *options)
+{
+    if (options != NULL) {
+        options->size = sizeof(*options);
+        roulette_subscription_options_fill(options);
+    }
+}
 
 /**
  * As roulette_subscribe(), with options.
@@ -922,11 +952,8 @@ int roulette_unsubscribe_topic(roulette_subscriber *subscriber, const char *topi
  *            roulette_subscriber_wake(); ROULETTE_EINVAL;
  *            ROULETTE_ECLOSED (the client is closed and everything delivered was received).
  */
-int roulette_receive_sized(roulette_subscriber *subscriber, struct roulette_message *messages,
-                           size_t message_size, size_t count, int timeout_ms);
-#define roulette_receive(subscriber, messages, count, timeout_ms)                              \
-    roulette_receive_sized((subscriber), (messages), sizeof(struct roulette_message), (count), \
-                           (timeout_ms))
+int roulette_receive(roulette_subscriber *subscriber, struct roulette_message *messages,
+                     size_t count, int timeout_ms);
 
 /**
  * Release messages obtained from roulette_receive() or roulette_message_copy(), in any order and
@@ -937,10 +964,8 @@ int roulette_receive_sized(roulette_subscriber *subscriber, struct roulette_mess
  * Threads:   the owner thread. Does not block or allocate; makes a system call only if the
  *            event thread ran out of receive memory and sleeps.
  */
-void roulette_release_sized(roulette_subscriber *subscriber, struct roulette_message *messages,
-                            size_t message_size, size_t count);
-#define roulette_release(subscriber, messages, count) \
-    roulette_release_sized((subscriber), (messages), sizeof(struct roulette_message), (count))
+void roulette_release(roulette_subscriber *subscriber, struct roulette_message *messages,
+                      size_t count);
 
 /**
  * Copy a message out of receive memory, for holding it long. The copy may be used and released
@@ -955,15 +980,30 @@ int roulette_message_copy(const struct roulette_message *message, struct roulett
 /* ---- Statistics --------------------------------------------------------------------------- */
 
 /**
- * Read the statistics of one cluster. Works after roulette_close() too.
+ * Read the statistics of one cluster, `stats->size` bytes of them. For programs that cannot call
+ * the inline roulette_stats_get(): they set `size` themselves before.
+ *
+ * Threads: any thread. Does not block or allocate. Works after roulette_close() too.
+ * Returns: 0; ROULETTE_EINVAL.
+ */
+int roulette_stats_fill(const roulette_client *client, size_t cluster,
+                        struct roulette_stats *stats);
+
+/**
+ * Read the statistics of one cluster. Works after roulette_close() too. Sets `stats->size`, also
+ * where it fails.
  *
  * Threads: any thread. Does not block or allocate.
  * Returns: 0; ROULETTE_EINVAL.
  */
-int roulette_stats_sized(const roulette_client *client, size_t cluster,
-                         struct roulette_stats *stats, size_t size);
-#define roulette_stats_get(client, cluster, stats) \
-    roulette_stats_sized((client), (cluster), (stats), sizeof(struct roulette_stats))
+static inline int roulette_stats_get(const roulette_client *client, size_t cluster,
+                                     struct roulette_stats *stats)
+{
+    if (stats != NULL) {
+        stats->size = sizeof(*stats);
+    }
+    return roulette_stats_fill(client, cluster, stats);
+}
 
 #ifdef __GNUC__
 #pragma GCC visibility pop

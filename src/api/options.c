@@ -15,13 +15,41 @@ static_assert(RLT_QUEUE_LANES == RLT_WIRE_LANES + 1, "one more for the shared la
 
 #define TIMEOUT_MAX_MS    86400000 /* a day */
 #define EVENT_THREADS_MAX 1024
-#define GIVEN_SIZE_MAX    4096 /* of options: a larger one was never set */
 #define DEFAULT_NAME      "roulette"
 
-void roulette_options_init_sized(struct roulette_options *options, size_t size)
+/* ---- The three kinds of options ----------------------------------------------------------- */
+
+#define ADVICE(init) "fill them with " init " first"
+
+static const struct rlt_sized_kind client_kind = {
+    .name = "options",
+    .advice = ADVICE("roulette_options_init()"),
+    .size = offsetof(struct roulette_options, reserved),
+    .size_min = rlt_end_of(struct roulette_options, servers),
+};
+const struct rlt_sized_kind rlt_subscriber_options_kind = {
+    .name = "subscriber options",
+    .advice = ADVICE("roulette_subscriber_options_init()"),
+    .size = sizeof(struct roulette_subscriber_options),
+    .size_min = rlt_end_of(struct roulette_subscriber_options, ring_slots),
+};
+const struct rlt_sized_kind rlt_subscription_options_kind = {
+    .name = "subscription options",
+    .advice = ADVICE("roulette_subscription_options_init()"),
+    .size = offsetof(struct roulette_subscription_options, reserved),
+    .size_min = rlt_end_of(struct roulette_subscription_options, user_data),
+};
+
+static_assert(rlt_end_of(struct roulette_options, reserved) == sizeof(struct roulette_options) &&
+                  rlt_end_of(struct roulette_subscriber_options, pinned_bytes) ==
+                      sizeof(struct roulette_subscriber_options) &&
+                  rlt_end_of(struct roulette_subscription_options, reserved) ==
+                      sizeof(struct roulette_subscription_options),
+              "no padding at the end: see api/sized.h");
+
+void roulette_options_fill(struct roulette_options *options)
 {
-    struct roulette_options defaults = {
-        .size = size,
+    static const struct roulette_options defaults = {
         .ring = ROULETTE_RING_NATIVE,
         .name = DEFAULT_NAME,
         .pool_size = 1,
@@ -45,29 +73,27 @@ void roulette_options_init_sized(struct roulette_options *options, size_t size)
         .tls_verify = 1,
     };
     if (options != NULL) {
-        memset(options, 0, size);
-        memcpy(options, &defaults, rlt_min_size(size, sizeof(defaults)));
+        rlt_sized_write(&client_kind, &defaults, options);
     }
 }
 
-void roulette_subscriber_options_init_sized(struct roulette_subscriber_options *options,
-                                            size_t size)
+void roulette_subscriber_options_fill(struct roulette_subscriber_options *options)
 {
-    struct roulette_subscriber_options defaults = {.size = size, .ring_slots = 65536};
+    static const struct roulette_subscriber_options defaults = {.ring_slots = 65536};
     if (options != NULL) {
-        memset(options, 0, size);
-        memcpy(options, &defaults, rlt_min_size(size, sizeof(defaults)));
+        rlt_sized_write(&rlt_subscriber_options_kind, &defaults, options);
     }
 }
 
-void roulette_subscription_options_init_sized(struct roulette_subscription_options *options,
-                                              size_t size)
+void roulette_subscription_options_fill(struct roulette_subscription_options *options)
 {
+    static const struct roulette_subscription_options defaults = {.timeout_ms = 0};
     if (options != NULL) {
-        memset(options, 0, size);
-        options->size = size;
+        rlt_sized_write(&rlt_subscription_options_kind, &defaults, options);
     }
 }
+
+/* ---- Ranges ------------------------------------------------------------------------------- */
 
 /* A number that must lie in a range. */
 struct range {
@@ -166,44 +192,12 @@ static int copy_texts(const struct roulette_options *options, struct rlt_config 
     return 0;
 }
 
-/* Whether some byte of what a later version of the library has is set. */
-static bool is_any_set(const uint8_t *bytes, size_t start, size_t end)
-{
-    bool any = false;
-    for (size_t i = start; i < end; i++) {
-        any = any || bytes[i] != 0;
-    }
-    return any;
-}
-
-int rlt_options_take(const struct rlt_options_kind *kind, const void *given, void *options)
-{
-    size_t size;
-    memcpy(&size, given, sizeof(size)); /* the first field of each kind */
-    if (size < kind->size_min || size > GIVEN_SIZE_MAX) {
-        return rlt_error_set(ROULETTE_EINVAL, "%soptions.size is %zu: fill them with %s first",
-                             kind->prefix, size, kind->init);
-    }
-    if (is_any_set(given, kind->size, size)) {
-        return rlt_error_set(ROULETTE_EINVAL,
-                             "%soptions: an option is set that roulette %s does not know: link a "
-                             "later version, or leave it out",
-                             kind->prefix, roulette_version());
-    }
-    memcpy(options, given, rlt_min_size(size, kind->size));
-    return 0;
-}
+/* ---- What a user gave --------------------------------------------------------------------- */
 
 int rlt_options_complete(const struct roulette_options *given, struct roulette_options *options)
 {
-    static const struct rlt_options_kind kind = {
-        .prefix = "",
-        .init = "roulette_options_init()",
-        .size = sizeof(*options),
-        .size_min = offsetof(struct roulette_options, servers) + sizeof(given->servers),
-    };
-    roulette_options_init_sized(options, sizeof(*options));
-    int result = rlt_options_take(&kind, given, options);
+    roulette_options_init(options);
+    int result = rlt_sized_read(&client_kind, given, options);
     options->name = options->name != NULL ? options->name : DEFAULT_NAME;
     return result;
 }

@@ -7,6 +7,7 @@
 
 #include <stddef.h>
 
+#include "api/sized.h"
 #include "core/config.h"
 #include "roulette.h"
 
@@ -23,28 +24,15 @@
 int rlt_options_check(const struct roulette_options *options, struct rlt_config *config,
                       char **texts);
 
-/** Options of one kind, as this version of the library knows them. */
-struct rlt_options_kind {
-    const char *prefix; /* of "options.size" in texts: "", or with a blank behind it */
-    const char *init;   /* what fills them in */
-    size_t size;
-    size_t size_min; /* what the first version had at least */
-};
-
-/**
- * Copy what a caller gave over `options`, which hold the defaults. What an older caller does not
- * have keeps its default.
- *
- * Returns: 0 or ROULETTE_EINVAL (`size` was not set, or an option that only a later version knows
- *          is).
- */
-int rlt_options_take(const struct rlt_options_kind *kind, const void *given, void *options);
+/** The other two kinds of options. */
+extern const struct rlt_sized_kind rlt_subscriber_options_kind;
+extern const struct rlt_sized_kind rlt_subscription_options_kind;
 
 /**
  * A user's options as this version knows them: what an older caller does not have is filled in
  * with its default.
  *
- * Returns: 0 or ROULETTE_EINVAL, as rlt_options_take().
+ * Returns: 0 or ROULETTE_EINVAL, as rlt_sized_read().
  */
 int rlt_options_complete(const struct roulette_options *given, struct roulette_options *options);
 

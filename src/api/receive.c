@@ -10,7 +10,7 @@
 
 /* The arguments were checked. */
 static int receive(struct roulette_subscriber *subscriber, struct roulette_message *messages,
-                   size_t message_size, size_t count, int timeout_ms)
+                   size_t count, int timeout_ms)
 {
     if (rlt_unlikely(subscriber->handles.over != NULL)) {
         rlt_handle_table_free_over(&subscriber->handles);
@@ -19,7 +19,7 @@ static int receive(struct roulette_subscriber *subscriber, struct roulette_messa
     for (;;) {
         /* Before the look: what was delivered before the stop is found by it. */
         bool stopped = rlt_client_is_stopped(subscriber->client);
-        size_t taken = rlt_subscriber_take(subscriber, messages, message_size, count);
+        size_t taken = rlt_subscriber_take(subscriber, messages, count);
         if (taken != 0) {
             if (rlt_unlikely(subscriber->polled)) {
                 rlt_readiness_show(subscriber);
@@ -46,16 +46,15 @@ static int receive(struct roulette_subscriber *subscriber, struct roulette_messa
     }
 }
 
-int roulette_receive_sized(roulette_subscriber *subscriber, struct roulette_message *messages,
-                           size_t message_size, size_t count, int timeout_ms)
+int roulette_receive(roulette_subscriber *subscriber, struct roulette_message *messages,
+                     size_t count, int timeout_ms)
 {
-    if (rlt_unlikely(subscriber == NULL || messages == NULL || count == 0 || count > INT32_MAX ||
-                     message_size < sizeof(struct roulette_message))) {
+    if (rlt_unlikely(subscriber == NULL || messages == NULL || count == 0 || count > INT32_MAX)) {
         return rlt_error_set(ROULETTE_EINVAL,
-                             "the subscriber or messages is NULL, or a size is out of range");
+                             "the subscriber or messages is NULL, or the count is out of range");
     }
     rlt_owner_enter(subscriber, "roulette_receive()");
-    int result = receive(subscriber, messages, message_size, count, timeout_ms);
+    int result = receive(subscriber, messages, count, timeout_ms);
     rlt_owner_leave(subscriber);
     return result;
 }

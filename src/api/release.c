@@ -59,13 +59,12 @@ static void begin_run(struct run *run, const struct roulette_subscriber *subscri
     run->mailbox = mailbox;
 }
 
-static void release(struct roulette_subscriber *subscriber, uint8_t *messages, size_t message_size,
+static void release(struct roulette_subscriber *subscriber, struct roulette_message *messages,
                     size_t count)
 {
     struct run run = {0, NULL, 0};
     for (size_t i = 0; i < count; i++) {
-        struct roulette_message *message =
-            (struct roulette_message *)(void *)(messages + i * message_size);
+        struct roulette_message *message = &messages[i];
         if (message->kind != ROULETTE_KIND_MESSAGE) {
             continue;
         }
@@ -85,16 +84,14 @@ static void release(struct roulette_subscriber *subscriber, uint8_t *messages, s
     end_run(&run);
 }
 
-void roulette_release_sized(roulette_subscriber *subscriber, struct roulette_message *messages,
-                            size_t message_size, size_t count)
+void roulette_release(roulette_subscriber *subscriber, struct roulette_message *messages,
+                      size_t count)
 {
     RLT_REQUIRE(count == 0 || messages != NULL, CALL, "messages is NULL");
-    RLT_REQUIRE(message_size >= sizeof(struct roulette_message), CALL,
-                "message_size is less than that of struct roulette_message");
     if (subscriber != NULL) {
         rlt_owner_enter(subscriber, CALL);
     }
-    release(subscriber, (uint8_t *)messages, message_size, count);
+    release(subscriber, messages, count);
     if (subscriber != NULL) {
         rlt_owner_leave(subscriber);
     }

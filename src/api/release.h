@@ -15,6 +15,10 @@
 #include <stdint.h>
 
 #include "lockfree/slab.h"
+#include "roulette.h"
+
+/* A slot in the caller's arrays: new fields take room of `reserved`. */
+static_assert(sizeof(struct roulette_message) == 128, "for ever");
 
 #define RLT_MESSAGE_COPY ((uintptr_t)1)
 #define RLT_MESSAGE_TAGS ((uintptr_t)0xffff)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-#include <string.h>
+#include <assert.h>
 
 #include "api/client.h"
+#include "api/sized.h"
 #include "base/counter.h"
 #include "base/defs.h"
 #include "base/error.h"
@@ -48,25 +49,36 @@ static void read_counters(const struct rlt_metrics *metrics, struct roulette_sta
     stats->last_error = (int32_t)(int64_t)rlt_counter_get(&metrics->last_error);
 }
 
-int roulette_stats_sized(const roulette_client *client, size_t index, struct roulette_stats *stats,
-                         size_t size)
+static const struct rlt_sized_kind kind = {
+    .name = "stats",
+    .advice = "set it to the size of the struct, as roulette_stats_get() does",
+    .size = sizeof(struct roulette_stats),
+    .size_min = rlt_end_of(struct roulette_stats, ledger),
+};
+
+static_assert(rlt_end_of(struct roulette_stats, held_back) == sizeof(struct roulette_stats),
+              "no padding at the end: see api/sized.h");
+static_assert(sizeof(struct roulette_ledger) == 128, "for ever: it stands in arrays");
+
+int roulette_stats_fill(const roulette_client *client, size_t cluster, struct roulette_stats *stats)
 {
-    if (client == NULL || stats == NULL || size < sizeof(stats->size)) {
-        return rlt_error_set(ROULETTE_EINVAL, "the client or stats is NULL, or size is too small");
+    int result = rlt_client_check_cluster(client, cluster);
+    if (result == 0 && stats == NULL) {
+        result = rlt_error_set(ROULETTE_EINVAL, "stats is NULL");
     }
-    if (index >= client->cluster_count) {
-        return rlt_error_set(ROULETTE_EINVAL, "cluster %zu: there are %zu, counted from 0", index,
-                             client->cluster_count);
+    if (result == 0) {
+        result = rlt_sized_check(&kind, stats);
     }
-    const struct rlt_shard *shard = &client->shards[index];
+    if (result < 0) {
+        return result;
+    }
+    const struct rlt_shard *shard = &client->shards[cluster];
     struct roulette_stats all = {
-        .size = size,
         .backend = rlt_shard_backend_name(shard),
         .queued_bytes = rlt_shard_queued_bytes(shard),
     };
     rlt_shard_ledger(shard, &all.ledger);
     read_counters(rlt_shard_metrics(shard), &all);
-    memset(stats, 0, size);
-    memcpy(stats, &all, rlt_min_size(size, sizeof(all)));
+    rlt_sized_write(&kind, &all, stats);
     return 0;
 }

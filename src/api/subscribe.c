@@ -175,15 +175,8 @@ static int subscribe_once(struct roulette_subscriber *subscriber, const struct w
 static int complete(const struct roulette_subscription_options *given,
                     struct roulette_subscription_options *options)
 {
-    static const struct rlt_options_kind kind = {
-        .prefix = "subscription ",
-        .init = "roulette_subscription_options_init()",
-        .size = sizeof(*options),
-        .size_min =
-            offsetof(struct roulette_subscription_options, user_data) + sizeof(options->user_data),
-    };
     roulette_subscription_options_init(options);
-    return given != NULL ? rlt_options_take(&kind, given, options) : 0;
+    return given != NULL ? rlt_sized_read(&rlt_subscription_options_kind, given, options) : 0;
 }
 
 /* Wait until the servers know of it. Returns: as rlt_subscription_confirm(). */

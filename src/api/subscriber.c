@@ -24,15 +24,8 @@ static int check_options(const struct roulette_client *client,
                          const struct roulette_subscriber_options *given,
                          struct roulette_subscriber_options *options)
 {
-    static const struct rlt_options_kind kind = {
-        .prefix = "subscriber ",
-        .init = "roulette_subscriber_options_init()",
-        .size = sizeof(*options),
-        .size_min =
-            offsetof(struct roulette_subscriber_options, ring_slots) + sizeof(options->ring_slots),
-    };
     roulette_subscriber_options_init(options);
-    int result = given != NULL ? rlt_options_take(&kind, given, options) : 0;
+    int result = given != NULL ? rlt_sized_read(&rlt_subscriber_options_kind, given, options) : 0;
     if (result < 0) {
         return result;
     }

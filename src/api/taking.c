@@ -39,6 +39,7 @@ static void fill_message(const struct rlt_mailbox *mailbox, const struct rlt_del
     message->count = 0;
     message->error = 0;
     message->bounds = 0;
+    memset(message->reserved, 0, sizeof(message->reserved));
     message->internal =
         rlt_message_mark(rlt_slab_of(delivery->base, mailbox->slab_bytes), mailbox->tag);
 }
@@ -142,27 +143,17 @@ static bool take_notice(struct roulette_subscriber *subscriber, struct rlt_mailb
 
 /* ---- One mailbox --------------------------------------------------------------------------- */
 
-/* Where messages go: an array of the caller's, whose structs may be larger than ours. */
+/* Where messages go: what is left of the caller's array. */
 struct sink {
-    uint8_t *next;
-    size_t stride;
+    struct roulette_message *next;
     size_t left;
 };
 
 /* The next message of the sink was filled. */
 static void put(struct sink *sink)
 {
-    if (rlt_unlikely(sink->stride > sizeof(struct roulette_message))) {
-        memset(sink->next + sizeof(struct roulette_message), 0,
-               sink->stride - sizeof(struct roulette_message));
-    }
-    sink->next += sink->stride;
+    sink->next++;
     sink->left--;
-}
-
-static struct roulette_message *next_of(const struct sink *sink)
-{
-    return (struct roulette_message *)(void *)sink->next;
 }
 
 /* The ring is empty: tell what was dropped since the last message. */
@@ -171,7 +162,7 @@ static void take_silent_drops(struct rlt_mailbox *mailbox, uint64_t position, st
     uint32_t bounds = 0;
     uint64_t dropped = rlt_mailbox_take_dropped(mailbox, position, &bounds);
     if (dropped != 0) {
-        fill_dropped(mailbox, dropped, bounds, next_of(sink));
+        fill_dropped(mailbox, dropped, bounds, sink->next);
         put(sink);
     }
 }
@@ -203,7 +194,7 @@ static bool take_messages(struct roulette_subscriber *subscriber, struct rlt_mai
             rlt_mailbox_note_received(mailbox, delivery->base, taken - first);
             return false;
         }
-        fill_message(mailbox, delivery, handle, base, next_of(sink));
+        fill_message(mailbox, delivery, handle, base, sink->next);
         put(sink);
         rlt_subscriber_count(subscriber, handle, mailbox->cluster);
         base += stride;
@@ -241,7 +232,7 @@ static void take_all(struct roulette_subscriber *subscriber, struct rlt_mailbox 
         }
         if (rlt_unlikely(delivery->base == NULL)) {
             position++;
-            if (take_notice(subscriber, mailbox, delivery, next_of(sink))) {
+            if (take_notice(subscriber, mailbox, delivery, sink->next)) {
                 put(sink);
             }
         } else if (rlt_likely(take_messages(subscriber, mailbox, delivery, sink))) {
@@ -260,7 +251,7 @@ static void take_completed(struct roulette_subscriber *subscriber, struct sink *
     while (sink->left != 0 &&
            (handle = rlt_handle_table_take_completed(&subscriber->handles)) != NULL) {
         struct rlt_mailbox *mailbox = subscriber->mailboxes[handle->last_cluster];
-        fill_notice(mailbox, ROULETTE_KIND_ENDED, handle, 0, next_of(sink));
+        fill_notice(mailbox, ROULETTE_KIND_ENDED, handle, 0, sink->next);
         put(sink);
     }
 }
@@ -268,9 +259,9 @@ static void take_completed(struct roulette_subscriber *subscriber, struct sink *
 /* ---- All mailboxes ------------------------------------------------------------------------ */
 
 size_t rlt_subscriber_take(struct roulette_subscriber *subscriber,
-                           struct roulette_message *messages, size_t message_size, size_t max)
+                           struct roulette_message *messages, size_t max)
 {
-    struct sink sink = {(uint8_t *)messages, message_size, max};
+    struct sink sink = {messages, max};
     uint32_t count = (uint32_t)subscriber->client->cluster_count;
     for (uint32_t i = 0; i < count && sink.left != 0; i++) {
         struct rlt_mailbox *mailbox = subscriber->mailboxes[(subscriber->turn + i) % count];
@@ -299,7 +290,7 @@ static bool is_unseen(const struct rlt_delivery *delivery)
 
 static bool reap(struct roulette_subscriber *subscriber, struct rlt_mailbox *mailbox)
 {
-    struct sink none = {.left = 0};
+    struct sink none = {NULL, 0};
     uint64_t start = rlt_delivery_ring_head(&mailbox->ring);
     uint64_t position = start;
     const struct rlt_delivery *delivery;

@@ -14,12 +14,12 @@
 
 /**
  * Take up to `max` messages and notices, in one round over the mailboxes that begins with another
- * one each time. A struct of the array has `message_size` bytes.
+ * one each time.
  *
  * Returns: how many.
  */
 size_t rlt_subscriber_take(struct roulette_subscriber *subscriber,
-                           struct roulette_message *messages, size_t message_size, size_t max);
+                           struct roulette_message *messages, size_t max);
 
 /**
  * Take what the user would not see anyway (notices and messages of handles that are over) from the

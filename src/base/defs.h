@@ -38,6 +38,9 @@ static inline void rlt_cpu_relax(void)
 #define rlt_container_of(pointer, type, member) \
     ((type *)(void *)((char *)(pointer) - offsetof(type, member)))
 
+/** Where the member `member` of a struct of type `type` ends. */
+#define rlt_end_of(type, member) (offsetof(type, member) + sizeof(((type *)0)->member))
+
 static inline bool rlt_is_power_of_two(uint64_t value)
 {
     return value != 0 && (value & (value - 1)) == 0;

@@ -475,7 +475,6 @@ Test(bad_input, null_is_refused_everywhere)
     cr_assert_eq(roulette_receive(subscriber, NULL, 1, 0), ROULETTE_EINVAL);
     cr_assert_eq(roulette_receive(subscriber, &message, 0, 0), ROULETTE_EINVAL);
     cr_assert_eq(roulette_receive(subscriber, &message, SIZE_MAX, 0), ROULETTE_EINVAL);
-    cr_assert_eq(roulette_receive_sized(subscriber, &message, 8, 1, 0), ROULETTE_EINVAL);
     roulette_release(subscriber, NULL, 0);
     roulette_release(NULL, NULL, 0);
     cr_assert_eq(roulette_message_copy(NULL, &message), ROULETTE_EINVAL);
@@ -483,7 +482,10 @@ Test(bad_input, null_is_refused_everywhere)
     cr_assert_eq(roulette_stats_get(NULL, 0, &stats), ROULETTE_EINVAL);
     cr_assert_eq(roulette_stats_get(client, 1, &stats), ROULETTE_EINVAL);
     cr_assert_eq(roulette_stats_get(client, 0, NULL), ROULETTE_EINVAL);
-    cr_assert_eq(roulette_stats_sized(client, 0, &stats, 0), ROULETTE_EINVAL);
+    stats.size = 0;
+    cr_assert_eq(roulette_stats_fill(client, 0, &stats), ROULETTE_EINVAL);
+    stats.size = SIZE_MAX;
+    cr_assert_eq(roulette_stats_fill(client, 0, &stats), ROULETTE_EINVAL);
     cr_assert_gt(strlen(roulette_last_error()), 10);
     cr_assert_str_eq(roulette_error_name(12345), roulette_error_name(54321));
     cr_assert_not_null(roulette_error_text(INT32_MIN));

@@ -106,7 +106,7 @@ Test(last_error, null_and_what_is_out_of_range)
     SAYS(roulette_unsubscribe(s.subscriber, NULL), bad, "NULL");
     SAYS(roulette_unsubscribe_topic(s.subscriber, NULL, 1), bad, "NULL");
     SAYS(roulette_receive(NULL, &message, 1, 0), bad, "NULL");
-    SAYS(roulette_receive(s.subscriber, &message, 0, 0), bad, "size");
+    SAYS(roulette_receive(s.subscriber, &message, 0, 0), bad, "count");
     SAYS(roulette_message_copy(&message, &message), bad, "notice");
     SAYS(roulette_stats_get(s.client, 7, &stats), bad, "cluster 7");
     SAYS(roulette_stats_get(NULL, 0, &stats), bad, "NULL");

@@ -139,6 +139,13 @@ static int open_pool(const struct stage *s, union out *out, uint32_t pool_size)
     return roulette_open(&options, &out->client);
 }
 
+static int open_reserved(const struct stage *s, union out *out)
+{
+    struct roulette_options options = s->options;
+    options.reserved = 1;
+    return roulette_open(&options, &out->client);
+}
+
 static int open_credentials(const struct stage *s, union out *out, const char *file)
 {
     struct roulette_options options = s->options;
@@ -174,6 +181,14 @@ static int subscribe_empty(const struct stage *s, union out *out)
     return roulette_subscribe_with(s->subscriber, "u", 1, &options, &out->subscription);
 }
 
+static int subscribe_reserved(const struct stage *s, union out *out)
+{
+    struct roulette_subscription_options options;
+    roulette_subscription_options_init(&options);
+    options.reserved = 1;
+    return roulette_subscribe_with(s->subscriber, "u", 1, &options, &out->subscription);
+}
+
 static int subscribe_group(const struct stage *s, union out *out, const char *group)
 {
     struct roulette_subscription_options options;
@@ -198,6 +213,7 @@ static int subscribe_waiting(roulette_subscriber *subscriber, union out *out, co
     X(EINVAL, 0, roulette_open(NULL, &out->client))                                      \
     X(EINVAL, 0, open_empty(out))                                                        \
     X(EINVAL, 0, open_pool(s, out, 0))                                                   \
+    X(EINVAL, 0, open_reserved(s, out))                                                  \
     X(ESERVERS, 0, open_servers(s, out, ""))                                             \
     X(ESERVERS, 0, open_servers(s, out, "h:1,h:1"))                                      \
     X(EINVAL, 0, open_credentials(s, out, "/nonexistent"))                               \
@@ -227,6 +243,7 @@ static int subscribe_waiting(roulette_subscriber *subscriber, union out *out, co
     X(ECLOSED, 0, roulette_subscribe(s->of_closed, "u", 1, NULL, &out->subscription))    \
     X(EINVAL, 0, roulette_subscribe_with(NULL, "u", 1, NULL, &out->subscription))        \
     X(EINVAL, 0, subscribe_empty(s, out))                                                \
+    X(EINVAL, 0, subscribe_reserved(s, out))                                             \
     X(ETOPIC, 0, subscribe_group(s, out, "a b"))                                         \
     X(ETIMEDOUT, 0, subscribe_waiting(s->of_away, out, "u"))                             \
     X(ETIMEDOUT, 0, subscribe_waiting(s->of_away, out, "u.*"))                           \
@@ -237,8 +254,9 @@ static int subscribe_waiting(roulette_subscriber *subscriber, union out *out, co
     X(EINVAL, 0, roulette_message_copy(NULL, out->messages))                             \
     X(EINVAL, 0, roulette_message_copy(&s->notice, out->messages))                       \
     X(EINVAL, 0, roulette_message_copy(&s->released, out->messages))                     \
-    X(EINVAL, 0, roulette_stats_get(NULL, 0, &out->stats))                               \
-    X(EINVAL, 0, roulette_stats_get(s->client, 7, &out->stats))
+    X(EINVAL, sizeof(size_t), roulette_stats_get(NULL, 0, &out->stats))                  \
+    X(EINVAL, sizeof(size_t), roulette_stats_get(s->client, 7, &out->stats))             \
+    X(EINVAL, 0, roulette_stats_fill(s->client, 0, &out->stats))
 
 struct row {
     const char *call;

@@ -90,7 +90,8 @@ Test(silent_options, option_that_only_a_later_version_knows_is_refused)
         struct roulette_options options;
         uint64_t later;
     } given;
-    roulette_options_init_sized(&given.options, sizeof(given));
+    given.options.size = sizeof(given);
+    roulette_options_fill(&given.options);
     given.options.servers = SERVER;
     expect_open(&given.options);
     given.later = 1;
