@@ -24,7 +24,7 @@ int64_t portable_parse(const uint8_t *bytes, size_t len, struct rlt_frame *frame
 
 /* Frames for about as many bytes as one receive brings, and still in the second cache. */
 #define STREAM_BYTES ((size_t)128 * 1024)
-#define LINE_MAX     64
+#define FRAME_MAX    64
 
 struct stream {
     size_t len;
@@ -36,11 +36,11 @@ static void *open_stream(uint32_t payload_len)
 {
     struct stream *stream = micro_memory(1, sizeof(*stream));
     stream->bytes = micro_memory(STREAM_BYTES, 1);
-    for (uint32_t i = 0; stream->len + LINE_MAX + payload_len + 2 <= STREAM_BYTES; i++) {
+    for (uint32_t i = 0; stream->len + FRAME_MAX + payload_len + 2 <= STREAM_BYTES; i++) {
         char topic[MICRO_TOPIC_LEN];
         micro_topic(i, topic);
         uint8_t *frame = stream->bytes + stream->len;
-        size_t line_len = (size_t)snprintf((char *)frame, LINE_MAX, "MSG %.*s %u %u\r\n",
+        size_t line_len = (size_t)snprintf((char *)frame, FRAME_MAX, "MSG %.*s %u %u\r\n",
                                            MICRO_TOPIC_LEN, topic, i * 7 % 5000, payload_len);
         memset(frame + line_len, 'x', payload_len);
         memcpy(frame + line_len + payload_len, "\r\n", 2);

@@ -7,7 +7,7 @@
 # What building the library and the command needs.
 ROULETTE_BUILD_PACKAGES=(
     gcc libc6-dev cmake ninja-build pkgconf
-    liburing-dev libxxhash-dev libssl-dev libjansson-dev
+    liburing-dev libck-dev libxxhash-dev libssl-dev libjansson-dev
 )
 # What tools/demo and the tests talk to.
 ROULETTE_SERVER_PACKAGES=(nats-server)

@@ -221,7 +221,7 @@ static void execute_all(struct rlt_cluster *cluster)
     while (node != NULL) {
         struct rlt_command *command = rlt_container_of(node, struct rlt_command, node);
         /* Read first: the command's memory may be its owner's again once it is carried out. */
-        node = node->next;
+        node = rlt_stack_next(node);
         execute(cluster, command);
     }
 }

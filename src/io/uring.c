@@ -434,7 +434,7 @@ static void uring_free(struct rlt_uring *uring)
     struct rlt_stack_node *node = rlt_stack_take(&uring->resolved);
     while (node != NULL) {
         struct rlt_lookup *lookup = rlt_container_of(node, struct rlt_lookup, node);
-        node = node->next;
+        node = rlt_stack_next(node);
         rlt_memory_free(lookup);
     }
     rlt_park_descriptor_destroy(uring->wake_fd);

@@ -68,7 +68,7 @@ void rlt_uring_take_resolved(struct rlt_uring *uring)
     struct rlt_stack_node *node = rlt_stack_take(&uring->resolved);
     while (node != NULL) {
         struct rlt_lookup *lookup = rlt_container_of(node, struct rlt_lookup, node);
-        node = node->next;
+        node = rlt_stack_next(node);
         bool was_asking = rlt_resolver_leave(lookup);
         RLT_ASSERT(!was_asking);
         struct rlt_uring_slot *slot = &uring->slots[lookup->slot];

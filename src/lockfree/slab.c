@@ -100,7 +100,7 @@ void rlt_slab_pool_collect(struct rlt_slab_pool *pool)
     struct rlt_stack_node *node = rlt_stack_take(&pool->returned);
     while (node != NULL) {
         struct rlt_slab *slab = rlt_container_of(node, struct rlt_slab, returned);
-        node = node->next;
+        node = rlt_stack_next(node);
         set_free(pool, slab->index, slab->length);
     }
 }

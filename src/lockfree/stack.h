@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /**
  * An intrusive stack: any thread pushes, one thread takes everything at once, in push order.
+ * Concurrency Kit's ck_stack, with the fences that its callers here rely on and it does not have.
  *
  * Producers:  any number; lock-free (a failed CAS means that another push succeeded; a preempted
  *             producer delays nobody).
@@ -8,40 +9,52 @@
  * Full:       never; the nodes are the callers'. Empty: take returns NULL.
  * Reclaiming: a node is the consumer's from the moment it takes it. Nodes are never compared
  *             after they were taken (the head is exchanged whole), so there is no ABA problem.
+ *
+ * Memory of zeros is an empty stack. The fences are instructions on weakly ordered machines only
+ * (aarch64); on x86-64 each is a barrier for the compiler.
  */
 #ifndef RLT_LOCKFREE_STACK_H
 #define RLT_LOCKFREE_STACK_H
 
-#include <stdatomic.h>
+#include <ck_pr.h>
+#include <ck_stack.h>
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/defs.h"
+
 struct rlt_stack_node {
-    struct rlt_stack_node *next;
+    struct ck_stack_entry entry;
 };
 
 struct rlt_stack {
-    /* Release in push publishes the node and all written before; acquire in take observes it.
-     * Release in take, acquire in is_empty: see there. */
-    _Atomic(struct rlt_stack_node *) head;
+    struct ck_stack ck;
 };
 
 /** Threads: any thread. */
 static inline void rlt_stack_push(struct rlt_stack *stack, struct rlt_stack_node *node)
 {
-    /* Relaxed: the value is only linked to, not dereferenced. */
-    struct rlt_stack_node *head = atomic_load_explicit(&stack->head, memory_order_relaxed);
-    do {
-        node->next = head;
-    } while (!atomic_compare_exchange_weak_explicit(&stack->head, &head, node, memory_order_release,
-                                                    memory_order_relaxed));
+    /* Partner of the fence behind the pop: publishes all that this thread did before, its reads of
+     * the node's memory included. ck orders the stores alone. */
+    ck_pr_fence_release();
+    ck_stack_push_upmc(&stack->ck, &node->entry);
 }
 
 /** Whether a take would find nothing. Threads: any thread. */
 static inline bool rlt_stack_is_empty(struct rlt_stack *stack)
 {
-    /* Acquire: who finds that the consumer has taken all sees what it did before. */
-    return atomic_load_explicit(&stack->head, memory_order_acquire) == NULL;
+    bool is_empty = ck_pr_load_ptr(&stack->ck.head) == NULL;
+    /* Partner of the fence before the pop: who finds that the consumer has taken all sees what it
+     * did before. */
+    ck_pr_fence_acquire();
+    return is_empty;
+}
+
+/** The node behind a node that was taken; NULL behind the last one. Threads: the consumer. */
+static inline struct rlt_stack_node *rlt_stack_next(const struct rlt_stack_node *node)
+{
+    struct ck_stack_entry *next = node->entry.next;
+    return next != NULL ? rlt_container_of(next, struct rlt_stack_node, entry) : NULL;
 }
 
 /** Take all nodes as a list in push order; NULL if there is none. Threads: the consumer. */
@@ -50,16 +63,17 @@ static inline struct rlt_stack_node *rlt_stack_take(struct rlt_stack *stack)
     if (rlt_stack_is_empty(stack)) {
         return NULL;
     }
-    struct rlt_stack_node *node =
-        atomic_exchange_explicit(&stack->head, NULL, memory_order_acq_rel);
-    struct rlt_stack_node *reversed = NULL;
-    while (node != NULL) {
-        struct rlt_stack_node *next = node->next;
-        node->next = reversed;
-        reversed = node;
-        node = next;
+    ck_pr_fence_release(); /* see rlt_stack_is_empty() */
+    struct ck_stack_entry *entry = ck_stack_batch_pop_upmc(&stack->ck);
+    ck_pr_fence_acquire(); /* see rlt_stack_push() */
+    struct ck_stack_entry *reversed = NULL;
+    while (entry != NULL) {
+        struct ck_stack_entry *next = entry->next;
+        entry->next = reversed;
+        reversed = entry;
+        entry = next;
     }
-    return reversed;
+    return reversed != NULL ? rlt_container_of(reversed, struct rlt_stack_node, entry) : NULL;
 }
 
 #endif

@@ -15,14 +15,14 @@ struct item {
 
 Test(stack, take_from_an_empty_one_is_null)
 {
-    struct rlt_stack stack = {NULL};
+    struct rlt_stack stack = {0};
     cr_assert(rlt_stack_is_empty(&stack));
     cr_assert_null(rlt_stack_take(&stack));
 }
 
 Test(stack, take_returns_all_in_push_order)
 {
-    struct rlt_stack stack = {NULL};
+    struct rlt_stack stack = {0};
     struct item items[5];
     for (unsigned i = 0; i < 5; i++) {
         items[i].sequence = i;
@@ -32,7 +32,7 @@ Test(stack, take_returns_all_in_push_order)
     struct rlt_stack_node *node = rlt_stack_take(&stack);
     for (unsigned i = 0; i < 5; i++) {
         cr_assert_eq(node, &items[i].node);
-        node = node->next;
+        node = rlt_stack_next(node);
     }
     cr_assert_null(node);
     cr_assert(rlt_stack_is_empty(&stack));
@@ -40,12 +40,12 @@ Test(stack, take_returns_all_in_push_order)
 
 Test(stack, taken_node_can_be_pushed_again)
 {
-    struct rlt_stack stack = {NULL};
+    struct rlt_stack stack = {0};
     struct item item;
     for (unsigned i = 0; i < 3; i++) {
         rlt_stack_push(&stack, &item.node);
         cr_assert_eq(rlt_stack_take(&stack), &item.node);
-        cr_assert_null(item.node.next);
+        cr_assert_null(rlt_stack_next(&item.node));
         cr_assert_null(rlt_stack_take(&stack));
     }
 }
@@ -78,7 +78,7 @@ static void *produce(void *argument)
             (void)sched_yield();
         }
         struct item *item = rlt_container_of(node, struct item, node);
-        node = node->next;
+        node = rlt_stack_next(node);
         item->producer = producer->number;
         item->sequence = i;
         rlt_stack_push(&race->stack, &item->node);
@@ -107,7 +107,7 @@ Test(stack, nothing_is_lost_and_each_producer_keeps_its_order)
         }
         while (node != NULL) {
             struct item *item = rlt_container_of(node, struct item, node);
-            node = node->next;
+            node = rlt_stack_next(node);
             unsigned producer = item->producer;
             cr_assert_eq(item->sequence, next[producer]);
             next[producer]++;
