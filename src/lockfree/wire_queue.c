@@ -23,7 +23,7 @@ void rlt_wire_queue_fini(struct rlt_wire_queue *queue)
     rlt_shared_lane_fini(&queue->shared);
 }
 
-/* Raise `used` to at least `count`. */
+/* Raise `used` to at least `count`. By hand: ck has no atomic maximum. */
 static void note_used(struct rlt_wire_queue *queue, uint32_t count)
 {
     uint32_t used = atomic_load_explicit(&queue->used, memory_order_relaxed);
@@ -36,12 +36,10 @@ static void note_used(struct rlt_wire_queue *queue, uint32_t count)
 int rlt_wire_queue_acquire(struct rlt_wire_queue *queue)
 {
     for (int i = 0; i < RLT_WIRE_LANES; i++) {
-        uint32_t expected = 0;
-        /* Acquire: partner of the release in give_back. */
-        if (!atomic_compare_exchange_strong_explicit(&queue->taken[i], &expected, 1,
-                                                     memory_order_acquire, memory_order_relaxed)) {
+        if (ck_pr_bts_uint(&queue->taken, (unsigned)i)) {
             continue;
         }
+        ck_pr_fence_acquire(); /* partner of the release in give_back */
         struct rlt_lane *lane = &queue->lanes[i];
         if (lane->bytes == NULL && rlt_lane_allocate(lane, queue->lane_capacity) < 0) {
             rlt_wire_queue_give_back(queue, i);
@@ -58,7 +56,8 @@ void rlt_wire_queue_give_back(struct rlt_wire_queue *queue, int lane)
 {
     if (lane < RLT_WIRE_LANES) {
         /* Release: the next thread sees the producer's side of the lane as we left it. */
-        atomic_store_explicit(&queue->taken[lane], 0, memory_order_release);
+        ck_pr_fence_release();
+        ck_pr_and_uint(&queue->taken, ~(1U << lane));
     }
 }
 

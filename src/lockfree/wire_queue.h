@@ -9,10 +9,14 @@
  * Progress:   that of the lanes.
  * Reclaiming: a lane's memory lives as long as the queue; a lane that a thread gave back keeps
  *             its unsent bytes and its positions, and the next thread goes on behind them.
+ * Of ck:      the operations on the word of taken lanes. Not ck_bitmap, which consists of them: it
+ *             ends in a flexible array, which clang refuses within a struct. Not the lanes: see
+ *             there.
  */
 #ifndef RLT_LOCKFREE_WIRE_QUEUE_H
 #define RLT_LOCKFREE_WIRE_QUEUE_H
 
+#include <ck_pr.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -44,9 +48,9 @@ struct rlt_wire_queue {
     _Atomic(uint32_t) payload_max;                   /* relaxed: as above; checked again */
     size_t lane_capacity;                            /* immutable */
 
-    /* 0 free, 1 taken. Acquire when taken, release when given back: the next thread continues
-     * where the last one ended. */
-    alignas(RLT_CACHE_LINE) _Atomic(uint32_t) taken[RLT_WIRE_LANES];
+    /* Bit set: taken. Behind a fence of its own on each side: the next thread continues where the
+     * last one ended. */
+    alignas(RLT_CACHE_LINE) unsigned int taken;
     /* Lanes that were ever taken: the event thread looks at these. Relaxed: a lane that it does
      * not see yet has no committed bytes that anybody was promised to be sent first. */
     _Atomic(uint32_t) used;

@@ -33,7 +33,7 @@ void sim_publishers_begin(struct sim_publishers *self, struct sim *sim, struct r
     for (uint32_t slot = 0; slot < cluster->env.config->pool_size; slot++) {
         struct rlt_wire_queue *queue = &cluster->paths[slot].queue;
         for (int lane = 0; crowded && lane < RLT_WIRE_LANES - 1; lane++) {
-            atomic_store_explicit(&queue->taken[lane], 1, memory_order_relaxed);
+            ck_pr_or_uint(&queue->taken, 1U << lane);
         }
         for (uint32_t i = 0; i < self->count; i++) {
             self->publishers[i].lanes[slot] = rlt_wire_queue_acquire(queue);

@@ -3,7 +3,7 @@
  * Concurrency Kit's ck_pr.h for ThreadSanitizer, which does not see into inline assembly and would
  * report races between threads that ck orders. In trees with -DROULETTE_SANITIZE=thread this file
  * is found before ck's own: it includes that, and puts the compiler's atomics in place of the
- * operations that ck_stack.h, ck_bitmap.h and ck_queue.h make.
+ * operations that ck_stack.h, ck_queue.h and the sources make.
  *
  * They are seq_cst: such a tree finds faults in our use of ck, not in ck itself. What is not listed
  * here stays assembly: a race that is reported in a ck function that is new here asks for a line
