@@ -13,8 +13,8 @@
 #include "roulette.h"
 
 struct rlt_query {
-    struct rlt_query *next;
-    struct rlt_lookup *askers;
+    CK_STAILQ_ENTRY(rlt_query) link;
+    CK_SLIST_HEAD(, rlt_lookup) askers;
     bool running; /* a thread has it; otherwise it waits for one */
     bool lost;    /* nobody joins it any more */
     uint64_t started_ns;
@@ -25,28 +25,15 @@ struct rlt_query {
  * free. It guards all below. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
-static struct rlt_query *queries; /* in the order in which they were asked */
-static uint32_t thread_count;     /* those with a lost query not counted */
+static CK_STAILQ_HEAD(, rlt_query) queries = CK_STAILQ_HEAD_INITIALIZER(queries); /* as asked */
+static uint32_t thread_count; /* those with a lost query not counted */
 static uint32_t lost_count;
 
 /* ---- Queries ------------------------------------------------------------------------------ */
 
-static void append_query(struct rlt_query *query)
-{
-    struct rlt_query **end = &queries;
-    while (*end != NULL) {
-        end = &(*end)->next;
-    }
-    *end = query;
-}
-
 static void remove_query(struct rlt_query *query)
 {
-    struct rlt_query **link = &queries;
-    while (*link != query) {
-        link = &(*link)->next;
-    }
-    *link = query->next;
+    CK_STAILQ_REMOVE(&queries, query, rlt_query, link);
     rlt_memory_free(query);
 }
 
@@ -64,7 +51,8 @@ static void lose_if_overdue(struct rlt_query *query)
 /* The query for a host that can be joined, or NULL. */
 static struct rlt_query *find_query(const char *host)
 {
-    for (struct rlt_query *query = queries; query != NULL; query = query->next) {
+    struct rlt_query *query;
+    CK_STAILQ_FOREACH (query, &queries, link) {
         if (!query->lost && strcmp(query->host, host) == 0) {
             lose_if_overdue(query);
             return query->lost ? NULL : query;
@@ -76,9 +64,11 @@ static struct rlt_query *find_query(const char *host)
 /* The first one that waits for a thread, or NULL. */
 static struct rlt_query *next_query(void)
 {
-    struct rlt_query *query = queries;
-    while (query != NULL && (query->running || query->lost)) {
-        query = query->next;
+    struct rlt_query *query;
+    CK_STAILQ_FOREACH (query, &queries, link) {
+        if (!query->running && !query->lost) {
+            break;
+        }
     }
     return query;
 }
@@ -91,17 +81,16 @@ static void begin_query(struct rlt_query *query)
 
 static void answer_all(struct rlt_query *query, int error, const struct rlt_endpoints *found)
 {
-    struct rlt_lookup *lookup = query->askers;
-    query->askers = NULL;
-    while (lookup != NULL) {
-        struct rlt_lookup *next = lookup->next;
+    struct rlt_lookup *lookup;
+    struct rlt_lookup *next; /* read first: a lookup is its asker's once `done` is called */
+    CK_SLIST_FOREACH_SAFE (lookup, &query->askers, link, next) {
         lookup->query = NULL;
         lookup->error = error;
         lookup->found = *found;
         /* Under the lock: who leaves later knows that it is over. */
         lookup->done(lookup->context, lookup);
-        lookup = next;
     }
+    CK_SLIST_INIT(&query->askers);
 }
 
 /* ---- Threads ------------------------------------------------------------------------------ */
@@ -168,7 +157,8 @@ static void after_fork_in_parent(void)
  * when their client is freed. */
 static void after_fork_in_child(void)
 {
-    for (struct rlt_query *query = queries; query != NULL; query = query->next) {
+    struct rlt_query *query;
+    CK_STAILQ_FOREACH (query, &queries, link) {
         query->running = false;
         query->lost = true;
     }
@@ -202,7 +192,7 @@ static int make_query(const char *host, struct rlt_query **made)
         return ROULETTE_ENOMEM;
     }
     (void)snprintf(query->host, sizeof(query->host), "%s", host);
-    append_query(query);
+    CK_STAILQ_INSERT_TAIL(&queries, query, link);
     bool started = thread_count < RLT_RESOLVER_THREADS_MAX && start_thread(query);
     if (!started && thread_count == 0) {
         remove_query(query);
@@ -225,8 +215,7 @@ int rlt_resolver_ask(struct rlt_lookup *lookup)
     }
     if (result == 0) {
         lookup->query = query;
-        lookup->next = query->askers;
-        query->askers = lookup;
+        CK_SLIST_INSERT_HEAD(&query->askers, lookup, link);
     }
     (void)pthread_mutex_unlock(&lock);
     return result;
@@ -237,13 +226,9 @@ bool rlt_resolver_leave(struct rlt_lookup *lookup)
     (void)pthread_mutex_lock(&lock);
     struct rlt_query *query = lookup->query;
     if (query != NULL) {
-        struct rlt_lookup **link = &query->askers;
-        while (*link != lookup) {
-            link = &(*link)->next;
-        }
-        *link = lookup->next;
+        CK_SLIST_REMOVE(&query->askers, lookup, rlt_lookup, link);
         lookup->query = NULL;
-        if (query->askers == NULL && !query->running) {
+        if (CK_SLIST_EMPTY(&query->askers) && !query->running) {
             remove_query(query); /* no thread has it, and nobody wants it any more */
         }
     }

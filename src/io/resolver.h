@@ -18,6 +18,7 @@
 #ifndef RLT_IO_RESOLVER_H
 #define RLT_IO_RESOLVER_H
 
+#include <ck_queue.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -51,7 +52,7 @@ struct rlt_lookup {
 
     /* The resolver's, from rlt_resolver_ask() until it is answered or leaves. */
     struct rlt_query *query;
-    struct rlt_lookup *next;
+    CK_SLIST_ENTRY(rlt_lookup) link;
 };
 
 /**
