@@ -2,6 +2,7 @@
 #include "api/sleep.h"
 
 #include <assert.h>
+#include <ck_pr.h>
 #include <pthread.h>
 
 #include "api/owner.h"
@@ -143,7 +144,7 @@ static bool spin(struct roulette_subscriber *subscriber, uint64_t deadline_ns)
         if (rlt_subscriber_is_awake(subscriber)) {
             return true;
         }
-        rlt_cpu_relax();
+        ck_pr_stall();
     }
     return false;
 }

@@ -2,6 +2,9 @@
 /**
  * A statistics counter: one thread writes (or several, all by rlt_counter_add_shared()), any thread
  * reads.
+ *
+ * Not ck: ck_pr_load_64() and ck_pr_store_64() are the same instructions, which ThreadSanitizer
+ * does not see.
  */
 #ifndef RLT_BASE_COUNTER_H
 #define RLT_BASE_COUNTER_H

@@ -5,6 +5,7 @@
 #ifndef RLT_BASE_DEFS_H
 #define RLT_BASE_DEFS_H
 
+#include <ck_cc.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -18,23 +19,14 @@
 
 #define RLT_CACHE_LINE 64
 
-#define rlt_likely(x)   __builtin_expect(!!(x), 1)
-#define rlt_unlikely(x) __builtin_expect(!!(x), 0)
+#define rlt_likely(x)   CK_CC_LIKELY(x)
+#define rlt_unlikely(x) CK_CC_UNLIKELY(x)
 
 /** For functions that must melt into their caller, so that its registers hold their results. */
 #define RLT_ALWAYS_INLINE static inline __attribute__((always_inline))
 
-/** In a loop that waits for another thread's store. */
-static inline void rlt_cpu_relax(void)
-{
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__("yield");
-#endif
-}
-
-/** The struct of type `type` whose member `member` is at `pointer`. */
+/** The struct of type `type` whose member `member` is at `pointer`. Not ck's CK_CC_CONTAINER(),
+ * which defines a function for each member, and takes an address within a NULL struct. */
 #define rlt_container_of(pointer, type, member) \
     ((type *)(void *)((char *)(pointer) - offsetof(type, member)))
 

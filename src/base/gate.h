@@ -12,6 +12,7 @@
  * for itself. Nobody waits at a gate, so that a process that is ending goes on doing what it can.
  *
  * Cost: two atomic additions to a cache line that a thread shares with few others.
+ * Not ck: its locks have no state of being closed for good, and a thread may be inside twice here.
  */
 #ifndef RLT_BASE_GATE_H
 #define RLT_BASE_GATE_H

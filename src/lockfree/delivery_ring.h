@@ -9,6 +9,8 @@
  * Full:       no slot is to be had. Empty: no descriptor is to be had.
  * Wrap:       positions are 64 bits; the slot is the position modulo the capacity.
  * Reclaiming: a slot is the producer's again when the consumer has advanced beyond it.
+ * Not ck:     ck_ring publishes each entry by a store of its own and reads the consumer's position
+ *             each time; here a batch costs one store, and the position is read when it must be.
  */
 #ifndef RLT_LOCKFREE_DELIVERY_RING_H
 #define RLT_LOCKFREE_DELIVERY_RING_H

@@ -24,6 +24,7 @@
  * Threads:    one sleeper, any number of ringers.
  * Progress:   wait-free on both sides; a preempted thread delays nobody.
  * Reclaiming: the owner frees it when no ringer can reach it any more.
+ * Not ck:     ck_ec sleeps on a futex of its own; our sleepers sleep in io_uring or in poll().
  */
 #ifndef RLT_LOCKFREE_DOORBELL_H
 #define RLT_LOCKFREE_DOORBELL_H

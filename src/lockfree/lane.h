@@ -22,6 +22,7 @@
  * Empty:      peek returns false.
  * Wrap:       as above; 64-bit positions last longer than the hardware.
  * Reclaiming: bytes are the producer's again once released.
+ * Not ck:     it has no ring of bytes; its rings hold one word or one fixed size for each entry.
  */
 #ifndef RLT_LOCKFREE_LANE_H
 #define RLT_LOCKFREE_LANE_H

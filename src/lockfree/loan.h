@@ -19,6 +19,7 @@
  * Threads:  one owner, any number of borrowers.
  * Progress: wait-free but for recall(), which is lock-free. A preempted borrower delays what is
  *           lent, nothing else.
+ * Not ck:   it has no lock that its owner may ask back without waiting.
  */
 #ifndef RLT_LOCKFREE_LOAN_H
 #define RLT_LOCKFREE_LOAN_H

@@ -17,6 +17,8 @@
  * Wrap:       a CAS could be fooled by a producer preempted for exactly 2^40 bytes and a
  *             multiple of 2^24 slots; that is taken as impossible.
  * Reclaiming: bytes and slots are free again once released.
+ * Not ck:     frames have any length, and producers of ck_ring spin until those before them are
+ *             done: one that is preempted holds up all others.
  */
 #ifndef RLT_LOCKFREE_SHARED_LANE_H
 #define RLT_LOCKFREE_SHARED_LANE_H

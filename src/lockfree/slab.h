@@ -15,6 +15,8 @@
  * Progress:   wait-free, except that a return pushes onto a lock-free stack.
  * Exhausted:  acquire returns NULL.
  * Reclaiming: the pool is destroyed when no reference can be released any more.
+ * Not ck:     its counts of references have no bias, and its bitmap is atomic, which one thread
+ *             does not need. Slabs come back over lockfree/stack.h, which is ck's.
  */
 #ifndef RLT_LOCKFREE_SLAB_H
 #define RLT_LOCKFREE_SLAB_H

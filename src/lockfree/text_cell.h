@@ -10,6 +10,8 @@
  * There are two places; the writer fills the one that no reader is sent to, and then counts one
  * further. A reader's copy is whole if the count is the same behind it: what was written meanwhile
  * went to the other place.
+ *
+ * Not ck: readers of ck_sequence wait for a writer that is preempted.
  */
 #ifndef RLT_LOCKFREE_TEXT_CELL_H
 #define RLT_LOCKFREE_TEXT_CELL_H

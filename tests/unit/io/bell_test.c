@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "io/bell.h"
 
+#include <ck_pr.h>
 #include <pthread.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -199,7 +200,7 @@ static void lose_time(struct rlt_random *random)
     uint64_t ns = rlt_random_below(random, 8) == 0 ? rlt_random_below(random, 20000) : 0;
     uint64_t until_ns = rlt_clock_ns() + ns;
     while (ns != 0 && rlt_clock_ns() < until_ns) {
-        rlt_cpu_relax();
+        ck_pr_stall();
     }
 }
 
