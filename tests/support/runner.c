@@ -31,8 +31,9 @@ __attribute__((constructor)) static void limit_time(void)
 static void (*current_body)(void);
 
 /* A failed assertion leaves by a long jump: after the body, Criterion finds and runs the .fini;
- * after a .fini that ran here it finds none. */
-static void run_body_and_fini(void)
+ * after a .fini that ran here it finds none. Criterion copies the test's data to an odd address in
+ * its child process, which UndefinedBehaviorSanitizer would end each test for. */
+__attribute__((no_sanitize("alignment"))) static void run_body_and_fini(void)
 {
     current_body();
     void (*fini)(void) = criterion_current_test->data->fini;
