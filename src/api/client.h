@@ -5,6 +5,7 @@
 #ifndef RLT_API_CLIENT_H
 #define RLT_API_CLIENT_H
 
+#include <ck_queue.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -52,8 +53,8 @@ struct roulette_client {
     alignas(RLT_CACHE_LINE) _Atomic(uint32_t) entered;
     _Atomic(uint32_t) references; /* acquire-release: the last one frees */
 
-    pthread_mutex_t subscribers_lock; /* control path: open, close */
-    struct roulette_subscriber *subscribers;
+    pthread_mutex_t subscribers_lock;                /* control path: open, close */
+    CK_LIST_HEAD(, roulette_subscriber) subscribers; /* api/subscribers.h */
 
     /* Immutable after roulette_open(). Cluster i is served by thread i % thread_count. */
     struct rlt_event_thread *threads;

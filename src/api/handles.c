@@ -169,9 +169,9 @@ static void free_handle(struct rlt_handle_table *table, struct rlt_handle *handl
 
 void rlt_handle_table_free_over(struct rlt_handle_table *table)
 {
-    while (table->over != NULL) {
-        struct rlt_handle *handle = table->over;
-        table->over = handle->next;
+    while (!CK_SLIST_EMPTY(&table->over)) {
+        struct rlt_handle *handle = CK_SLIST_FIRST(&table->over);
+        CK_SLIST_REMOVE_HEAD(&table->over, link);
         free_handle(table, handle);
     }
 }
@@ -183,8 +183,7 @@ void rlt_handle_member_done(struct rlt_handle_table *table, struct rlt_handle *h
         return;
     }
     if (keep) {
-        handle->next = table->over;
-        table->over = handle;
+        CK_SLIST_INSERT_HEAD(&table->over, handle, link);
     } else {
         free_handle(table, handle);
     }
@@ -197,15 +196,14 @@ void rlt_handle_table_complete(struct rlt_handle_table *table, struct rlt_handle
     handle->completed = true;
     /* It stays until the user was told, beyond its members' last notices. */
     handle->pending++;
-    handle->next = table->completed;
-    table->completed = handle;
+    CK_SLIST_INSERT_HEAD(&table->completed, handle, link);
 }
 
 struct rlt_handle *rlt_handle_table_take_completed(struct rlt_handle_table *table)
 {
-    struct rlt_handle *handle = table->completed;
+    struct rlt_handle *handle = CK_SLIST_FIRST(&table->completed);
     if (handle != NULL) {
-        table->completed = handle->next;
+        CK_SLIST_REMOVE_HEAD(&table->completed, link);
         rlt_handle_member_done(table, handle, true);
     }
     return handle;

@@ -5,6 +5,7 @@
 #ifndef RLT_API_HANDLES_H
 #define RLT_API_HANDLES_H
 
+#include <ck_queue.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -32,9 +33,9 @@ struct rlt_handle_table {
     uint32_t over_look;
     uint32_t live_max; /* the most that were not over at a time */
     /* Their last notice was received; they go with the next receive. */
-    struct rlt_handle *over;
+    CK_SLIST_HEAD(, rlt_handle) over;
     /* Ended by themselves (max_messages), and the user is still to be told. */
-    struct rlt_handle *completed;
+    CK_SLIST_HEAD(, rlt_handle) completed;
 };
 
 /** Returns: 0 or ROULETTE_ENOMEM. */

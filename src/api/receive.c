@@ -12,7 +12,7 @@
 static int receive(struct roulette_subscriber *subscriber, struct roulette_message *messages,
                    size_t count, int timeout_ms)
 {
-    if (rlt_unlikely(subscriber->handles.over != NULL)) {
+    if (rlt_unlikely(!CK_SLIST_EMPTY(&subscriber->handles.over))) {
         rlt_handle_table_free_over(&subscriber->handles);
     }
     uint64_t deadline_ns = 0;

@@ -32,7 +32,7 @@ static bool has_some(struct roulette_subscriber *subscriber)
             return true;
         }
     }
-    return subscriber->handles.completed != NULL;
+    return !CK_SLIST_EMPTY(&subscriber->handles.completed);
 }
 
 bool rlt_subscriber_is_awake(struct roulette_subscriber *subscriber)

@@ -6,6 +6,7 @@
 #ifndef RLT_API_SUBSCRIBER_H
 #define RLT_API_SUBSCRIBER_H
 
+#include <ck_queue.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -36,8 +37,7 @@ struct roulette_subscriber {
     bool polled;   /* the descriptor was asked for (api/readiness.h) */
     bool end_told; /* the descriptor tells that the client has stopped */
 
-    struct roulette_subscriber *next; /* client->subscribers: api/subscribers.h */
-    struct roulette_subscriber **prev_link;
+    CK_LIST_ENTRY(roulette_subscriber) link; /* of client->subscribers: api/subscribers.h */
 
     struct rlt_bell bell; /* of all mailboxes */
 };

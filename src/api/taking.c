@@ -270,7 +270,7 @@ size_t rlt_subscriber_take(struct roulette_subscriber *subscriber,
         }
     }
     subscriber->turn = (subscriber->turn + 1) % count;
-    if (rlt_unlikely(subscriber->handles.completed != NULL)) {
+    if (rlt_unlikely(!CK_SLIST_EMPTY(&subscriber->handles.completed))) {
         take_completed(subscriber, &sink);
     }
     return max - sink.left;

@@ -15,6 +15,7 @@
 #define RLT_CORE_HANDLE_H
 
 #include <assert.h>
+#include <ck_queue.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -103,8 +104,8 @@ struct rlt_handle {
     bool limited;          /* a quota lies behind the topic; immutable */
     bool completed;        /* it ended by itself */
     union {
-        uint64_t left;           /* messages until it ends by itself; 0: no such end */
-        struct rlt_handle *next; /* when it is over: in a list */
+        uint64_t left;                   /* messages until it ends by itself; 0: no such end */
+        CK_SLIST_ENTRY(rlt_handle) link; /* when it is over: in a list */
     };
     void *user_data;
     uint64_t name; /* the public handle */
