@@ -36,9 +36,10 @@ const char *library_before_path(void)
 
 /* ---- A library whose sizes travel with each call ------------------------------------------- */
 
-/* Of such a library: a struct's size is an argument. Its ledger has six counts and nothing behind,
- * its message ends with `internal`. */
+/* Of such a library: a struct's size is an argument. Its ledger has no room behind its counts, its
+ * message ends with `internal`. */
 static struct {
+    size_t ledger_size;
     void (*options_init_sized)(struct roulette_options *options, size_t size);
     void (*subscriber_options_init_sized)(struct roulette_subscriber_options *options, size_t size);
     int (*stats_sized)(const roulette_client *client, size_t cluster, void *stats, size_t size);
@@ -49,7 +50,6 @@ static struct {
 } sized;
 
 #define SIZED_MESSAGE_SIZE offsetof(struct roulette_message, reserved)
-#define SIZED_LEDGER_SIZE  offsetof(struct roulette_ledger, reserved)
 
 static void sized_options_fill(struct roulette_options *options)
 {
@@ -67,13 +67,13 @@ static int sized_stats_fill(const roulette_client *client, size_t cluster,
     uint8_t theirs[sizeof(*stats)];
     size_t ledger = offsetof(struct roulette_stats, ledger);
     size_t rest = ledger + sizeof(stats->ledger);
-    size_t size = sizeof(*stats) - sizeof(stats->ledger) + SIZED_LEDGER_SIZE;
+    size_t size = sizeof(*stats) - sizeof(stats->ledger) + sized.ledger_size;
     int result = sized.stats_sized(client, cluster, theirs, size);
     if (result == 0) {
         memset(stats, 0, sizeof(*stats));
         stats->size = sizeof(*stats);
-        memcpy(&stats->ledger, theirs + ledger, SIZED_LEDGER_SIZE);
-        memcpy((uint8_t *)stats + rest, theirs + ledger + SIZED_LEDGER_SIZE, sizeof(*stats) - rest);
+        memcpy(&stats->ledger, theirs + ledger, sized.ledger_size);
+        memcpy((uint8_t *)stats + rest, theirs + ledger + sized.ledger_size, sizeof(*stats) - rest);
     }
     return result;
 }
@@ -132,6 +132,10 @@ static void find_sized(void *handle, struct library *library)
     LIBRARY_FIND(sized, stats_sized)
     LIBRARY_FIND(sized, receive_sized)
     LIBRARY_FIND(sized, release_sized)
+    /* The ledger's count `denied` came together with roulette_cluster_error(). */
+    sized.ledger_size = look_for(handle, "roulette_cluster_error") != NULL
+                            ? offsetof(struct roulette_ledger, reserved)
+                            : offsetof(struct roulette_ledger, denied);
     library->options_fill = sized_options_fill;
     library->subscriber_options_fill = sized_subscriber_options_fill;
     library->stats_fill = sized_stats_fill;
