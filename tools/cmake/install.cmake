@@ -8,7 +8,7 @@ install(FILES include/roulette.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 
 set(ROULETTE_CMAKE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/roulette)
 install(EXPORT roulette-targets NAMESPACE roulette:: DESTINATION ${ROULETTE_CMAKE_DIR})
-configure_package_config_file(cmake/roulette-config.cmake.in
+configure_package_config_file(tools/cmake/roulette-config.cmake.in
   ${PROJECT_BINARY_DIR}/roulette-config.cmake INSTALL_DESTINATION ${ROULETTE_CMAKE_DIR})
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/roulette-config-version.cmake
   COMPATIBILITY SameMinorVersion)
@@ -16,5 +16,5 @@ install(FILES ${PROJECT_BINARY_DIR}/roulette-config.cmake
   ${PROJECT_BINARY_DIR}/roulette-config-version.cmake DESTINATION ${ROULETTE_CMAKE_DIR})
 
 file(RELATIVE_PATH ROULETTE_PC_PREFIX /p/${CMAKE_INSTALL_LIBDIR}/pkgconfig /p)
-configure_file(cmake/roulette.pc.in ${PROJECT_BINARY_DIR}/roulette.pc @ONLY)
+configure_file(tools/cmake/roulette.pc.in ${PROJECT_BINARY_DIR}/roulette.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/roulette.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
