@@ -3,39 +3,19 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <time.h>
 
 #include "io/clock.h"
 #include "io/park.h"
-#include "io/system_text.h"
 #include "io/uring_race.h"
 #include "io/uring_setup.h"
 #include "roulette.h"
 
 /* How long to do nothing where waiting itself does not work. */
 #define PAUSE_NS RLT_NS_PER_MS
-/* Attempts to make room in the queue of submissions. */
-#define ROOM_ATTEMPTS 3
 
 /* ---- Breaking ----------------------------------------------------------------------------- */
-
-static void break_ring(struct rlt_uring *uring, int error)
-{
-    char text[128];
-    uring->broken = error;
-    (void)snprintf(uring->failure, sizeof(uring->failure), "io_uring_enter() has failed: %s",
-                   strerror_r(error, text, sizeof(text)));
-}
-
-void rlt_uring_explain(struct rlt_uring_slot *slot, const char *call, int error, const char *advice)
-{
-    char text[RLT_SYSTEM_TEXT_MAX];
-    (void)snprintf(slot->failure, sizeof(slot->failure), "%s has failed: %s%s%s%s", call,
-                   rlt_system_text(error, text), advice[0] != '\0' ? " (" : "", advice,
-                   advice[0] != '\0' ? ")" : "");
-}
 
 static void pause_shortly(void)
 {
@@ -51,30 +31,14 @@ void rlt_uring_on_failure(struct rlt_uring *uring, int result)
 {
     uint64_t now_ns = rlt_clock_ns();
     if (!may_pass(-result)) {
-        break_ring(uring, -result);
+        rlt_uring_break(uring, -result);
     } else if (uring->failing_ns == 0) {
         uring->failing_ns = now_ns; /* once is nothing */
     } else if (now_ns - uring->failing_ns < RLT_URING_PATIENCE_NS) {
         pause_shortly();
     } else {
-        break_ring(uring, -result);
+        rlt_uring_break(uring, -result);
     }
-}
-
-struct io_uring_sqe *rlt_uring_make_room(struct rlt_uring *uring)
-{
-    int result = 0;
-    for (int i = 0; i < ROOM_ATTEMPTS && uring->broken == 0; i++) {
-        result = io_uring_submit(&uring->ring);
-        struct io_uring_sqe *entry = io_uring_get_sqe(&uring->ring);
-        if (entry != NULL) {
-            return entry;
-        }
-    }
-    if (uring->broken == 0) {
-        break_ring(uring, result < 0 ? -result : EBUSY);
-    }
-    return &uring->nowhere;
 }
 
 /* ---- Failing ------------------------------------------------------------------------------ */

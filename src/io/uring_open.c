@@ -2,6 +2,7 @@
 #include "io/uring_open.h"
 
 #include <errno.h>
+#include <sys/socket.h>
 
 #include "base/memory.h"
 #include "io/park.h"
@@ -89,4 +90,30 @@ void rlt_uring_forget_lookup(struct rlt_uring_slot *slot)
     }
     slot->lookup = NULL;
     slot->resolving = false;
+}
+
+void rlt_uring_close(struct rlt_transport *transport, uint32_t slot_index)
+{
+    struct rlt_uring *uring = rlt_uring_of(transport);
+    uint32_t index = rlt_uring_index(transport, slot_index);
+    struct rlt_uring_slot *slot = &uring->slots[index];
+    RLT_ASSERT(!slot->closing && !slot->watched);
+    slot->closing = true;
+    slot->next_ns = RLT_NEVER;
+    rlt_uring_forget_lookup(slot);
+    rlt_uring_race_cancel(uring, index);
+    if (!rlt_uring_is_busy(slot)) {
+        rlt_uring_finish_close(uring, index);
+        return;
+    }
+    /* The kernel may use our memory until each operation's own completion, and the descriptor's
+     * number must not be used again before: shut down, cancel, wait, then close. */
+    if (slot->fd >= 0) {
+        (void)shutdown(slot->fd, SHUT_RDWR);
+    }
+    for (uint32_t op = 0; op < RLT_URING_TRANSFERS; op++) {
+        if (slot->in_progress[op]) {
+            rlt_uring_cancel(uring, index, op);
+        }
+    }
 }

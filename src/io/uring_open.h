@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * Opening a slot of an io_uring backend: the host's addresses are looked up off the event thread
+ * Opening and closing a slot of an io_uring backend. To open: the host's addresses are looked up off the event thread
  * (io/resolver.h), then tried (io/uring_race.h).
  *
  * Owner: the event thread.
@@ -16,6 +16,9 @@
 /** rlt_transport_ops.open. */
 void rlt_uring_open(struct rlt_transport *transport, uint32_t slot, const char *host,
                     uint16_t port);
+
+/** rlt_transport_ops.close. */
+void rlt_uring_close(struct rlt_transport *transport, uint32_t slot);
 
 /** Take finished lookups; those of an open that was given up meanwhile are dropped. */
 void rlt_uring_take_resolved(struct rlt_uring *uring);

@@ -120,6 +120,9 @@ static inline uint64_t rlt_uring_tag(uint32_t index, uint32_t generation, uint32
     return ((uint64_t)generation << 32) | ((uint64_t)index << 8) | (uint64_t)op;
 }
 
+/** The ring cannot be used any more, for an errno of io_uring_enter(): see io/uring_break.h. */
+void rlt_uring_break(struct rlt_uring *uring, int error);
+
 /**
  * All slots of all ports may want something at once: submit what there is, to make room. If the
  * kernel does not take it, the ring is broken.
@@ -147,7 +150,10 @@ static inline bool rlt_uring_is_busy(const struct rlt_uring_slot *slot)
 void rlt_uring_explain(struct rlt_uring_slot *slot, const char *call, int error,
                        const char *advice);
 
-/** All operations of a slot that is closing have ended. */
+/**
+ * All operations of a slot that is closing have ended: give its descriptor back to the system.
+ * RLT_IO_CLOSED follows.
+ */
 void rlt_uring_finish_close(struct rlt_uring *uring, uint32_t index);
 
 /** An operation of a slot begins. */
