@@ -12,7 +12,7 @@
  *
  *     int fd = rlt_descriptor_above(socket(...));
  *
- * (tools/rank_check demands it.) For two system calls the number is a low one; what is made here
+ * (tools/checks/rank_check demands it.) For two system calls the number is a low one; what is made here
  * refuses a stray write then, or at most wakes its owner once.
  *
  * Ownership: takes `fd`, which is closed if it is 0, 1 or 2.
