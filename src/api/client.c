@@ -8,7 +8,7 @@
 #include "base/assert.h"
 #include "base/error.h"
 #include "base/memory.h"
-#include "io/park.h"
+#include "io/wake/park.h"
 
 /* ---- References and states ---------------------------------------------------------------- */
 

@@ -16,8 +16,8 @@
 #include "core/ring.h"
 #include "io/event_thread.h"
 #include "io/shard.h"
-#include "io/signer.h"
-#include "io/tls_context.h"
+#include "io/tls/context.h"
+#include "io/tls/signer.h"
 #include "proto/address.h"
 #include "roulette.h"
 

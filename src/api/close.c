@@ -5,7 +5,7 @@
 #include "api/reason.h"
 #include "api/wait.h"
 #include "base/error.h"
-#include "io/park.h"
+#include "io/wake/park.h"
 
 /* Messages that will not be confirmed any more. */
 static uint64_t count_unconfirmed(const roulette_client *client)

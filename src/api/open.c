@@ -11,10 +11,10 @@
 #include "api/registry.h"
 #include "base/error.h"
 #include "base/memory.h"
-#include "io/cpu.h"
-#include "io/entropy.h"
-#include "io/leaving.h"
-#include "io/pin.h"
+#include "io/system/cpu.h"
+#include "io/system/entropy.h"
+#include "io/system/leaving.h"
+#include "io/system/pin.h"
 
 /* ---- Event threads ------------------------------------------------------------------------ */
 

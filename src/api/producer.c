@@ -7,7 +7,7 @@
 #include "api/registry.h"
 #include "base/assert.h"
 #include "base/memory.h"
-#include "io/park.h"
+#include "io/wake/park.h"
 #include "lockfree/wire_queue.h"
 
 #define NO_LANE (-1)

@@ -7,7 +7,7 @@
 #include "api/sleep.h"
 #include "api/subscriber.h"
 #include "base/error.h"
-#include "io/park.h"
+#include "io/wake/park.h"
 
 /* A signal that was not counted stays, unless one that is due is taken back at the same time. */
 static void signal_end(const struct roulette_subscriber *subscriber)

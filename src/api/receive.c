@@ -6,7 +6,7 @@
 #include "api/subscriber.h"
 #include "api/taking.h"
 #include "base/error.h"
-#include "io/clock.h"
+#include "io/system/clock.h"
 
 /* The arguments were checked. */
 static int receive(struct roulette_subscriber *subscriber, struct roulette_message *messages,

@@ -8,8 +8,8 @@
 #include "api/owner.h"
 #include "api/subscriber.h"
 #include "base/assert.h"
-#include "io/clock.h"
-#include "io/park.h"
+#include "io/system/clock.h"
+#include "io/wake/park.h"
 
 /* Clusters that one sleep attends at most: each costs two system calls, for a sleep that one
  * message ends. With more, all messages come through the event threads. */

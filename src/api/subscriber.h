@@ -13,7 +13,7 @@
 #include "api/client.h"
 #include "api/handles.h"
 #include "core/mailbox.h"
-#include "io/bell.h"
+#include "io/wake/bell.h"
 #include "roulette.h"
 
 /** Owner: its owner thread, except what the bell shares with ringers, and the list of the client's

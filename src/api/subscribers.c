@@ -2,7 +2,7 @@
 #include "api/subscribers.h"
 
 #include "api/subscriber.h"
-#include "io/park.h"
+#include "io/wake/park.h"
 
 void rlt_subscribers_add(roulette_client *client, struct roulette_subscriber *subscriber)
 {

@@ -4,8 +4,8 @@
 #include "api/denied.h"
 #include "base/assert.h"
 #include "core/fence.h"
-#include "io/clock.h"
-#include "io/park.h"
+#include "io/system/clock.h"
+#include "io/wake/park.h"
 
 /* ---- A fence ------------------------------------------------------------------------------ */
 

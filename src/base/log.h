@@ -24,7 +24,7 @@ static inline bool rlt_log_takes(const struct rlt_log *log, enum roulette_log_le
 }
 
 /** Format and write one line, cut at 1024 bytes. Bytes below 0x20 come out as '?'. Nothing is
- * written any more while the process exits (io/leaving.h). */
+ * written any more while the process exits (io/system/leaving.h). */
 void rlt_log(const struct rlt_log *log, enum roulette_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

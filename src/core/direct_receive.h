@@ -7,7 +7,8 @@
  *
  * A connection is either received by the event thread (a receive is in progress as long as it is
  * open), or watched: no receive is in progress, and whoever is told that it can be read takes what
- * is there. That is the subscriber while it waits (io/watch.h), and the event thread otherwise.
+ * is there. That is the subscriber while it waits (io/wake/watch.h), and the event thread
+ * otherwise.
  *
  * A connection is watched while all of this holds:
  *  - All that the cluster delivers is for one subscriber, which waits in roulette_receive() when it

@@ -11,7 +11,7 @@
 
 #include "core/transport.h"
 #include "io/socket.h"
-#include "io/watch.h"
+#include "io/wake/watch.h"
 
 struct rlt_backend;
 

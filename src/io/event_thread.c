@@ -7,12 +7,12 @@
 
 #include "base/assert.h"
 #include "base/memory.h"
-#include "io/barrier.h"
-#include "io/clock.h"
-#include "io/leaving.h"
-#include "io/park.h"
-#include "io/system_text.h"
+#include "io/system/barrier.h"
+#include "io/system/clock.h"
+#include "io/system/leaving.h"
+#include "io/system/system_text.h"
 #include "io/uring.h"
+#include "io/wake/park.h"
 #include "roulette.h"
 
 /* The most that can have happened to a slot and to a shard since the last wait: all of it is told

@@ -9,7 +9,7 @@
 
 #include "base/assert.h"
 #include "base/memory.h"
-#include "io/clock.h"
+#include "io/system/clock.h"
 #include "roulette.h"
 
 struct rlt_query {

@@ -3,7 +3,7 @@
 
 #include "core/direct_receive.h"
 #include "core/direct_send.h"
-#include "io/clock.h"
+#include "io/system/clock.h"
 
 /* ---- Life --------------------------------------------------------------------------------- */
 

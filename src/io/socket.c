@@ -8,9 +8,9 @@
 #include <sys/syscall.h>
 
 #include "io/asan.h"
-#include "io/descriptor.h"
 #include "io/endpoints.h"
 #include "io/message.h"
+#include "io/system/descriptor.h"
 #include "roulette.h"
 
 int rlt_socket_create(int family, const struct rlt_socket_options *options)
@@ -51,7 +51,7 @@ void rlt_socket_abort(int *fd)
 {
     struct linger linger = {.l_onoff = 1, .l_linger = 0};
     (void)setsockopt(*fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
-    rlt_socket_close(fd);
+    rlt_descriptor_close(fd);
 }
 
 size_t rlt_socket_send_now(int fd, const struct rlt_span *spans, uint32_t count)

@@ -8,7 +8,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <unistd.h>
 
 #include "core/transport.h"
 
@@ -61,17 +60,5 @@ void rlt_socket_abort(int *fd);
  * kernel does not tell.
  */
 bool rlt_socket_is_acknowledged(int fd);
-
-/** Close `*fd`, if it is one, and make it -1. */
-static inline void rlt_socket_close(int *fd)
-{
-    if (*fd >= 0) {
-        /* Forget it first: a fork in between must not make the child close a number that is
-         * somebody else's already. */
-        int closing = *fd;
-        *fd = -1;
-        (void)close(closing);
-    }
-}
 
 #endif

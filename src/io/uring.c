@@ -4,15 +4,15 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "io/park.h"
-#include "io/socket.h"
+#include "io/system/descriptor.h"
 #include "io/uring_open.h"
 #include "io/uring_race.h"
 #include "io/uring_setup.h"
 #include "io/uring_slots.h"
 #include "io/uring_transfer.h"
 #include "io/uring_wait.h"
-#include "io/watch.h"
+#include "io/wake/park.h"
+#include "io/wake/watch.h"
 #include "roulette.h"
 
 /* Per slot: receive, send, connects, and a cancel for each. With many clusters seldom all at once:
@@ -79,11 +79,11 @@ static void uring_abandon(struct rlt_backend *backend)
 {
     struct rlt_uring *uring = rlt_container_of(backend, struct rlt_uring, backend);
     for (uint32_t i = 0; i < uring->slot_count; i++) {
-        rlt_socket_close(&uring->slots[i].fd);
+        rlt_descriptor_close(&uring->slots[i].fd);
         rlt_uring_race_abandon(&uring->slots[i]);
     }
     /* Not io_uring_queue_exit(): the mappings were not inherited (IORING dontfork). */
-    rlt_socket_close(&uring->ring.ring_fd);
+    rlt_descriptor_close(&uring->ring.ring_fd);
     rlt_park_descriptor_destroy(uring->wake_fd);
     uring->wake_fd = -1;
     for (uint32_t i = 0; i < backend->port_count; i++) {

@@ -6,10 +6,10 @@
 #include <sys/socket.h>
 #include <time.h>
 
-#include "io/clock.h"
-#include "io/park.h"
+#include "io/system/clock.h"
 #include "io/uring_race.h"
 #include "io/uring_setup.h"
+#include "io/wake/park.h"
 #include "roulette.h"
 
 /* How long to do nothing where waiting itself does not work. */

@@ -5,9 +5,9 @@
 #include <sys/socket.h>
 
 #include "base/memory.h"
-#include "io/park.h"
 #include "io/uring_break.h"
 #include "io/uring_race.h"
+#include "io/wake/park.h"
 #include "roulette.h"
 
 /* On the lookup's thread. The ring is there: whoever takes the lookup, or gives it up, leaves the

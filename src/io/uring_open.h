@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * Opening and closing a slot of an io_uring backend. To open: the host's addresses are looked up off the event thread
- * (io/resolver.h), then tried (io/uring_race.h).
+ * Opening and closing a slot of an io_uring backend. To open: the host's addresses are looked up
+ * off the event thread (io/resolver.h), then tried (io/uring_race.h).
  *
  * Owner: the event thread.
  */

@@ -5,9 +5,10 @@
 #include <stdio.h>
 
 #include "base/memory.h"
-#include "io/clock.h"
 #include "io/socket.h"
-#include "io/system_text.h"
+#include "io/system/clock.h"
+#include "io/system/descriptor.h"
+#include "io/system/system_text.h"
 #include "roulette.h"
 
 /* ---- Racers ------------------------------------------------------------------------------- */
@@ -197,7 +198,7 @@ void rlt_uring_race_on_connect(struct rlt_uring *uring, uint32_t index, uint32_t
     RLT_ASSERT(which < RLT_URING_RACERS && racer->fd >= 0);
     slot->racer_count--;
     if (slot->closing || slot->lookup == NULL) {
-        rlt_socket_close(&racer->fd); /* the race is over */
+        rlt_descriptor_close(&racer->fd); /* the race is over */
         return;
     }
     if (result == 0 && !rlt_socket_is_own_peer(racer->fd)) {
@@ -243,7 +244,7 @@ void rlt_uring_race_fail(struct rlt_uring *uring, uint32_t index)
     bool raced = slot->racer_count != 0;
     slot->racer_count = 0;
     for (uint32_t i = 0; i < RLT_URING_RACERS; i++) {
-        rlt_socket_close(&slot->racers[i].fd);
+        rlt_descriptor_close(&slot->racers[i].fd);
     }
     if (raced && slot->lookup != NULL && !slot->closing) {
         end_race(uring, index, ROULETTE_ESYSTEM);
@@ -253,6 +254,6 @@ void rlt_uring_race_fail(struct rlt_uring *uring, uint32_t index)
 void rlt_uring_race_abandon(struct rlt_uring_slot *slot)
 {
     for (uint32_t i = 0; i < RLT_URING_RACERS; i++) {
-        rlt_socket_close(&slot->racers[i].fd);
+        rlt_descriptor_close(&slot->racers[i].fd);
     }
 }

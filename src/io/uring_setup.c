@@ -5,8 +5,8 @@
 #include <stddef.h>
 
 #include "base/error.h"
-#include "io/descriptor.h"
-#include "io/system_text.h"
+#include "io/system/descriptor.h"
+#include "io/system/system_text.h"
 #include "roulette.h"
 
 /* Interruptions that are put up with when the ring is tried. */

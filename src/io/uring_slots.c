@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "io/socket.h"
-#include "io/system_text.h"
+#include "io/system/descriptor.h"
+#include "io/system/system_text.h"
 
 /* Attempts to make room in the queue of submissions. */
 #define ROOM_ATTEMPTS 3
@@ -46,7 +46,7 @@ void rlt_uring_explain(struct rlt_uring_slot *slot, const char *call, int error,
 void rlt_uring_finish_close(struct rlt_uring *uring, uint32_t index)
 {
     struct rlt_uring_slot *slot = &uring->slots[index];
-    rlt_socket_close(&slot->fd);
+    rlt_descriptor_close(&slot->fd);
     slot->closing = false;
     slot->generation++;
     rlt_event_queue_add(&uring->early, index, RLT_IO_CLOSED, 0);

@@ -6,10 +6,10 @@
 #include "io/message.h"
 #include "io/socket.h"
 #include "io/uring_slots.h"
-#include "io/watch.h"
+#include "io/wake/watch.h"
 
 void rlt_uring_receive(struct rlt_transport *transport, uint32_t slot_index,
-                          const struct rlt_span *spans, uint32_t count)
+                       const struct rlt_span *spans, uint32_t count)
 {
     struct rlt_uring *uring = rlt_uring_of(transport);
     uint32_t index = rlt_uring_index(transport, slot_index);
@@ -26,7 +26,7 @@ void rlt_uring_receive(struct rlt_transport *transport, uint32_t slot_index,
 }
 
 void rlt_uring_send(struct rlt_transport *transport, uint32_t slot_index,
-                       const struct rlt_span *spans, uint32_t count)
+                    const struct rlt_span *spans, uint32_t count)
 {
     struct rlt_uring *uring = rlt_uring_of(transport);
     uint32_t index = rlt_uring_index(transport, slot_index);
@@ -42,7 +42,7 @@ void rlt_uring_send(struct rlt_transport *transport, uint32_t slot_index,
 }
 
 size_t rlt_uring_send_now(struct rlt_transport *transport, uint32_t slot_index,
-                             const struct rlt_span *spans, uint32_t count)
+                          const struct rlt_span *spans, uint32_t count)
 {
     uint32_t index = rlt_uring_index(transport, slot_index);
     return rlt_socket_send_now(rlt_uring_of(transport)->slots[index].fd, spans, count);
@@ -55,7 +55,7 @@ bool rlt_uring_is_acknowledged(struct rlt_transport *transport, uint32_t slot_in
 }
 
 int64_t rlt_uring_receive_now(struct rlt_transport *transport, uint32_t slot_index,
-                                 const struct rlt_span *spans, uint32_t count)
+                              const struct rlt_span *spans, uint32_t count)
 {
     uint32_t index = rlt_uring_index(transport, slot_index);
     return rlt_socket_receive_now(rlt_uring_of(transport)->slots[index].fd, spans, count);

@@ -4,13 +4,13 @@
 #include <errno.h>
 #include <poll.h>
 
-#include "io/clock.h"
+#include "io/system/clock.h"
 #include "io/uring_break.h"
 #include "io/uring_open.h"
 #include "io/uring_race.h"
 #include "io/uring_slots.h"
 #include "io/uring_transfer.h"
-#include "io/watch.h"
+#include "io/wake/watch.h"
 #include "roulette.h"
 
 /* Interruptions of an operation in a row, after which it has failed: a kernel that says nothing
@@ -192,7 +192,7 @@ static uint32_t reap(struct rlt_uring *uring, struct rlt_io_event *events, uint3
 }
 
 uint32_t rlt_uring_wait(struct rlt_backend *backend, uint64_t deadline_ns,
-                           struct rlt_io_event *events, uint32_t max)
+                        struct rlt_io_event *events, uint32_t max)
 {
     struct rlt_uring *uring = rlt_container_of(backend, struct rlt_uring, backend);
     /* First what had no room the last time, however much the kernel has by now: it is behind all

@@ -14,12 +14,13 @@
  *
  * The ringers' fence waits until all their stores are in the cache, which is a third of what a
  * publish costs. A sleeper that can make every thread of the process execute a fence
- * (membarrier(2), MEMBARRIER_CMD_PRIVATE_EXPEDITED: io/barrier.h) takes it over: it announces that
- * by rlt_doorbell_set_asymmetric(), then between its store and its load it calls that barrier
- * instead of a fence of its own. Each ringer then has executed a fence either before its store to
- * the queue (then its load of `armed` comes behind the sleeper's store, and finds it armed), or
- * behind that store (then the sleeper finds the entry). The compiler must keep the ringer's order.
- * A ringer that reads `asymmetric` behind that barrier reads what it is from there on.
+ * (membarrier(2), MEMBARRIER_CMD_PRIVATE_EXPEDITED: io/system/barrier.h) takes it over: it
+ * announces that by rlt_doorbell_set_asymmetric(), then between its store and its load it calls
+ * that barrier instead of a fence of its own. Each ringer then has executed a fence either before
+ * its store to the queue (then its load of `armed` comes behind the sleeper's store, and finds it
+ * armed), or behind that store (then the sleeper finds the entry). The compiler must keep the
+ * ringer's order. A ringer that reads `asymmetric` behind that barrier reads what it is from there
+ * on.
  *
  * Threads:    one sleeper, any number of ringers.
  * Progress:   wait-free on both sides; a preempted thread delays nobody.

@@ -3,7 +3,7 @@
  * What proto/ makes for authentication, before a real server: nkey users, and JWTs in operator
  * mode.
  */
-#include "io/file.h"
+#include "io/system/file.h"
 #include "proto/credentials.h"
 #include "proto/encode.h"
 #include "proto/info.h"

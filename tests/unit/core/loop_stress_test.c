@@ -6,7 +6,7 @@
 
 #include "core/fence.h"
 #include "core/loop.h"
-#include "io/park.h"
+#include "io/wake/park.h"
 #include "roulette.h"
 #include "unit/lockfree/stress.h"
 

@@ -12,7 +12,7 @@
 
 #include "base/assert.h"
 #include "base/defs.h"
-#include "io/clock.h"
+#include "io/system/clock.h"
 #include "io/uring_slots.h"
 #include "roulette.h"
 #include "support/net.h"

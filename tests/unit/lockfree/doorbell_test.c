@@ -3,9 +3,9 @@
 
 #include <stdalign.h>
 
-#include "io/barrier.h"
-#include "io/clock.h"
-#include "io/park.h"
+#include "io/system/barrier.h"
+#include "io/system/clock.h"
+#include "io/wake/park.h"
 #include "support/test.h"
 #include "unit/lockfree/stress.h"
 

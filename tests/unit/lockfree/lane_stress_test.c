@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-#include "io/park.h"
+#include "io/wake/park.h"
 #include "support/test.h"
 #include "unit/lockfree/lanes.h"
 #include "unit/lockfree/stress.h"

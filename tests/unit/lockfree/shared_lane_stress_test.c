@@ -4,7 +4,7 @@
  */
 #include "lockfree/shared_lane.h"
 
-#include "io/park.h"
+#include "io/wake/park.h"
 #include "support/test.h"
 #include "unit/lockfree/lanes.h"
 #include "unit/lockfree/stress.h"

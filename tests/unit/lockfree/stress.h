@@ -18,7 +18,7 @@
 
 #include "base/defs.h"
 #include "base/random.h"
-#include "io/clock.h"
+#include "io/system/clock.h"
 #include "support/env.h"
 #include "support/test.h"
 
