@@ -1,186 +1,26 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * An entry is cut from left to right: scheme, credentials, host, port. The first thing that is
- * wrong ends it with refuse(), the only place that quotes an entry and so the only place that must
- * not show a credential.
+ * wrong ends it with rlt_address_refuse().
  */
 #include "proto/address.h"
 
 #include <arpa/inet.h>
 #include <openssl/crypto.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/assert.h"
 #include "base/defs.h"
 #include "base/error.h"
 #include "base/memory.h"
+#include "proto/address_entry.h"
+#include "proto/text.h"
 
 /** RFC 1035: a host name, and one label of it. */
 #define HOST_LEN_MAX  253
 #define LABEL_LEN_MAX 63
-#define PORT_LEN_MAX  5
-/** Bytes of an entry that an error quotes; half of the error's text is left for the advice. */
-#define QUOTE_LEN_MAX 160
-#define HIDDEN        "***"
-
-/** Bytes of the list; not NUL-terminated. */
-struct text {
-    const char *bytes;
-    size_t len;
-};
-
-/** One entry, for errors. */
-struct entry {
-    struct text text; /* without the blanks around it */
-    size_t number;    /* from 1 */
-    /* An '@' follows in this or a later entry before the next scheme: if it was meant to end
-     * credentials with a comma in them, all of this entry is credentials. */
-    bool in_credentials;
-};
-
-static struct text text_slice(struct text text, size_t start, size_t end)
-{
-    RLT_ASSERT(start <= end && end <= text.len);
-    return (struct text){text.bytes + start, end - start};
-}
-
-/* Index of the first `byte`, or the length. */
-static size_t text_find(struct text text, char byte)
-{
-    const char *found = text.len != 0 ? memchr(text.bytes, byte, text.len) : NULL;
-    return found != NULL ? (size_t)(found - text.bytes) : text.len;
-}
-
-/* Index of the last `byte`, or the length. */
-static size_t text_find_last(struct text text, char byte)
-{
-    const char *found = text.len != 0 ? memrchr(text.bytes, byte, text.len) : NULL;
-    return found != NULL ? (size_t)(found - text.bytes) : text.len;
-}
-
-/* Index of the first "://", or the length. */
-static size_t text_find_scheme_end(struct text text)
-{
-    const char *found = text.len != 0 ? memmem(text.bytes, text.len, "://", 3) : NULL;
-    return found != NULL ? (size_t)(found - text.bytes) : text.len;
-}
-
-static bool text_is(struct text text, const char *word)
-{
-    return text.len == strlen(word) && strncasecmp(text.bytes, word, text.len) == 0;
-}
-
-static bool is_digit(char byte)
-{
-    return byte >= '0' && byte <= '9';
-}
-
-static bool is_letter(char byte)
-{
-    return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z');
-}
-
-/* ---- Errors ------------------------------------------------------------------------------- */
-
-/** What an error shows of an entry. */
-struct quote {
-    char bytes[QUOTE_LEN_MAX + sizeof(HIDDEN) + sizeof("...")];
-    size_t len;
-};
-
-static void quote_add(struct quote *quote, struct text text)
-{
-    for (size_t i = 0; i < text.len && quote->len < QUOTE_LEN_MAX; i++) {
-        char byte = text.bytes[i];
-        quote->bytes[quote->len++] = byte >= 0x20 && byte < 0x7f ? byte : '?';
-    }
-    if (quote->len == QUOTE_LEN_MAX) {
-        memcpy(quote->bytes + quote->len, "...", 3);
-        quote->len += 3;
-    }
-}
-
-static void quote_hide(struct quote *quote)
-{
-    if (quote->len < QUOTE_LEN_MAX) {
-        memcpy(quote->bytes + quote->len, HIDDEN, strlen(HIDDEN));
-        quote->len += strlen(HIDDEN);
-    }
-}
-
-/* The length of the host in "host:port" without credentials before it. What follows may be a
- * password whose "@host" was forgotten, so it counts as part of it only if it is a short number. */
-static size_t visible_len(struct text text)
-{
-    size_t bracket = text_find(text, ']');
-    size_t start = bracket != text.len && text.bytes[0] == '[' ? bracket : 0;
-    size_t colon = start + text_find(text_slice(text, start, text.len), ':');
-    if (colon == text.len || text.len - colon - 1 > PORT_LEN_MAX) {
-        return colon;
-    }
-    for (size_t i = colon + 1; i < text.len; i++) {
-        if (!is_digit(text.bytes[i])) {
-            return colon;
-        }
-    }
-    return text.len;
-}
-
-/* Whether quote_entry() shows the host alone of "host:port". */
-static bool hides_port(const struct entry *entry)
-{
-    struct text rest = entry->text;
-    size_t scheme_len = text_find_scheme_end(rest);
-    size_t start = scheme_len != rest.len ? scheme_len + 3 : 0;
-    rest = text_slice(rest, start, rest.len);
-    return text_find_last(rest, '@') == rest.len && visible_len(rest) != rest.len;
-}
-
-static struct quote quote_entry(const struct entry *entry)
-{
-    struct quote quote = {.len = 0};
-    struct text rest = entry->text;
-    size_t scheme_len = text_find_scheme_end(rest);
-    struct text scheme = text_slice(rest, 0, scheme_len);
-    /* Any other word before "://" may be the start of a password. */
-    if (scheme_len != rest.len && (text_is(scheme, "nats") || text_is(scheme, "tls"))) {
-        quote_add(&quote, text_slice(rest, 0, scheme_len + 3));
-        rest = text_slice(rest, scheme_len + 3, rest.len);
-    }
-    size_t at = text_find_last(rest, '@');
-    if (entry->in_credentials) {
-        quote_hide(&quote);
-    } else if (at != rest.len) {
-        quote_hide(&quote);
-        quote_add(&quote, text_slice(rest, at, rest.len));
-    } else {
-        size_t shown = visible_len(rest);
-        quote_add(&quote, text_slice(rest, 0, shown));
-        if (shown != rest.len) {
-            quote_add(&quote, (struct text){":", 1});
-            quote_hide(&quote);
-        }
-    }
-    return quote;
-}
-
-/* Returns `error`, with a text that quotes the entry and then says what is wrong. */
-__attribute__((format(printf, 3, 4))) static int refuse(const struct entry *entry, int error,
-                                                        const char *format, ...)
-{
-    char advice[RLT_ERROR_TEXT_MAX / 2];
-    va_list arguments;
-    va_start(arguments, format);
-    (void)vsnprintf(advice, sizeof(advice), format, arguments);
-    va_end(arguments);
-    struct quote quote = quote_entry(entry);
-    return rlt_error_set(error, "servers, entry %zu \"%.*s\": %s", entry->number, (int)quote.len,
-                         quote.bytes, advice);
-}
 
 /* ---- Parts of an entry -------------------------------------------------------------------- */
 
@@ -195,7 +35,7 @@ static void free_secret(char *secret)
 
 static int hex_value(char byte)
 {
-    if (is_digit(byte)) {
+    if (rlt_text_is_digit(byte)) {
         return byte - '0';
     }
     char lower = (char)(byte | 0x20);
@@ -203,7 +43,7 @@ static int hex_value(char byte)
 }
 
 /* The byte that "%xx" stands for, or -1. */
-static int escape_value(struct text text, size_t percent)
+static int escape_value(struct rlt_text text, size_t percent)
 {
     if (text.len - percent < 3) {
         return -1;
@@ -213,7 +53,7 @@ static int escape_value(struct text text, size_t percent)
     return high < 0 || low < 0 ? -1 : high * 16 + low;
 }
 
-static int decode(const struct entry *entry, struct text text, char **decoded)
+static int decode(const struct rlt_address_entry *entry, struct rlt_text text, char **decoded)
 {
     char *out = rlt_memory_alloc(text.len + 1, 1);
     if (out == NULL) {
@@ -226,10 +66,11 @@ static int decode(const struct entry *entry, struct text text, char **decoded)
             int value = escape_value(text, i);
             if (value <= 0) {
                 free_secret(out);
-                return refuse(entry, ROULETTE_ESERVERS,
-                              value < 0 ? "the credentials have a '%%' that two hexadecimal digits "
-                                          "do not follow: write '%%' itself as %%25"
-                                        : "the credentials have a NUL byte (%%00): remove it");
+                return rlt_address_refuse(
+                    entry, ROULETTE_ESERVERS,
+                    value < 0 ? "the credentials have a '%%' that two hexadecimal digits "
+                                "do not follow: write '%%' itself as %%25"
+                              : "the credentials have a NUL byte (%%00): remove it");
             }
             byte = (char)value;
             i += 2;
@@ -241,67 +82,71 @@ static int decode(const struct entry *entry, struct text text, char **decoded)
 }
 
 /* "user:password" or "token". */
-static int parse_credentials(const struct entry *entry, struct text text,
+static int parse_credentials(const struct rlt_address_entry *entry, struct rlt_text text,
                              struct rlt_address *address)
 {
-    size_t colon = text_find(text, ':');
+    size_t colon = rlt_text_find(text, ':');
     if (colon == 0) {
-        return refuse(entry, ROULETTE_ESERVERS,
-                      "there is no user before the %s: write nats://user:password@host, or "
-                      "nats://token@host, or remove it",
-                      text.len == 0 ? "'@'" : "':'");
+        return rlt_address_refuse(
+            entry, ROULETTE_ESERVERS,
+            "there is no user before the %s: write nats://user:password@host, or "
+            "nats://token@host, or remove it",
+            text.len == 0 ? "'@'" : "':'");
     }
     for (size_t i = 0; i < text.len; i++) {
         if (strchr("/?#", text.bytes[i]) != NULL) {
-            return refuse(entry, ROULETTE_ESERVERS,
-                          "the credentials have a '%c': write it as %%%02X", text.bytes[i],
-                          (unsigned int)text.bytes[i]);
+            return rlt_address_refuse(entry, ROULETTE_ESERVERS,
+                                      "the credentials have a '%c': write it as %%%02X",
+                                      text.bytes[i], (unsigned int)text.bytes[i]);
         }
     }
     if (colon == text.len) {
         return decode(entry, text, &address->token);
     }
-    int error = decode(entry, text_slice(text, 0, colon), &address->user);
+    int error = decode(entry, rlt_text_slice(text, 0, colon), &address->user);
     if (error < 0) {
         return error;
     }
-    return decode(entry, text_slice(text, colon + 1, text.len), &address->password);
+    return decode(entry, rlt_text_slice(text, colon + 1, text.len), &address->password);
 }
 
 /* A name, or an IPv4 address, which has the form of one. */
-static int parse_name(const struct entry *entry, struct text text, char **host)
+static int parse_name(const struct rlt_address_entry *entry, struct rlt_text text, char **host)
 {
     size_t label_len = 0;
     for (size_t i = 0; i < text.len; i++) {
         char byte = text.bytes[i];
-        if (byte != '.' && byte != '-' && byte != '_' && !is_digit(byte) && !is_letter(byte)) {
-            return refuse(entry, ROULETTE_ESERVERS,
-                          "the host has other bytes than letters, digits, '-', '_' and '.'");
+        if (byte != '.' && byte != '-' && byte != '_' && !rlt_text_is_digit(byte) &&
+            !rlt_text_is_letter(byte)) {
+            return rlt_address_refuse(
+                entry, ROULETTE_ESERVERS,
+                "the host has other bytes than letters, digits, '-', '_' and '.'");
         }
         bool ends_empty = byte == '.' && label_len == 0;
         label_len = byte == '.' ? 0 : label_len + 1;
         if (ends_empty || label_len > LABEL_LEN_MAX) {
-            return refuse(entry, ROULETTE_ESERVERS,
-                          "the host has a part between dots that is not 1 to %d bytes long",
-                          LABEL_LEN_MAX);
+            return rlt_address_refuse(
+                entry, ROULETTE_ESERVERS,
+                "the host has a part between dots that is not 1 to %d bytes long", LABEL_LEN_MAX);
         }
     }
     if (text.len > HOST_LEN_MAX) {
-        return refuse(entry, ROULETTE_ESERVERS, "the host is longer than %d bytes", HOST_LEN_MAX);
+        return rlt_address_refuse(entry, ROULETTE_ESERVERS, "the host is longer than %d bytes",
+                                  HOST_LEN_MAX);
     }
     char *copy = rlt_memory_copy_text(text.bytes, text.len);
     if (copy == NULL) {
         return rlt_error_set_plain(ROULETTE_ENOMEM);
     }
     for (char *c = copy; *c != '\0'; c++) {
-        *c = is_letter(*c) ? (char)(*c | 0x20) : *c;
+        *c = rlt_text_is_letter(*c) ? (char)(*c | 0x20) : *c;
     }
     *host = copy;
     return 0;
 }
 
 /* Kept in the form of RFC 5952, so that two spellings of an address are seen as a duplicate. */
-static int parse_v6(const struct entry *entry, struct text text, char **host)
+static int parse_v6(const struct rlt_address_entry *entry, struct rlt_text text, char **host)
 {
     char spelled[INET6_ADDRSTRLEN] = "";
     struct in6_addr parsed;
@@ -309,9 +154,10 @@ static int parse_v6(const struct entry *entry, struct text text, char **host)
         memcpy(spelled, text.bytes, text.len);
     }
     if (inet_pton(AF_INET6, spelled, &parsed) != 1) {
-        return refuse(entry, ROULETTE_ESERVERS,
-                      "what stands in brackets is not an IPv6 address (one with a zone is not "
-                      "supported)");
+        return rlt_address_refuse(
+            entry, ROULETTE_ESERVERS,
+            "what stands in brackets is not an IPv6 address (one with a zone is not "
+            "supported)");
     }
     const char *canonical = inet_ntop(AF_INET6, &parsed, spelled, sizeof(spelled));
     RLT_ASSERT(canonical != NULL);
@@ -320,34 +166,37 @@ static int parse_v6(const struct entry *entry, struct text text, char **host)
 }
 
 /* The host at the start of `text`; `*host_len` takes how much of it. */
-static int parse_host(const struct entry *entry, struct text text, char **host, size_t *host_len)
+static int parse_host(const struct rlt_address_entry *entry, struct rlt_text text, char **host,
+                      size_t *host_len)
 {
     if (text.len != 0 && text.bytes[0] == '[') {
-        size_t bracket = text_find(text, ']');
+        size_t bracket = rlt_text_find(text, ']');
         if (bracket == text.len) {
-            return refuse(entry, ROULETTE_ESERVERS, "the '[' has no ']': write [v6]:port");
+            return rlt_address_refuse(entry, ROULETTE_ESERVERS,
+                                      "the '[' has no ']': write [v6]:port");
         }
         *host_len = bracket + 1;
-        return parse_v6(entry, text_slice(text, 1, bracket), host);
+        return parse_v6(entry, rlt_text_slice(text, 1, bracket), host);
     }
     size_t len = 0;
     while (len < text.len && strchr(":/?#", text.bytes[len]) == NULL) {
         len++;
     }
-    if (text_find(text, ':') != text_find_last(text, ':')) {
-        return refuse(entry, ROULETTE_ESERVERS,
-                      "there are several ':': write an IPv6 address in brackets, [v6]:port, and "
-                      "credentials as user:password@host");
+    if (rlt_text_find(text, ':') != rlt_text_find_last(text, ':')) {
+        return rlt_address_refuse(
+            entry, ROULETTE_ESERVERS,
+            "there are several ':': write an IPv6 address in brackets, [v6]:port, and "
+            "credentials as user:password@host");
     }
     if (len == 0) {
-        return refuse(entry, ROULETTE_ESERVERS, "there is no host: write host:port");
+        return rlt_address_refuse(entry, ROULETTE_ESERVERS, "there is no host: write host:port");
     }
     *host_len = len;
-    return parse_name(entry, text_slice(text, 0, len), host);
+    return parse_name(entry, rlt_text_slice(text, 0, len), host);
 }
 
 /* What stands behind the host: nothing, or ":port". */
-static int parse_port(const struct entry *entry, struct text text, uint16_t *port)
+static int parse_port(const struct rlt_address_entry *entry, struct rlt_text text, uint16_t *port)
 {
     if (text.len == 0) {
         *port = RLT_DEFAULT_PORT;
@@ -355,25 +204,27 @@ static int parse_port(const struct entry *entry, struct text text, uint16_t *por
     }
     for (size_t i = 0; i < text.len; i++) {
         if (strchr("/?#", text.bytes[i]) != NULL) {
-            return refuse(entry, ROULETTE_ESERVERS,
-                          "nothing may follow host and port: remove '%c' and what is behind it",
-                          text.bytes[i]);
+            return rlt_address_refuse(
+                entry, ROULETTE_ESERVERS,
+                "nothing may follow host and port: remove '%c' and what is behind it",
+                text.bytes[i]);
         }
     }
-    bool valid = text.bytes[0] == ':' && text.len > 1 && text.len <= 1 + PORT_LEN_MAX;
+    bool valid = text.bytes[0] == ':' && text.len > 1 && text.len <= 1 + RLT_PORT_LEN_MAX;
     uint32_t value = 0;
     for (size_t i = 1; valid && i < text.len; i++) {
-        valid = is_digit(text.bytes[i]);
+        valid = rlt_text_is_digit(text.bytes[i]);
         value = value * 10 + (uint32_t)(text.bytes[i] - '0');
     }
     if (!valid || value == 0 || value > UINT16_MAX) {
-        return refuse(entry, ROULETTE_ESERVERS,
-                      "the port is not a number from 1 to 65535: correct it, or remove the ':' "
-                      "for port %d%s",
-                      RLT_DEFAULT_PORT,
-                      hides_port(entry) ? "; it is not shown, for it may be a password whose "
-                                          "'@host' is missing"
-                                        : "");
+        return rlt_address_refuse(
+            entry, ROULETTE_ESERVERS,
+            "the port is not a number from 1 to 65535: correct it, or remove the ':' "
+            "for port %d%s",
+            RLT_DEFAULT_PORT,
+            rlt_address_hides_port(entry) ? "; it is not shown, for it may be a password whose "
+                                            "'@host' is missing"
+                                          : "");
     }
     *port = (uint16_t)value;
     return 0;
@@ -392,99 +243,99 @@ static int make_label(struct rlt_address *address)
 
 /* ---- Entries ------------------------------------------------------------------------------ */
 
-static int check_bytes(const struct entry *entry)
+static int check_bytes(const struct rlt_address_entry *entry)
 {
     if (entry->text.len == 0) {
-        return refuse(entry, ROULETTE_ESERVERS, "it is empty: write host:port, or remove the ','");
+        return rlt_address_refuse(entry, ROULETTE_ESERVERS,
+                                  "it is empty: write host:port, or remove the ','");
     }
     for (size_t i = 0; i < entry->text.len; i++) {
         uint8_t byte = (uint8_t)entry->text.bytes[i];
         if (byte <= 0x20 || byte == 0x7f) {
-            return refuse(entry, ROULETTE_ESERVERS,
-                          "it has a blank or control byte (0x%02x): remove it, or in credentials "
-                          "write it as %%%02X",
-                          byte, byte);
+            return rlt_address_refuse(
+                entry, ROULETTE_ESERVERS,
+                "it has a blank or control byte (0x%02x): remove it, or in credentials "
+                "write it as %%%02X",
+                byte, byte);
         }
     }
     return 0;
 }
 
 /* Cut "nats://" or "tls://" off; whether one was there. */
-static int parse_scheme(const struct entry *entry, struct text *rest, bool *tls)
+static int parse_scheme(const struct rlt_address_entry *entry, struct rlt_text *rest, bool *tls)
 {
-    size_t end = text_find_scheme_end(*rest);
+    size_t end = rlt_address_scheme_end(*rest);
     if (end == rest->len) {
         return 0;
     }
-    struct text scheme = text_slice(*rest, 0, end);
-    *tls = text_is(scheme, "tls");
-    if (!*tls && !text_is(scheme, "nats")) {
-        return refuse(entry, ROULETTE_ESERVERS, "its scheme is neither nats:// nor tls://");
+    struct rlt_text scheme = rlt_text_slice(*rest, 0, end);
+    *tls = rlt_text_is(scheme, "tls");
+    if (!*tls && !rlt_text_is(scheme, "nats")) {
+        return rlt_address_refuse(entry, ROULETTE_ESERVERS,
+                                  "its scheme is neither nats:// nor tls://");
     }
-    *rest = text_slice(*rest, end + 3, rest->len);
+    *rest = rlt_text_slice(*rest, end + 3, rest->len);
     return 1;
 }
 
-static int parse_entry(const struct entry *entry, struct rlt_address *address)
+static int parse_entry(const struct rlt_address_entry *entry, struct rlt_address *address)
 {
-    struct text rest = entry->text;
+    struct rlt_text rest = entry->text;
     int error = check_bytes(entry);
     int scheme = error < 0 ? error : parse_scheme(entry, &rest, &address->tls);
     if (scheme < 0) {
         return scheme;
     }
-    size_t at = text_find_last(rest, '@');
+    size_t at = rlt_text_find_last(rest, '@');
     if (at != rest.len) {
         if (scheme == 0) {
-            return refuse(entry, ROULETTE_ESERVERS,
-                          "credentials need the form nats://user:password@host, with a ',' in "
-                          "them as %%2C");
+            return rlt_address_refuse(
+                entry, ROULETTE_ESERVERS,
+                "credentials need the form nats://user:password@host, with a ',' in "
+                "them as %%2C");
         }
-        error = parse_credentials(entry, text_slice(rest, 0, at), address);
+        error = parse_credentials(entry, rlt_text_slice(rest, 0, at), address);
         if (error < 0) {
             return error;
         }
-        rest = text_slice(rest, at + 1, rest.len);
+        rest = rlt_text_slice(rest, at + 1, rest.len);
     }
     size_t host_len = 0;
     error = parse_host(entry, rest, &address->host, &host_len);
     if (error < 0) {
         return error;
     }
-    error = parse_port(entry, text_slice(rest, host_len, rest.len), &address->port);
+    error = parse_port(entry, rlt_text_slice(rest, host_len, rest.len), &address->port);
     return error < 0 ? error : make_label(address);
 }
 
-static int check_duplicate(const struct entry *entry, const struct rlt_address *addresses)
+static int check_duplicate(const struct rlt_address_entry *entry,
+                           const struct rlt_address *addresses)
 {
     const char *label = addresses[entry->number - 1].label;
     for (size_t i = 0; i < entry->number - 1; i++) {
         if (strcmp(addresses[i].label, label) == 0) {
-            return refuse(entry, ROULETTE_ESERVERS,
-                          "it is the same server as entry %zu: remove one of them", i + 1);
+            return rlt_address_refuse(entry, ROULETTE_ESERVERS,
+                                      "it is the same server as entry %zu: remove one of them",
+                                      i + 1);
         }
     }
     return 0;
 }
 
 /* Cut the first entry off `*rest`, with its comma. */
-static struct entry next_entry(struct text *rest, size_t number)
+static struct rlt_address_entry next_entry(struct rlt_text *rest, size_t number)
 {
-    size_t comma = text_find(*rest, ',');
-    struct text text = text_slice(*rest, 0, comma);
-    *rest = text_slice(*rest, comma < rest->len ? comma + 1 : comma, rest->len);
-    while (text.len != 0 && strchr(" \t", text.bytes[0]) != NULL) {
-        text = text_slice(text, 1, text.len);
-    }
-    while (text.len != 0 && strchr(" \t", text.bytes[text.len - 1]) != NULL) {
-        text = text_slice(text, 0, text.len - 1);
-    }
-    struct text before_scheme = text_slice(*rest, 0, text_find_scheme_end(*rest));
-    bool at_follows = text_find(before_scheme, '@') != before_scheme.len;
-    return (struct entry){.text = text, .number = number, .in_credentials = at_follows};
+    size_t comma = rlt_text_find(*rest, ',');
+    struct rlt_text text = rlt_text_trim(rlt_text_slice(*rest, 0, comma));
+    *rest = rlt_text_slice(*rest, comma < rest->len ? comma + 1 : comma, rest->len);
+    struct rlt_text before_scheme = rlt_text_slice(*rest, 0, rlt_address_scheme_end(*rest));
+    bool at_follows = rlt_text_find(before_scheme, '@') != before_scheme.len;
+    return (struct rlt_address_entry){.text = text, .number = number, .in_credentials = at_follows};
 }
 
-static size_t count_entries(struct text list)
+static size_t count_entries(struct rlt_text list)
 {
     size_t count = 1;
     for (size_t i = 0; i < list.len; i++) {
@@ -499,7 +350,7 @@ int rlt_addresses_parse(const char *list, struct rlt_address **addresses, size_t
         return rlt_error_set(ROULETTE_ESERVERS,
                              "servers is empty: give host:port of each cluster, with commas");
     }
-    struct text rest = {list, strlen(list)};
+    struct rlt_text rest = {list, strlen(list)};
     size_t entry_count = count_entries(rest);
     if (entry_count > RLT_CLUSTERS_MAX) {
         return rlt_error_set(ROULETTE_ESERVERS, "servers has %zu entries: give at most %d",
@@ -510,7 +361,7 @@ int rlt_addresses_parse(const char *list, struct rlt_address **addresses, size_t
         return rlt_error_set_plain(ROULETTE_ENOMEM);
     }
     for (size_t i = 0; i < entry_count; i++) {
-        struct entry entry = next_entry(&rest, i + 1);
+        struct rlt_address_entry entry = next_entry(&rest, i + 1);
         int error = parse_entry(&entry, &parsed[i]);
         error = error < 0 ? error : check_duplicate(&entry, parsed);
         if (error < 0) {

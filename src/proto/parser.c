@@ -1,14 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A MSG line is split in one of two ways: split_strict() takes short lines of the form that servers
- * write, 32 bytes at a time; split_tolerant() takes all that the protocol allows, byte by byte.
- * Both leave the same `struct arguments`, and finish_message() does all that follows. So the fast
- * way can refuse a line that the slow way takes, but never give another result for it. For streams
- * of messages there is parse_plain() too, of which the same is true: see rlt_parse_runs().
- *
- * Errors are found in an order that depends on the bytes before the error only: the verb, the
- * byte behind it, the line's end, then (of a complete line) its arguments, then the terminator.
- * That is why a stream gives the same result however it is cut.
+ * write, 32 bytes at a time; rlt_parse_tolerant() takes all that the protocol allows, byte by byte.
+ * Both leave the same `struct rlt_arguments`. For streams of messages there is parse_plain() too,
+ * of which the same is true: see rlt_parse_runs().
  */
 #include "proto/parser.h"
 
@@ -18,101 +13,13 @@
 #include "base/assert.h"
 #include "base/copy.h"
 #include "base/defs.h"
+#include "proto/arguments.h"
 #include "proto/number.h"
+#include "proto/parser_tolerant.h"
 #include "proto/scan.h"
 
-/** The most arguments of any line: HMSG with a reply. */
-#define ARGUMENTS_MAX 5
-
-/** What parse_strict() leaves to parse_tolerant(). No operation is one byte long. */
+/** What parse_strict() leaves to rlt_parse_tolerant(). No operation is one byte long. */
 #define NOT_STRICT 1
-
-/** The first word of a line. Unlike for enum rlt_op, HMSG is one of its own. */
-enum verb { VERB_MSG, VERB_HMSG, VERB_PING, VERB_PONG, VERB_OK, VERB_INFO, VERB_ERR, VERB_COUNT };
-
-static const struct {
-    char name[5]; /* upper case */
-    uint8_t len;
-} verbs[VERB_COUNT] = {
-    [VERB_MSG] = {"MSG", 3},   [VERB_HMSG] = {"HMSG", 4}, [VERB_PING] = {"PING", 4},
-    [VERB_PONG] = {"PONG", 4}, [VERB_OK] = {"+OK", 3},    [VERB_INFO] = {"INFO", 4},
-    [VERB_ERR] = {"-ERR", 4},
-};
-
-/**
- * The parts of a complete MSG or HMSG line, counted from the topic. Those it does not have are
- * empty.
- */
-struct arguments {
-    const uint8_t *topic;
-    size_t topic_len;
-    struct rlt_extent sid;
-    struct rlt_extent reply;
-    struct rlt_extent header_size;
-    struct rlt_extent total_size;
-    size_t body_offset;
-};
-
-static inline bool is_blank(uint8_t byte)
-{
-    return byte == ' ' || byte == '\t';
-}
-
-/** Name the arguments of a line; `spans` count from the topic. */
-RLT_ALWAYS_INLINE struct arguments arrange(const uint8_t *topic, const struct rlt_extent *spans,
-                                           uint32_t count, bool has_header)
-{
-    struct arguments args = {.topic = topic, .topic_len = spans[0].end, .sid = spans[1]};
-    args.total_size = spans[count - 1];
-    if (has_header)
-        args.header_size = spans[count - 2];
-    if (count > (has_header ? 4 : 3))
-        args.reply = spans[2];
-    return args;
-}
-
-/** What is common to both ways to split a line. Returns: as rlt_parse(). */
-RLT_ALWAYS_INLINE int64_t finish_message(const uint8_t *bytes, size_t len,
-                                         const struct arguments *args, struct rlt_frame *frame)
-{
-    const uint8_t *topic = args->topic;
-    uint64_t sid;
-    uint32_t header_len = 0;
-    uint32_t body_len;
-
-    if (rlt_unlikely(!rlt_number_size(topic, args->total_size, &body_len)))
-        return -RLT_PARSE_NUMBER;
-    if (rlt_unlikely(!rlt_number_sid(topic, args->sid, &sid)))
-        return -RLT_PARSE_NUMBER;
-    if (rlt_extent_len(args->header_size) != 0) {
-        if (!rlt_number_size(topic, args->header_size, &header_len))
-            return -RLT_PARSE_NUMBER;
-        if (header_len > body_len)
-            return -RLT_PARSE_HEADER_SIZE;
-    }
-    uint64_t frame_len = (uint64_t)(topic - bytes) + args->body_offset + 2 + body_len;
-    int64_t result = (int64_t)frame_len;
-    if (rlt_unlikely(len < frame_len)) {
-        /* Of the CR LF behind the body, at most the CR is there. */
-        if (len == frame_len - 1 && bytes[len - 1] != '\r')
-            return -RLT_PARSE_TERMINATOR;
-        result = 0;
-    } else if (rlt_unlikely(memcmp(bytes + frame_len - 2, "\r\n", 2) != 0)) {
-        return -RLT_PARSE_TERMINATOR;
-    }
-
-    frame->op = RLT_OP_MSG;
-    frame->topic = topic;
-    frame->topic_len = (uint16_t)args->topic_len;
-    frame->reply_offset = (uint16_t)args->reply.start;
-    frame->reply_len = (uint16_t)rlt_extent_len(args->reply);
-    frame->body_offset = (uint16_t)args->body_offset;
-    frame->header_len = header_len;
-    frame->body_len = body_len;
-    frame->sid = sid;
-    frame->frame_len = frame_len;
-    return result;
-}
 
 /* ---- The strict form ---------------------------------------------------------------------- */
 
@@ -157,9 +64,9 @@ RLT_ALWAYS_INLINE bool take_argument(const uint8_t *topic, size_t start, uint64_
 
 /** Split a line of `count` arguments. The count and `has_header` are constants at each call. */
 RLT_ALWAYS_INLINE bool split_strict(const uint8_t *topic, const struct strict *strict,
-                                    uint32_t count, bool has_header, struct arguments *args)
+                                    uint32_t count, bool has_header, struct rlt_arguments *args)
 {
-    struct rlt_extent spans[ARGUMENTS_MAX];
+    struct rlt_extent spans[RLT_ARGUMENTS_MAX];
     uint64_t stops = strict->stops;
 
     if (!take_argument(topic, 0, &stops, &spans[0]) ||
@@ -170,7 +77,7 @@ RLT_ALWAYS_INLINE bool split_strict(const uint8_t *topic, const struct strict *s
     if (count > 4 && !take_argument(topic, spans[2].end + 1, &stops, &spans[3]))
         return false;
     spans[count - 1] = (struct rlt_extent){spans[count - 2].end + 1, strict->end};
-    *args = arrange(topic, spans, count, has_header);
+    *args = rlt_arguments_name(topic, spans, count, has_header);
     args->body_offset = strict->end + 2;
     return stops == 0;
 }
@@ -185,7 +92,7 @@ RLT_ALWAYS_INLINE int64_t parse_strict(const uint8_t *bytes, size_t len, size_t 
     const uint8_t *topic = bytes + verb_len + 1;
     bool has_header = verb_len == 4;
     struct strict strict;
-    struct arguments args;
+    struct rlt_arguments args;
     if (rlt_unlikely(!scan_strict(topic, &strict)))
         return NOT_STRICT;
 
@@ -197,171 +104,12 @@ RLT_ALWAYS_INLINE int64_t parse_strict(const uint8_t *bytes, size_t len, size_t 
         more &= more - 1;
     if (more == 0) {
         if (rlt_likely(split_strict(topic, &strict, has_header ? 4 : 3, has_header, &args)))
-            return finish_message(bytes, len, &args, frame);
+            return rlt_arguments_finish(bytes, len, &args, frame);
     } else {
         if (rlt_likely(split_strict(topic, &strict, has_header ? 5 : 4, has_header, &args)))
-            return finish_message(bytes, len, &args, frame);
+            return rlt_arguments_finish(bytes, len, &args, frame);
     }
     return NOT_STRICT;
-}
-
-/* ---- The tolerant form -------------------------------------------------------------------- */
-
-static inline uint8_t to_upper(uint8_t byte)
-{
-    return byte >= 'a' && byte <= 'z' ? (uint8_t)(byte - ('a' - 'A')) : byte;
-}
-
-/** The verb at `bytes`. Returns: an enum verb; VERB_COUNT if more bytes are needed; -error. */
-static int find_verb(const uint8_t *bytes, size_t len)
-{
-    for (int verb = 0; verb < VERB_COUNT; verb++) {
-        size_t i = 0;
-        while (i < len && i < verbs[verb].len && to_upper(bytes[i]) == verbs[verb].name[i])
-            i++;
-        if (i == verbs[verb].len)
-            return verb;
-        if (i == len)
-            return VERB_COUNT;
-    }
-    return -RLT_PARSE_UNKNOWN_OP;
-}
-
-/**
- * Find the CR LF of a line. `*end` is the length before it, or 0 if it is not there yet.
- *
- * Returns: 0, or an enum rlt_parse_error.
- */
-static int find_line_end(const uint8_t *bytes, size_t len, size_t line_len_max, uint32_t *end)
-{
-    size_t seen = rlt_min_size(len, line_len_max);
-    const uint8_t *lf = memchr(bytes, '\n', seen);
-    const uint8_t *stop = lf != NULL ? lf : bytes + seen;
-    const uint8_t *cr = memchr(bytes, '\r', (size_t)(stop - bytes));
-
-    /* A CR as the last byte seen may still be the first half of a CR LF. */
-    if (cr != NULL && cr + 1 != stop)
-        return RLT_PARSE_LINE_END;
-    if (lf != NULL && cr == NULL)
-        return RLT_PARSE_LINE_END;
-    if (lf == NULL && seen == line_len_max)
-        return RLT_PARSE_LINE_TOO_LONG;
-    *end = lf != NULL ? (uint32_t)(cr - bytes) : 0;
-    return 0;
-}
-
-/** Split the arguments between `start` and `end`. Returns: how many, at most ARGUMENTS_MAX + 1. */
-static uint32_t split_blanks(const uint8_t *bytes, uint32_t start, uint32_t end,
-                             struct rlt_extent spans[ARGUMENTS_MAX])
-{
-    uint32_t count = 0;
-    uint32_t at = start;
-    for (;;) {
-        while (at < end && is_blank(bytes[at]))
-            at++;
-        if (at == end || count == ARGUMENTS_MAX)
-            return count + (at != end);
-        spans[count].start = at;
-        while (at < end && !is_blank(bytes[at]))
-            at++;
-        spans[count++].end = at;
-    }
-}
-
-/** Split a complete MSG or HMSG line of `end` bytes before its CR LF; false: argument count. */
-static bool split_tolerant(const uint8_t *bytes, enum verb verb, uint32_t end,
-                           struct arguments *args)
-{
-    struct rlt_extent spans[ARGUMENTS_MAX];
-    uint32_t count_min = verb == VERB_HMSG ? 4 : 3;
-    uint32_t count = split_blanks(bytes, verbs[verb].len, end, spans);
-    if (count != count_min && count != count_min + 1)
-        return false;
-    size_t base = spans[0].start;
-    for (uint32_t i = 0; i < count; i++) {
-        spans[i].start -= base;
-        spans[i].end -= base;
-    }
-    *args = arrange(bytes + base, spans, count, verb == VERB_HMSG);
-    args->body_offset = end + 2 - base;
-    return true;
-}
-
-/** The text of INFO or -ERR, without what is around it. Returns: as rlt_parse(). */
-static int64_t finish_text(const uint8_t *bytes, enum verb verb, uint32_t end,
-                           struct rlt_frame *frame)
-{
-    uint32_t line_len = end + 2;
-    uint32_t start = verbs[verb].len;
-    while (start < end && is_blank(bytes[start]))
-        start++;
-    while (end > start && is_blank(bytes[end - 1]))
-        end--;
-    if (start == end)
-        return -RLT_PARSE_ARGUMENT_EMPTY;
-    if (verb == VERB_ERR) {
-        while (start < end && (bytes[start] == '\'' || is_blank(bytes[start])))
-            start++;
-        while (end > start && (bytes[end - 1] == '\'' || is_blank(bytes[end - 1])))
-            end--;
-    }
-    *frame = (struct rlt_frame){.op = verb == VERB_INFO ? RLT_OP_INFO : RLT_OP_ERR,
-                                .text = bytes + start,
-                                .text_len = end - start,
-                                .frame_len = line_len};
-    return line_len;
-}
-
-/** PING, PONG and +OK, which have no arguments. Returns: as rlt_parse(). */
-static int64_t finish_plain(const uint8_t *bytes, enum verb verb, uint32_t end,
-                            struct rlt_frame *frame)
-{
-    static const enum rlt_op ops[] = {
-        [VERB_PING] = RLT_OP_PING, [VERB_PONG] = RLT_OP_PONG, [VERB_OK] = RLT_OP_OK};
-    struct rlt_extent spans[ARGUMENTS_MAX];
-    if (split_blanks(bytes, verbs[verb].len, end, spans) != 0)
-        return -RLT_PARSE_ARGUMENT_COUNT;
-    *frame = (struct rlt_frame){.op = ops[verb], .frame_len = end + 2};
-    return end + 2;
-}
-
-static int64_t need_more(struct rlt_frame *frame)
-{
-    frame->frame_len = 0;
-    return 0;
-}
-
-/** rlt_parse() for any line. */
-static __attribute__((noinline)) int64_t parse_tolerant(const uint8_t *bytes, size_t len,
-                                                        struct rlt_frame *frame)
-{
-    int found = find_verb(bytes, len);
-    if (found < 0)
-        return found;
-    if (found == VERB_COUNT || len == verbs[found].len)
-        return need_more(frame);
-    enum verb verb = (enum verb)found;
-    uint8_t behind = bytes[verbs[verb].len];
-    if (!is_blank(behind) && behind != '\r' && behind != '\n')
-        return -RLT_PARSE_UNKNOWN_OP;
-
-    size_t line_len_max = verb == VERB_INFO ? RLT_INFO_LEN_MAX : RLT_LINE_LEN_MAX;
-    uint32_t end;
-    int error = find_line_end(bytes, len, line_len_max, &end);
-    if (error == RLT_PARSE_LINE_TOO_LONG && verb == VERB_INFO)
-        error = RLT_PARSE_INFO_TOO_LONG;
-    if (error != 0)
-        return -error;
-    if (end == 0)
-        return need_more(frame);
-    if (verb == VERB_INFO || verb == VERB_ERR)
-        return finish_text(bytes, verb, end, frame);
-    if (verb != VERB_MSG && verb != VERB_HMSG)
-        return finish_plain(bytes, verb, end, frame);
-    struct arguments args;
-    if (!split_tolerant(bytes, verb, end, &args))
-        return -RLT_PARSE_ARGUMENT_COUNT;
-    return finish_message(bytes, len, &args, frame);
 }
 
 int64_t rlt_parse(const uint8_t *bytes, size_t len, struct rlt_frame *frame)
@@ -373,7 +121,7 @@ int64_t rlt_parse(const uint8_t *bytes, size_t len, struct rlt_frame *frame)
         else if (memcmp(bytes, "HMSG ", 5) == 0)
             result = parse_strict(bytes, len, 4, frame);
     }
-    return rlt_likely(result != NOT_STRICT) ? result : parse_tolerant(bytes, len, frame);
+    return rlt_likely(result != NOT_STRICT) ? result : rlt_parse_tolerant(bytes, len, frame);
 }
 
 /* ---- Runs --------------------------------------------------------------------------------- */
