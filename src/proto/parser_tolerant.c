@@ -72,8 +72,7 @@ static int find_line_end(const uint8_t *bytes, size_t len, size_t line_len_max, 
     return 0;
 }
 
-/** Split the arguments between `start` and `end`. Returns: how many, at most RLT_ARGUMENTS_MAX + 1.
- */
+/** Split what is between `start` and `end`. Returns: how many, at most RLT_ARGUMENTS_MAX + 1. */
 static uint32_t split_blanks(const uint8_t *bytes, uint32_t start, uint32_t end,
                              struct rlt_extent spans[RLT_ARGUMENTS_MAX])
 {

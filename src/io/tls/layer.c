@@ -9,6 +9,8 @@
 #include "base/gate.h"
 #include "base/memory.h"
 #include "io/system/leaving.h"
+#include "io/tls/events.h"
+#include "io/tls/first_line.h"
 #include "io/tls/stream.h"
 #include "roulette.h"
 
@@ -18,8 +20,6 @@ enum mode {
     SECURE,
     REFUSED, /* no TLS, so nothing any more */
 };
-
-#define KIND_COUNT (RLT_IO_CLOSED + 1)
 
 struct slot {
     enum mode mode;
@@ -38,13 +38,8 @@ struct slot {
     bool receive_lost;
     bool send_lost;
 
-    /* CLEAR: the first line has ended; bytes have followed it. */
-    bool line_ended;
-    bool line_followed;
-
-    /* Events for the core, by kind. */
-    bool ready[KIND_COUNT];
-    struct rlt_io_event events[KIND_COUNT];
+    struct rlt_tls_first_line first_line; /* CLEAR */
+    struct rlt_tls_events events;         /* for the core */
 
     struct rlt_tls_stream stream;
 };
@@ -69,15 +64,8 @@ static struct rlt_tls_layer *of(struct rlt_transport *transport)
 static void add_event(struct rlt_tls_layer *layer, uint32_t index, enum rlt_io_kind kind, int error,
                       size_t bytes)
 {
-    struct slot *slot = &layer->slots[index];
-    RLT_ASSERT(!slot->ready[kind]);
-    slot->ready[kind] = true;
-    slot->events[kind] = (struct rlt_io_event){
-        .slot = index,
-        .kind = kind,
-        .error = error,
-        .bytes = bytes,
-    };
+    struct rlt_io_event event = {.slot = index, .kind = kind, .error = error, .bytes = bytes};
+    rlt_tls_events_add(&layer->slots[index].events, event);
     layer->pending++;
 }
 
@@ -183,7 +171,7 @@ static void layer_secure(struct rlt_transport *transport, uint32_t index, const 
     struct rlt_tls_layer *layer = of(transport);
     struct slot *slot = &layer->slots[index];
     RLT_ASSERT(slot->mode == CLEAR && !slot->closing && !slot->receiving && !slot->sending);
-    if (slot->line_followed) {
+    if (slot->first_line.followed) {
         rlt_tls_stream_explain(&slot->stream, "the server sent plaintext behind INFO");
         finish_secure(layer, index, ROULETTE_ETLS);
         return;
@@ -214,7 +202,8 @@ static void layer_receive(struct rlt_transport *transport, uint32_t index,
 {
     struct rlt_tls_layer *layer = of(transport);
     struct slot *slot = &layer->slots[index];
-    RLT_ASSERT(!slot->receiving && !slot->ready[RLT_IO_RECEIVED] && count != 0 && count <= 2);
+    RLT_ASSERT(!slot->receiving && !rlt_tls_events_has(&slot->events, RLT_IO_RECEIVED) &&
+               count != 0 && count <= 2);
     slot->receiving = true;
     memcpy(slot->spans, spans, count * sizeof(*spans));
     slot->span_count = count;
@@ -232,7 +221,7 @@ static void layer_send(struct rlt_transport *transport, uint32_t index,
     struct slot *slot = &layer->slots[index];
     /* In a handshake nothing may be sent, and what waited for it must not go in clear. */
     RLT_ASSERT(slot->mode == CLEAR || slot->mode == SECURE);
-    RLT_ASSERT(!slot->sending && !slot->ready[RLT_IO_SENT]);
+    RLT_ASSERT(!slot->sending && !rlt_tls_events_has(&slot->events, RLT_IO_SENT));
     slot->sending = true;
     if (slot->mode == CLEAR) {
         layer->inner->ops->send(layer->inner, index, spans, count);
@@ -282,22 +271,6 @@ static void layer_wake(struct rlt_transport *transport, _Atomic(uint32_t) *word)
 }
 
 /* ---- The backend's events ----------------------------------------------------------------- */
-
-/* Look for the end of the first line, and for what follows it. */
-static void scan_clear(struct slot *slot, size_t bytes)
-{
-    for (uint32_t i = 0; i < slot->span_count && bytes != 0 && !slot->line_followed; i++) {
-        const uint8_t *start = slot->spans[i].bytes;
-        size_t len = rlt_min_size(slot->spans[i].len, bytes);
-        bytes -= len;
-        const uint8_t *end = slot->line_ended ? start : memchr(start, '\n', len);
-        if (end != NULL) {
-            size_t line_len = slot->line_ended ? 0 : (size_t)(end - start) + 1;
-            slot->line_ended = true;
-            slot->line_followed = line_len != len;
-        }
-    }
-}
 
 static void on_inner_received(struct rlt_tls_layer *layer, uint32_t index,
                               const struct rlt_io_event *event)
@@ -362,15 +335,14 @@ static void on_inner_closed(struct rlt_tls_layer *layer, uint32_t index)
     slot->closing = false;
     slot->receive_lost = false;
     slot->send_lost = false;
-    slot->line_ended = false;
-    slot->line_followed = false;
+    slot->first_line = (struct rlt_tls_first_line){0};
 }
 
 static void on_clear_event(struct rlt_tls_layer *layer, const struct rlt_io_event *event)
 {
     struct slot *slot = &layer->slots[event->slot];
     if (event->kind == RLT_IO_RECEIVED) {
-        scan_clear(slot, event->bytes);
+        rlt_tls_first_line_scan(&slot->first_line, slot->spans, slot->span_count, event->bytes);
         slot->receiving = false;
     } else if (event->kind == RLT_IO_SENT) {
         slot->sending = false;
@@ -407,20 +379,9 @@ static void close_waiting(struct rlt_tls_layer *layer)
 
 static uint32_t take_events(struct rlt_tls_layer *layer, struct rlt_io_event *events, uint32_t max)
 {
-    /* What was sent comes before what may answer it. */
-    static const enum rlt_io_kind order[KIND_COUNT] = {
-        RLT_IO_OPENED, RLT_IO_SECURED, RLT_IO_SENT, RLT_IO_RECEIVED, RLT_IO_CLOSED,
-    };
     uint32_t count = 0;
     for (uint32_t i = 0; i < layer->slot_count; i++) {
-        struct slot *slot = &layer->slots[i];
-        for (uint32_t k = 0; k < KIND_COUNT && count < max; k++) {
-            enum rlt_io_kind kind = order[k];
-            if (slot->ready[kind]) {
-                slot->ready[kind] = false;
-                events[count++] = slot->events[kind];
-            }
-        }
+        count += rlt_tls_events_take(&layer->slots[i].events, events + count, max - count);
     }
     layer->pending -= count;
     return count;
