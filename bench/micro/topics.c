@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdlib.h>
 
-#include "base/memory.h"
 #include "base/random.h"
 #include "core/ring.h"
 #include "core/subscriptions.h"

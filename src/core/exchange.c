@@ -2,7 +2,6 @@
 #include "core/exchange.h"
 
 #include "core/refused_login.h"
-#include "roulette.h"
 
 /* ---- Life --------------------------------------------------------------------------------- */
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/handover.h"
 
-#include "base/assert.h"
 #include "core/path.h"
 #include "core/takeover.h"
 

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "base/error.h"
 #include "core/failure.h"
 #include "proto/encode.h"
 

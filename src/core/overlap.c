@@ -5,7 +5,6 @@
 #include <xxhash.h>
 
 #include "base/assert.h"
-#include "base/defs.h"
 #include "base/memory.h"
 #include "roulette.h"
 

@@ -6,7 +6,6 @@
 #include <xxhash.h>
 
 #include "base/assert.h"
-#include "base/defs.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "proto/address.h"

@@ -7,7 +7,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 
-#include "base/assert.h"
 #include "base/memory.h"
 #include "io/system/clock.h"
 #include "roulette.h"

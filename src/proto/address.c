@@ -12,7 +12,6 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "base/defs.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "proto/address_entry.h"

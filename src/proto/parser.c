@@ -10,7 +10,6 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "base/assert.h"
 #include "base/copy.h"
 #include "base/defs.h"
 #include "proto/arguments.h"

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "base/defs.h"
 #include "base/error.h"
 #include "base/gate.h"
 #include "io/system/clock.h"
