@@ -15,8 +15,8 @@ ROULETTE_SERVER_PACKAGES=(nats-server)
 ROULETTE_BENCH_PACKAGES=(libnats-dev)
 # What tests need besides: libcriterion runs them, and the header is compiled as C++ too.
 ROULETTE_TEST_PACKAGES=(g++ libcriterion-dev python3 haproxy clang-format-19)
-# What the other compiler, ThreadSanitizer and libFuzzer need.
-ROULETTE_CLANG_PACKAGES=(clang libclang-rt-dev llvm)
+# What the other compiler, ThreadSanitizer, libFuzzer and tidy_check need.
+ROULETTE_CLANG_PACKAGES=(clang libclang-rt-dev llvm clang-tidy-19)
 
 # roulette_install_packages PACKAGE...: install those that are missing. Does nothing if all are there.
 roulette_install_packages() {
