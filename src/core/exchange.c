@@ -30,9 +30,9 @@ void rlt_exchange_fini(struct rlt_exchange *exchange)
 void rlt_exchange_publish_dirty(struct rlt_exchange *exchange)
 {
     struct rlt_transport *transport = exchange->env->transport;
-    while (exchange->dirty != NULL) {
-        struct rlt_mailbox *mailbox = exchange->dirty;
-        exchange->dirty = mailbox->dirty_next;
+    while (!CK_SLIST_EMPTY(&exchange->dirty)) {
+        struct rlt_mailbox *mailbox = CK_SLIST_FIRST(&exchange->dirty);
+        CK_SLIST_REMOVE_HEAD(&exchange->dirty, dirty_link);
         mailbox->dirty = false;
         exchange->last_mailbox = mailbox->member_count != 0 ? mailbox : exchange->last_mailbox;
         if (rlt_mailbox_publish(mailbox)) {

@@ -13,6 +13,7 @@
 #ifndef RLT_CORE_EXCHANGE_H
 #define RLT_CORE_EXCHANGE_H
 
+#include <ck_queue.h>
 #include <stdalign.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -43,8 +44,9 @@ struct rlt_exchange {
     uint64_t batch_delivered;
     uint64_t round; /* counts batches of received bytes */
 
-    struct rlt_mailbox *dirty;        /* pushed into and not published */
-    struct rlt_mailbox *mailboxes;    /* all that ever subscribed (core/refused_login.h) */
+    CK_SLIST_HEAD(rlt_dirty_list, rlt_mailbox) dirty; /* pushed into and not published */
+    /* All that ever subscribed (core/refused_login.h). */
+    CK_LIST_HEAD(rlt_mailbox_list, rlt_mailbox) mailboxes;
     struct rlt_mailbox *last_mailbox; /* published last, and has members; or NULL */
     uint32_t mailbox_count;           /* those that have members */
     uint32_t counted;                 /* members with a quota (core/quota.h) */
@@ -69,8 +71,7 @@ static inline void rlt_exchange_mark_dirty(struct rlt_exchange *exchange,
 {
     if (!mailbox->dirty) {
         mailbox->dirty = true;
-        mailbox->dirty_next = exchange->dirty;
-        exchange->dirty = mailbox;
+        CK_SLIST_INSERT_HEAD(&exchange->dirty, mailbox, dirty_link);
     }
 }
 

@@ -69,20 +69,20 @@ enum rlt_ask {
  * notice ENDED or REMOVED.
  */
 struct rlt_member {
-    uint8_t number;               /* in its block; immutable */
-    bool left;                    /* subscriber: the last notice was received */
-    bool joined;                  /* event thread: a member of its topic's subscription */
-    bool draining;                /* event thread: takes what is on its way, and no more */
-    bool lost;                    /* event thread: LOST was told, RESTORED was not */
-    bool finished;                /* event thread: ENDED or REMOVED was pushed or is owed */
-    uint8_t owed;                 /* event thread: enum rlt_notice bits */
-    bool owed_restored_last;      /* event thread: of LOST and RESTORED: which came last */
-    struct rlt_mailbox *mailbox;  /* immutable */
-    struct rlt_subscription own;  /* in the table if the topic had none when this one joined */
-    struct rlt_command command;   /* of all that is asked: in the queue once */
-    struct rlt_member *owed_next; /* event thread */
-    uint32_t index;               /* event thread: among the subscription's members */
-    int16_t lost_error;           /* event thread: of an owed LOST */
+    uint8_t number;                   /* in its block; immutable */
+    bool left;                        /* subscriber: the last notice was received */
+    bool joined;                      /* event thread: a member of its topic's subscription */
+    bool draining;                    /* event thread: takes what is on its way, and no more */
+    bool lost;                        /* event thread: LOST was told, RESTORED was not */
+    bool finished;                    /* event thread: ENDED or REMOVED was pushed or is owed */
+    uint8_t owed;                     /* event thread: enum rlt_notice bits */
+    bool owed_restored_last;          /* event thread: of LOST and RESTORED: which came last */
+    struct rlt_mailbox *mailbox;      /* immutable */
+    struct rlt_subscription own;      /* in the table if the topic had none when this one joined */
+    struct rlt_command command;       /* of all that is asked: in the queue once */
+    CK_STAILQ_ENTRY(rlt_member) link; /* event thread: of the mailbox's deferred */
+    uint32_t index;                   /* event thread: among the subscription's members */
+    int16_t lost_error;               /* event thread: of an owed LOST */
     /* Why the cluster ended it, before the notice is pushed. Written by the event thread, read by
      * the owner thread in a subscribe that waits. Relaxed: read behind a fence. */
     _Atomic(int16_t) end_error;

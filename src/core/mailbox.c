@@ -10,6 +10,7 @@
 int rlt_mailbox_init(struct rlt_mailbox *mailbox, const struct rlt_mailbox_options *options)
 {
     memset(mailbox, 0, sizeof(*mailbox));
+    CK_STAILQ_INIT(&mailbox->deferred_members);
     mailbox->slab_bytes = options->slab_bytes;
     mailbox->slab_shift = (uint32_t)__builtin_ctzll(options->slab_bytes);
     mailbox->arena = options->arena;
@@ -109,13 +110,7 @@ static void owe(struct rlt_mailbox *mailbox, struct rlt_member *member, enum rlt
                 int error)
 {
     if (member->owed == 0) {
-        member->owed_next = NULL;
-        if (mailbox->owed_first == NULL) {
-            mailbox->owed_first = member;
-        } else {
-            mailbox->owed_last->owed_next = member;
-        }
-        mailbox->owed_last = member;
+        CK_STAILQ_INSERT_TAIL(&mailbox->deferred_members, member, link);
     }
     member->owed = (uint8_t)(member->owed | notice);
     if (notice == RLT_NOTICE_LOST || notice == RLT_NOTICE_RESTORED) {
@@ -150,8 +145,8 @@ static bool expect_retry(struct rlt_mailbox *mailbox)
 /* Push what is owed to the first member that is owed something: 3 notices at most. */
 static void pay_member(struct rlt_mailbox *mailbox)
 {
-    struct rlt_member *member = mailbox->owed_first;
-    mailbox->owed_first = member->owed_next;
+    struct rlt_member *member = CK_STAILQ_FIRST(&mailbox->deferred_members);
+    CK_STAILQ_REMOVE_HEAD(&mailbox->deferred_members, link);
     uint32_t owed = member->owed;
     member->owed = 0;
     /* A pushed ENDED or REMOVED ends our ownership: nothing is read from the member then. */
@@ -173,12 +168,12 @@ static void pay_member(struct rlt_mailbox *mailbox)
 /* Push owed notices in order while there is room for all of one member's, and the count. */
 static void pay(struct rlt_mailbox *mailbox)
 {
-    while (mailbox->owed_first != NULL || mailbox->owed_refusal != 0) {
+    while (!CK_STAILQ_EMPTY(&mailbox->deferred_members) || mailbox->owed_refusal != 0) {
         if (!rlt_delivery_ring_has_room(&mailbox->ring, 4)) {
             if (!expect_retry(mailbox)) {
                 return;
             }
-        } else if (mailbox->owed_first != NULL) {
+        } else if (!CK_STAILQ_EMPTY(&mailbox->deferred_members)) {
             pay_member(mailbox);
         } else {
             push_notice(mailbox, NULL, RLT_NOTICE_REFUSED, mailbox->owed_refusal);
@@ -196,7 +191,8 @@ void rlt_mailbox_notify(struct rlt_mailbox *mailbox, struct rlt_member *member,
         atomic_store_explicit(&member->end_error, (int16_t)error, memory_order_relaxed);
     }
     member->finished = notice == RLT_NOTICE_ENDED || notice == RLT_NOTICE_REMOVED;
-    if (mailbox->owed_first == NULL && rlt_delivery_ring_has_room(&mailbox->ring, 2)) {
+    if (CK_STAILQ_EMPTY(&mailbox->deferred_members) &&
+        rlt_delivery_ring_has_room(&mailbox->ring, 2)) {
         push_notice(mailbox, member, notice, error);
         return;
     }

@@ -18,6 +18,7 @@
 #define RLT_CORE_MAILBOX_H
 
 #include <assert.h>
+#include <ck_queue.h>
 #include <stdalign.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -66,18 +67,17 @@ struct rlt_mailbox {
     bool over_pinned;
     uint64_t checked_round; /* when over_pinned was last looked at */
     bool dirty;             /* in the cluster's list of mailboxes to publish */
-    struct rlt_mailbox *dirty_next;
+    CK_SLIST_ENTRY(rlt_mailbox) dirty_link;
     uint64_t dropped_told; /* of `dropped`, in the ring */
     uint32_t *issued;      /* by slab index: references ever handed to this mailbox */
     uint32_t *lengths;     /* by slab index: slabs in that run */
-    struct rlt_member *owed_first;
-    struct rlt_member *owed_last;
-    bool retry_expected;            /* the consumer was asked to send `retry` */
-    uint32_t member_count;          /* of the cluster's subscriptions */
-    struct rlt_mailbox *next;       /* of the cluster (core/refused_login.h) */
-    struct rlt_mailbox **prev_link; /* NULL: it is not in that list */
-    uint32_t refusals;              /* reasons that were told, as bits */
-    int16_t owed_refusal;           /* the last one, if there was no room for it; 0: none */
+    CK_STAILQ_HEAD(rlt_deferred_queue, rlt_member) deferred_members;
+    bool retry_expected;   /* the consumer was asked to send `retry` */
+    uint32_t member_count; /* of the cluster's subscriptions */
+    bool enlisted;         /* among the cluster's mailboxes (core/refused_login.h) */
+    CK_LIST_ENTRY(rlt_mailbox) link;
+    uint32_t refusals;    /* reasons that were told, as bits */
+    int16_t owed_refusal; /* the last one, if there was no room for it; 0: none */
 
     /* Event thread writes, consumer reads. */
     _Atomic(uint64_t) dropped; /* release, acquire: ordered with the ring, see take_dropped */
@@ -190,7 +190,7 @@ static inline enum rlt_push_result rlt_mailbox_push(struct rlt_mailbox *mailbox,
     }
     /* Room for the message and a notice before it. */
     if (rlt_unlikely(!rlt_delivery_ring_has_room(&mailbox->ring, 2) ||
-                     mailbox->owed_first != NULL)) {
+                     !CK_STAILQ_EMPTY(&mailbox->deferred_members))) {
         rlt_mailbox_drop(mailbox, count, ROULETTE_BOUND_RING_SLOTS);
         return RLT_PUSH_RING_FULL;
     }

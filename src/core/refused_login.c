@@ -7,27 +7,18 @@
 
 void rlt_refused_login_enlist(struct rlt_exchange *exchange, struct rlt_mailbox *mailbox)
 {
-    if (mailbox->prev_link != NULL) {
-        return;
+    if (!mailbox->enlisted) {
+        CK_LIST_INSERT_HEAD(&exchange->mailboxes, mailbox, link);
+        mailbox->enlisted = true;
     }
-    mailbox->next = exchange->mailboxes;
-    mailbox->prev_link = &exchange->mailboxes;
-    if (mailbox->next != NULL) {
-        mailbox->next->prev_link = &mailbox->next;
-    }
-    exchange->mailboxes = mailbox;
 }
 
 void rlt_refused_login_delist(struct rlt_mailbox *mailbox)
 {
-    if (mailbox->prev_link == NULL) {
-        return;
+    if (mailbox->enlisted) {
+        CK_LIST_REMOVE(mailbox, link);
+        mailbox->enlisted = false;
     }
-    *mailbox->prev_link = mailbox->next;
-    if (mailbox->next != NULL) {
-        mailbox->next->prev_link = mailbox->prev_link;
-    }
-    mailbox->prev_link = NULL;
 }
 
 static bool is_refusal(int error)
@@ -52,7 +43,8 @@ void rlt_refused_login_on_failure(struct rlt_exchange *exchange, int error)
     }
     RLT_ASSERT(error < 0 && error > -32);
     uint32_t reason = UINT32_C(1) << -error;
-    for (struct rlt_mailbox *i = exchange->mailboxes; i != NULL; i = i->next) {
+    struct rlt_mailbox *i;
+    CK_LIST_FOREACH (i, &exchange->mailboxes, link) {
         if ((i->refusals & reason) == 0) {
             i->refusals |= reason;
             rlt_exchange_mark_dirty(exchange, i);
@@ -63,7 +55,8 @@ void rlt_refused_login_on_failure(struct rlt_exchange *exchange, int error)
 
 void rlt_refused_login_on_ready(struct rlt_exchange *exchange)
 {
-    for (struct rlt_mailbox *i = exchange->mailboxes; i != NULL; i = i->next) {
+    struct rlt_mailbox *i;
+    CK_LIST_FOREACH (i, &exchange->mailboxes, link) {
         i->refusals = 0;
     }
 }
