@@ -2,8 +2,8 @@
 #include <stdlib.h>
 
 #include "base/random.h"
-#include "core/ring.h"
-#include "core/subscriptions.h"
+#include "core/delivery/interests.h"
+#include "core/seam/ring.h"
 #include "harness/stop.h"
 #include "micro/micro.h"
 #include "proto/topic.h"
@@ -116,7 +116,7 @@ static void run_place(void *state, uint64_t count)
  * cache: each look-up then waits for memory, as far as the CPU does not look up several at once.
  */
 struct table {
-    struct rlt_subscriptions subscriptions;
+    struct rlt_interests interests;
     uint32_t count;
     char *topics;
     uint64_t *sids;
@@ -126,12 +126,13 @@ struct table {
 static void join(struct table *table, uint32_t place)
 {
     const char *topic = table->topics + (size_t)place * MICRO_TOPIC_LEN;
-    struct rlt_handle *handle = rlt_handle_create(topic, MICRO_TOPIC_LEN, NULL, 0, 1, 0);
-    if (handle == NULL || rlt_subscriptions_join(&table->subscriptions, &handle->members[0]) < 0) {
+    struct rlt_subscription *handle =
+        rlt_subscription_create(topic, MICRO_TOPIC_LEN, NULL, 0, 1, 0);
+    if (handle == NULL || rlt_interests_join(&table->interests, &handle->members[0]) < 0) {
         stop("no subscription");
     }
     table->sids[place] = handle->members[0].own.sid;
-    rlt_handle_release(handle);
+    rlt_subscription_release(handle);
 }
 
 static void *open_table(uint32_t count)
@@ -141,7 +142,7 @@ static void *open_table(uint32_t count)
     table->topics = micro_memory(count, MICRO_TOPIC_LEN);
     table->sids = micro_memory(count, sizeof(*table->sids));
     uint32_t *places = micro_memory(count, sizeof(*places));
-    if (rlt_subscriptions_init(&table->subscriptions) < 0) {
+    if (rlt_interests_init(&table->interests) < 0) {
         stop("no subscription table");
     }
     /* Shuffled inside out. Source: Knuth, "The Art of Computer Programming", 3.4.2, algorithm P. */
@@ -166,8 +167,7 @@ static void run_find_topic(void *state, uint64_t count)
     for (uint64_t i = 0; i < count; i++) {
         const char *topic = table->topics + (size_t)next * MICRO_TOPIC_LEN;
         uint64_t hash = rlt_ring_hash(topic, MICRO_TOPIC_LEN);
-        if (rlt_subscriptions_find_topic(&table->subscriptions, topic, MICRO_TOPIC_LEN, hash) ==
-            NULL) {
+        if (rlt_interests_find_topic(&table->interests, topic, MICRO_TOPIC_LEN, hash) == NULL) {
             stop("a topic is not in the table");
         }
         next = next + 1 < table->count ? next + 1 : 0;
@@ -179,8 +179,7 @@ static void run_find_sid(void *state, uint64_t count)
     struct table *table = state;
     uint32_t next = 0;
     for (uint64_t i = 0; i < count; i++) {
-        const struct rlt_subscription *found =
-            rlt_subscriptions_find(&table->subscriptions, table->sids[next]);
+        const struct rlt_interest *found = rlt_interests_find(&table->interests, table->sids[next]);
         if (found == NULL) {
             stop("a sid is not in the table");
         }
@@ -192,7 +191,7 @@ static void run_find_sid(void *state, uint64_t count)
 static void close_table(void *state)
 {
     struct table *table = state;
-    rlt_subscriptions_fini(&table->subscriptions);
+    rlt_interests_fini(&table->interests);
     free(table->topics);
     free(table->sids);
     free(table);

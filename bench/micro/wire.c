@@ -81,7 +81,7 @@ static void run_parse_portable(void *state, uint64_t count)
 static void run_parse_runs(void *state, uint64_t count)
 {
     const struct stream *stream = state;
-    struct rlt_run runs[16];
+    struct rlt_streak runs[16];
     size_t at = 0;
     for (uint64_t done = 0; done < count;) {
         size_t used;

@@ -12,8 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "core/config.h"
-#include "core/ring.h"
+#include "core/seam/config.h"
+#include "core/seam/ring.h"
 #include "io/event_thread.h"
 #include "io/shard.h"
 #include "io/tls/context.h"
@@ -65,7 +65,7 @@ struct roulette_client {
 /** One connection of one cluster: where a topic goes. */
 struct rlt_place {
     uint32_t cluster;
-    uint32_t connection;
+    uint32_t path;
 };
 
 /**
@@ -109,7 +109,7 @@ static inline struct rlt_place rlt_client_place(const roulette_client *client, c
     return (struct rlt_place){
         .cluster = rlt_ring_place(client->ring, topic, len, hash),
         /* Other bits than those that placed it on the cluster weigh most. */
-        .connection = pool == 1 ? 0 : (uint32_t)(((hash & UINT32_MAX) * pool) >> 32),
+        .path = pool == 1 ? 0 : (uint32_t)(((hash & UINT32_MAX) * pool) >> 32),
     };
 }
 

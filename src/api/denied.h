@@ -7,7 +7,7 @@
 #define RLT_API_DENIED_H
 
 #include "api/client.h"
-#include "core/fence.h"
+#include "core/sending/fence.h"
 
 /** Note in a fence's parts, which are for the clusters from `first` on, before its commands are
  * given, what has been told of by now. */

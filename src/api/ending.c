@@ -6,18 +6,18 @@ static void ask(roulette_client *client, struct rlt_member *member, enum rlt_ask
     rlt_shard_ask(&client->shards[member->mailbox->cluster], member, what);
 }
 
-void rlt_subscriber_end(struct roulette_subscriber *subscriber, struct rlt_handle *handle,
+void rlt_subscriber_end(struct roulette_subscriber *subscriber, struct rlt_subscription *entry,
                         const struct rlt_member *ended)
 {
     roulette_client *client = subscriber->client;
-    rlt_handle_table_retire(&subscriber->handles, handle);
+    rlt_handle_table_retire(&subscriber->handles, entry);
     /* When the client closes meanwhile, the event threads end all members by themselves. */
-    if (handle->member_count == (ended != NULL ? 1 : 0) || !rlt_client_enter(client)) {
+    if (entry->member_count == (ended != NULL ? 1 : 0) || !rlt_client_enter(client)) {
         return;
     }
-    handle->leaving = true;
-    for (uint32_t i = 0; i < handle->member_count; i++) {
-        struct rlt_member *member = &handle->members[i];
+    entry->leaving = true;
+    for (uint32_t i = 0; i < entry->member_count; i++) {
+        struct rlt_member *member = &entry->members[i];
         if (member != ended && !member->left) {
             ask(client, member, RLT_ASK_UNSUBSCRIBE);
         }
@@ -28,31 +28,31 @@ void rlt_subscriber_end(struct roulette_subscriber *subscriber, struct rlt_handl
 void rlt_subscriber_end_all(struct roulette_subscriber *subscriber)
 {
     uint32_t cursor = 0;
-    struct rlt_handle *handle;
-    while ((handle = rlt_handle_table_next(&subscriber->handles, &cursor)) != NULL) {
-        rlt_subscriber_end(subscriber, handle, NULL);
+    struct rlt_subscription *entry;
+    while ((entry = rlt_handle_table_next(&subscriber->handles, &cursor)) != NULL) {
+        rlt_subscriber_end(subscriber, entry, NULL);
     }
 }
 
 bool rlt_subscriber_ask_all(struct roulette_subscriber *subscriber, enum rlt_ask what)
 {
     uint32_t cursor = 0;
-    struct rlt_handle *handle;
+    struct rlt_subscription *entry;
     if (!rlt_client_enter(subscriber->client)) {
         return false;
     }
-    while ((handle = rlt_handle_table_next(&subscriber->handles, &cursor)) != NULL) {
-        for (uint32_t i = 0; i < handle->member_count; i++) {
-            ask(subscriber->client, &handle->members[i], what);
+    while ((entry = rlt_handle_table_next(&subscriber->handles, &cursor)) != NULL) {
+        for (uint32_t i = 0; i < entry->member_count; i++) {
+            ask(subscriber->client, &entry->members[i], what);
         }
     }
     rlt_client_leave(subscriber->client);
     return true;
 }
 
-void rlt_subscriber_complete(struct roulette_subscriber *subscriber, struct rlt_handle *handle,
+void rlt_subscriber_complete(struct roulette_subscriber *subscriber, struct rlt_subscription *entry,
                              uint32_t cluster)
 {
-    rlt_handle_table_complete(&subscriber->handles, handle, cluster);
-    rlt_subscriber_end(subscriber, handle, NULL);
+    rlt_handle_table_complete(&subscriber->handles, entry, cluster);
+    rlt_subscriber_end(subscriber, entry, NULL);
 }

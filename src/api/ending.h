@@ -13,7 +13,7 @@
 
 #include "api/subscriber.h"
 #include "base/defs.h"
-#include "core/handle.h"
+#include "core/delivery/subscription.h"
 
 /** End all subscriptions. */
 void rlt_subscriber_end_all(struct roulette_subscriber *subscriber);
@@ -23,19 +23,19 @@ void rlt_subscriber_end_all(struct roulette_subscriber *subscriber);
 bool rlt_subscriber_ask_all(struct roulette_subscriber *subscriber, enum rlt_ask what);
 
 /** Nothing more of this subscription: forget its topic and tell all members to leave. */
-void rlt_subscriber_end(struct roulette_subscriber *subscriber, struct rlt_handle *handle,
+void rlt_subscriber_end(struct roulette_subscriber *subscriber, struct rlt_subscription *entry,
                         const struct rlt_member *ended);
 
 /** The last of max_messages was received, from `cluster`: the subscription ends. */
-void rlt_subscriber_complete(struct roulette_subscriber *subscriber, struct rlt_handle *handle,
+void rlt_subscriber_complete(struct roulette_subscriber *subscriber, struct rlt_subscription *entry,
                              uint32_t cluster);
 
 /** A message was received; if it was the last of max_messages, the subscription ends. */
 static inline void rlt_subscriber_count(struct roulette_subscriber *subscriber,
-                                        struct rlt_handle *handle, uint32_t cluster)
+                                        struct rlt_subscription *entry, uint32_t cluster)
 {
-    if (rlt_unlikely(handle->left != 0) && --handle->left == 0) {
-        rlt_subscriber_complete(subscriber, handle, cluster);
+    if (rlt_unlikely(entry->left != 0) && --entry->left == 0) {
+        rlt_subscriber_complete(subscriber, entry, cluster);
     }
 }
 

@@ -9,15 +9,15 @@
 #define SLOTS_FIRST 64
 #define SLOTS_MAX   (RLT_TOPIC_INDEX_MAX + 1)
 
-static struct rlt_handle *handle_at(const struct rlt_handle_table *table, uint32_t index)
+static struct rlt_subscription *handle_at(const struct rlt_handle_table *table, uint32_t index)
 {
     uintptr_t slot = table->slots[index];
-    return (slot & 1) == 0 ? (struct rlt_handle *)slot : NULL;
+    return (slot & 1) == 0 ? (struct rlt_subscription *)slot : NULL;
 }
 
-static uint32_t index_of(const struct rlt_handle *handle)
+static uint32_t index_of(const struct rlt_subscription *entry)
 {
-    return (uint32_t)(handle->name & RLT_TOPIC_INDEX_MAX);
+    return (uint32_t)(entry->name & RLT_TOPIC_INDEX_MAX);
 }
 
 /* ---- Slots ------------------------------------------------------------------------------- */
@@ -80,7 +80,7 @@ static uint64_t next_serial(void)
 
 static struct rlt_topic_key key_of(const void *table, uint32_t index)
 {
-    return rlt_handle_key(handle_at(table, index));
+    return rlt_subscription_key(handle_at(table, index));
 }
 
 int rlt_handle_table_init(struct rlt_handle_table *table)
@@ -93,9 +93,9 @@ int rlt_handle_table_init(struct rlt_handle_table *table)
 void rlt_handle_table_fini(struct rlt_handle_table *table)
 {
     for (uint32_t i = 0; i < table->slot_count; i++) {
-        struct rlt_handle *handle = handle_at(table, i);
-        if (handle != NULL) {
-            rlt_handle_release(handle);
+        struct rlt_subscription *entry = handle_at(table, i);
+        if (entry != NULL) {
+            rlt_subscription_release(entry);
         }
     }
     rlt_memory_free(table->slots);
@@ -105,46 +105,47 @@ void rlt_handle_table_fini(struct rlt_handle_table *table)
 /* ---- Handles in it ------------------------------------------------------------------------ */
 
 /* Put a handle into a slot; its index and serial number are its public name. */
-int rlt_handle_table_add(struct rlt_handle_table *table, struct rlt_handle *handle)
+int rlt_handle_table_add(struct rlt_handle_table *table, struct rlt_subscription *entry)
 {
     uint32_t index;
     int result = take_slot(table, &index);
     if (result < 0) {
         return result;
     }
-    table->slots[index] = (uintptr_t)handle;
+    table->slots[index] = (uintptr_t)entry;
     result = rlt_topic_set_add(&table->by_key, index);
     if (result < 0) {
         give_slot(table, index);
         return result;
     }
-    handle->name = next_serial() << RLT_TOPIC_INDEX_BITS | index;
+    entry->name = next_serial() << RLT_TOPIC_INDEX_BITS | index;
     table->live_max = rlt_max_u32(table->live_max, table->by_key.count);
     return 0;
 }
 
-struct rlt_handle *rlt_handle_table_find(const struct rlt_handle_table *table,
-                                         const roulette_subscription *subscription)
+struct rlt_subscription *rlt_handle_table_find(const struct rlt_handle_table *table,
+                                               const roulette_subscription *subscription)
 {
     uint64_t name = (uint64_t)(uintptr_t)subscription;
     uint32_t index = (uint32_t)(name & RLT_TOPIC_INDEX_MAX);
-    struct rlt_handle *handle = index < table->slot_count ? handle_at(table, index) : NULL;
-    return handle != NULL && handle->name == name && !handle->over ? handle : NULL;
+    struct rlt_subscription *entry = index < table->slot_count ? handle_at(table, index) : NULL;
+    return entry != NULL && entry->name == name && !entry->over ? entry : NULL;
 }
 
-struct rlt_handle *rlt_handle_table_find_key(const struct rlt_handle_table *table,
-                                             const struct rlt_topic_key *key)
+struct rlt_subscription *rlt_handle_table_find_key(const struct rlt_handle_table *table,
+                                                   const struct rlt_topic_key *key)
 {
     uint32_t index = rlt_topic_set_find(&table->by_key, key);
     return index != 0 ? handle_at(table, index) : NULL;
 }
 
-struct rlt_handle *rlt_handle_table_next(const struct rlt_handle_table *table, uint32_t *cursor)
+struct rlt_subscription *rlt_handle_table_next(const struct rlt_handle_table *table,
+                                               uint32_t *cursor)
 {
     while (*cursor < table->slot_count) {
-        struct rlt_handle *handle = handle_at(table, (*cursor)++);
-        if (handle != NULL && !handle->over) {
-            return handle;
+        struct rlt_subscription *entry = handle_at(table, (*cursor)++);
+        if (entry != NULL && !entry->over) {
+            return entry;
         }
     }
     return NULL;
@@ -152,59 +153,60 @@ struct rlt_handle *rlt_handle_table_next(const struct rlt_handle_table *table, u
 
 /* ---- Handles that are over ---------------------------------------------------------------- */
 
-void rlt_handle_table_retire(struct rlt_handle_table *table, struct rlt_handle *handle)
+void rlt_handle_table_retire(struct rlt_handle_table *table, struct rlt_subscription *entry)
 {
-    RLT_ASSERT(!handle->over);
-    handle->over = true;
+    RLT_ASSERT(!entry->over);
+    entry->over = true;
     table->over_count++;
-    rlt_topic_set_remove(&table->by_key, index_of(handle));
+    rlt_topic_set_remove(&table->by_key, index_of(entry));
 }
 
-static void free_handle(struct rlt_handle_table *table, struct rlt_handle *handle)
+static void free_handle(struct rlt_handle_table *table, struct rlt_subscription *entry)
 {
-    give_slot(table, index_of(handle));
-    table->over_count -= handle->over ? 1 : 0;
-    rlt_handle_release(handle);
+    give_slot(table, index_of(entry));
+    table->over_count -= entry->over ? 1 : 0;
+    rlt_subscription_release(entry);
 }
 
 void rlt_handle_table_free_over(struct rlt_handle_table *table)
 {
     while (!CK_SLIST_EMPTY(&table->over)) {
-        struct rlt_handle *handle = CK_SLIST_FIRST(&table->over);
+        struct rlt_subscription *entry = CK_SLIST_FIRST(&table->over);
         CK_SLIST_REMOVE_HEAD(&table->over, link);
-        free_handle(table, handle);
+        free_handle(table, entry);
     }
 }
 
-void rlt_handle_member_done(struct rlt_handle_table *table, struct rlt_handle *handle, bool keep)
+void rlt_subscription_member_done(struct rlt_handle_table *table, struct rlt_subscription *entry,
+                                  bool keep)
 {
-    RLT_ASSERT(handle->pending > 0);
-    if (--handle->pending != 0) {
+    RLT_ASSERT(entry->pending > 0);
+    if (--entry->pending != 0) {
         return;
     }
     if (keep) {
-        CK_SLIST_INSERT_HEAD(&table->over, handle, link);
+        CK_SLIST_INSERT_HEAD(&table->over, entry, link);
     } else {
-        free_handle(table, handle);
+        free_handle(table, entry);
     }
 }
 
-void rlt_handle_table_complete(struct rlt_handle_table *table, struct rlt_handle *handle,
+void rlt_handle_table_complete(struct rlt_handle_table *table, struct rlt_subscription *entry,
                                uint32_t cluster)
 {
-    handle->last_cluster = (uint16_t)cluster;
-    handle->completed = true;
+    entry->last_cluster = (uint16_t)cluster;
+    entry->completed = true;
     /* It stays until the user was told, beyond its members' last notices. */
-    handle->pending++;
-    CK_SLIST_INSERT_HEAD(&table->completed, handle, link);
+    entry->pending++;
+    CK_SLIST_INSERT_HEAD(&table->completed, entry, link);
 }
 
-struct rlt_handle *rlt_handle_table_take_completed(struct rlt_handle_table *table)
+struct rlt_subscription *rlt_handle_table_take_completed(struct rlt_handle_table *table)
 {
-    struct rlt_handle *handle = CK_SLIST_FIRST(&table->completed);
-    if (handle != NULL) {
+    struct rlt_subscription *entry = CK_SLIST_FIRST(&table->completed);
+    if (entry != NULL) {
         CK_SLIST_REMOVE_HEAD(&table->completed, link);
-        rlt_handle_member_done(table, handle, true);
+        rlt_subscription_member_done(table, entry, true);
     }
-    return handle;
+    return entry;
 }

@@ -9,14 +9,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "core/handle.h"
-#include "core/topic_set.h"
+#include "core/delivery/subscription.h"
+#include "core/delivery/topic_set.h"
 #include "roulette.h"
 
 /**
- * All handles (core/handle.h) of a subscriber. The public handle is not an address but an index
- * into this table and a serial number of its own in the process, so that a handle that is over,
- * or another subscriber's, is recognised.
+ * All handles (core/delivery/subscription.h) of a subscriber. The public handle is not an address
+ * but an index into this table and a serial number of its own in the process, so that a handle that
+ * is over, or another subscriber's, is recognised.
  *
  * Owner: the owner thread.
  */
@@ -33,9 +33,9 @@ struct rlt_handle_table {
     uint32_t over_look;
     uint32_t live_max; /* the most that were not over at a time */
     /* Their last notice was received; they go with the next receive. */
-    CK_SLIST_HEAD(, rlt_handle) over;
+    CK_SLIST_HEAD(, rlt_subscription) over;
     /* Ended by themselves (max_messages), and the user is still to be told. */
-    CK_SLIST_HEAD(, rlt_handle) completed;
+    CK_SLIST_HEAD(, rlt_subscription) completed;
 };
 
 /** Returns: 0 or ROULETTE_ENOMEM. */
@@ -50,19 +50,20 @@ void rlt_handle_table_fini(struct rlt_handle_table *table);
  *
  * Returns: 0; ROULETTE_ENOMEM; ROULETTE_EBUSY (the table is full).
  */
-int rlt_handle_table_add(struct rlt_handle_table *table, struct rlt_handle *handle);
+int rlt_handle_table_add(struct rlt_handle_table *table, struct rlt_subscription *entry);
 
 /** The live handle with this public name; NULL: there is none. */
-struct rlt_handle *rlt_handle_table_find(const struct rlt_handle_table *table,
-                                         const roulette_subscription *subscription);
+struct rlt_subscription *rlt_handle_table_find(const struct rlt_handle_table *table,
+                                               const roulette_subscription *subscription);
 
 /** The live handle of this topic and queue group; NULL: there is none. */
-struct rlt_handle *rlt_handle_table_find_key(const struct rlt_handle_table *table,
-                                             const struct rlt_topic_key *key);
+struct rlt_subscription *rlt_handle_table_find_key(const struct rlt_handle_table *table,
+                                                   const struct rlt_topic_key *key);
 
 /** Walk over the live handles: the next one from `*cursor` on, which begins with 0; NULL: no more.
  *  The one that was returned may be retired. */
-struct rlt_handle *rlt_handle_table_next(const struct rlt_handle_table *table, uint32_t *cursor);
+struct rlt_subscription *rlt_handle_table_next(const struct rlt_handle_table *table,
+                                               uint32_t *cursor);
 
 /** So many handles that are over are not looked for. */
 #define RLT_HANDLES_OVER_FEW 64
@@ -72,16 +73,16 @@ struct rlt_handle *rlt_handle_table_next(const struct rlt_handle_table *table, u
 #define RLT_HANDLES_OVER_MAX 65536
 
 /** A handle is over from here on: its topic is free, its name is not known any more. */
-void rlt_handle_table_retire(struct rlt_handle_table *table, struct rlt_handle *handle);
+void rlt_handle_table_retire(struct rlt_handle_table *table, struct rlt_subscription *entry);
 
 /** The last of max_messages was received, from `cluster`: the user is still to be told. The caller
  *  ends the subscription. */
-void rlt_handle_table_complete(struct rlt_handle_table *table, struct rlt_handle *handle,
+void rlt_handle_table_complete(struct rlt_handle_table *table, struct rlt_subscription *entry,
                                uint32_t cluster);
 
 /** Take a handle that ended by itself, to tell the user; NULL if there is none. It goes with the
  *  next receive. */
-struct rlt_handle *rlt_handle_table_take_completed(struct rlt_handle_table *table);
+struct rlt_subscription *rlt_handle_table_take_completed(struct rlt_handle_table *table);
 
 /** Let go of the handles that are over and were told. */
 void rlt_handle_table_free_over(struct rlt_handle_table *table);
@@ -90,12 +91,13 @@ void rlt_handle_table_free_over(struct rlt_handle_table *table);
  * A member's last notice was received: it is the subscriber's memory again. Lets go of the handle
  * if it was the last and `keep` is false; otherwise it goes with the next receive.
  */
-void rlt_handle_member_done(struct rlt_handle_table *table, struct rlt_handle *handle, bool keep);
+void rlt_subscription_member_done(struct rlt_handle_table *table, struct rlt_subscription *entry,
+                                  bool keep);
 
 /** What the user knows it by. */
-static inline roulette_subscription *rlt_handle_name(const struct rlt_handle *handle)
+static inline roulette_subscription *rlt_subscription_handle(const struct rlt_subscription *entry)
 {
-    return (roulette_subscription *)(uintptr_t)handle->name;
+    return (roulette_subscription *)(uintptr_t)entry->name;
 }
 
 #endif

@@ -20,7 +20,7 @@
 
 /* A dead path is given up when unanswered pings would be, whichever notices first. But the kernel
  * also counts the time in which a living peer takes nothing: that of a connection that is held back
- * (core/probe.h) must not end it. */
+ * (core/cluster/probe.h) must not end it. */
 static uint32_t user_timeout_ms(const struct rlt_config *config)
 {
     uint64_t ms = config->ping_interval_ns / RLT_NS_PER_MS * config->max_ping_failure + 1000;

@@ -128,7 +128,7 @@ int rlt_producer_lane(roulette_client *client, struct rlt_place place)
             return ROULETTE_ENOMEM;
         }
     }
-    uint32_t index = place.cluster * client->config.pool_size + place.connection;
+    uint32_t index = place.cluster * client->config.pool_size + place.path;
     RLT_DASSERT(index < producer->lane_count);
     int lane = producer->lanes[index];
     if (rlt_likely(lane != NO_LANE)) {

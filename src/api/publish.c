@@ -39,12 +39,12 @@ static int say_no_lane(int error)
 
 static struct rlt_wire_queue *queue_of(roulette_client *client, struct rlt_place place)
 {
-    return rlt_shard_queue(&client->shards[place.cluster], place.connection);
+    return rlt_shard_queue(&client->shards[place.cluster], place.path);
 }
 
 /* Whether the queue takes a message of this size now. */
-static int admit(roulette_client *client, struct rlt_place place, const struct rlt_pub *pub,
-                 size_t frame_len)
+static int check_queue(roulette_client *client, struct rlt_place place, const struct rlt_pub *pub,
+                       size_t frame_len)
 {
     const struct rlt_wire_queue *queue = queue_of(client, place);
     /* Relaxed, all three: what slips through is checked again or counted. */
@@ -100,7 +100,7 @@ static bool try_put(struct rlt_wire_queue *queue, int lane, const struct rlt_pub
 }
 
 /* Announce that this thread sleeps until there is room, and return what it sleeps on. */
-static _Atomic(uint32_t) *announce(struct rlt_wire_queue *queue, int lane)
+static _Atomic(uint32_t) *await_room(struct rlt_wire_queue *queue, int lane)
 {
     if (lane < RLT_WIRE_LANES) {
         rlt_lane_wait_begin(&queue->lanes[lane]);
@@ -117,8 +117,8 @@ static int put_waiting(roulette_client *client, struct rlt_place place, int lane
     struct rlt_wire_queue *queue = queue_of(client, place);
     uint64_t deadline_ns = rlt_clock_deadline(timeout_ms);
     for (;;) {
-        _Atomic(uint32_t) *word = announce(queue, lane);
-        int result = admit(client, place, pub, frame_len);
+        _Atomic(uint32_t) *word = await_room(queue, lane);
+        int result = check_queue(client, place, pub, frame_len);
         if (result < 0) {
             return result;
         }
@@ -155,7 +155,7 @@ int rlt_publish(roulette_client *client, struct rlt_place place, const struct rl
     struct rlt_shard *shard = &client->shards[place.cluster];
     struct rlt_wire_queue *queue = queue_of(client, place);
     size_t frame_len = rlt_encode_pub_len(pub);
-    int result = admit(client, place, pub, frame_len);
+    int result = check_queue(client, place, pub, frame_len);
     if (rlt_unlikely(result < 0)) {
         return result;
     }
@@ -169,7 +169,7 @@ int rlt_publish(roulette_client *client, struct rlt_place place, const struct rl
         }
         result = put_waiting(client, place, lane, pub, frame_len, timeout_ms);
     }
-    rlt_shard_ring(shard, place.connection, &pace);
+    rlt_shard_notify(shard, place.path, &pace);
     return result;
 }
 

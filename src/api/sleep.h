@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /**
  * A subscriber's sleep: until one of its mailboxes has something, the client is stopped, or a
- * deadline. Where it may, it receives by itself meanwhile (core/direct_receive.h).
+ * deadline. Where it may, it receives by itself meanwhile (core/cluster/direct_receive.h).
  *
  * Threads: the owner thread.
  */

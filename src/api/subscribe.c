@@ -77,7 +77,7 @@ struct wish {
 
 /* Put a handle into the table, with mailboxes; nothing is told to the event threads yet. */
 static int prepare(struct roulette_subscriber *subscriber, const struct wish *wish,
-                   struct rlt_handle *handle)
+                   struct rlt_subscription *entry)
 {
     for (uint32_t i = 0; i < wish->member_count; i++) {
         uint32_t cluster = wish->wildcard ? i : wish->place.cluster;
@@ -85,11 +85,11 @@ static int prepare(struct roulette_subscriber *subscriber, const struct wish *wi
         if (result < 0) {
             return result;
         }
-        handle->members[i].mailbox = subscriber->mailboxes[cluster];
-        handle->members[i].own.connection = (uint8_t)wish->place.connection;
+        entry->members[i].mailbox = subscriber->mailboxes[cluster];
+        entry->members[i].own.path = (uint8_t)wish->place.path;
     }
-    handle->pending = (uint16_t)wish->member_count;
-    return rlt_handle_table_add(&subscriber->handles, handle);
+    entry->pending = (uint16_t)wish->member_count;
+    return rlt_handle_table_add(&subscriber->handles, entry);
 }
 
 static int check_wish(struct roulette_subscriber *subscriber, const char *topic, size_t topic_len,
@@ -126,17 +126,18 @@ static int check_wish(struct roulette_subscriber *subscriber, const char *topic,
 }
 
 static int subscribe(struct roulette_subscriber *subscriber, const struct wish *wish,
-                     const struct roulette_subscription_options *options, struct rlt_handle *handle)
+                     const struct roulette_subscription_options *options,
+                     struct rlt_subscription *entry)
 {
     roulette_client *client = subscriber->client;
     if (!rlt_client_enter(client)) {
         return rlt_client_gone(client);
     }
-    handle->user_data = options->user_data;
-    handle->left = options->max_messages;
-    int result = prepare(subscriber, wish, handle);
-    for (uint32_t i = 0; result == 0 && i < handle->member_count; i++) {
-        struct rlt_member *member = &handle->members[i];
+    entry->user_data = options->user_data;
+    entry->left = options->max_messages;
+    int result = prepare(subscriber, wish, entry);
+    for (uint32_t i = 0; result == 0 && i < entry->member_count; i++) {
+        struct rlt_member *member = &entry->members[i];
         rlt_shard_ask(&client->shards[member->mailbox->cluster], member, RLT_ASK_SUBSCRIBE);
     }
     rlt_client_leave(client);
@@ -147,27 +148,27 @@ static int subscribe(struct roulette_subscriber *subscriber, const struct wish *
  * ROULETTE_EEXIST. */
 static int subscribe_once(struct roulette_subscriber *subscriber, const struct wish *wish,
                           const struct roulette_subscription_options *options,
-                          struct rlt_handle **found)
+                          struct rlt_subscription **found)
 {
-    struct rlt_handle *handle =
-        rlt_handle_create(wish->topic, wish->topic_len, wish->group, wish->group_len,
-                          wish->member_count, options->max_messages);
-    if (handle == NULL) {
+    struct rlt_subscription *entry =
+        rlt_subscription_create(wish->topic, wish->topic_len, wish->group, wish->group_len,
+                                wish->member_count, options->max_messages);
+    if (entry == NULL) {
         return rlt_error_set_plain(ROULETTE_ENOMEM);
     }
-    struct rlt_topic_key key = rlt_handle_key(handle);
+    struct rlt_topic_key key = rlt_subscription_key(entry);
     *found = rlt_handle_table_find_key(&subscriber->handles, &key);
     if (*found != NULL) {
-        rlt_handle_release(handle);
+        rlt_subscription_release(entry);
         return rlt_topic_refuse(ROULETTE_EEXIST, "topic", "is taken", wish->topic, wish->topic_len,
                                 NULL);
     }
-    int result = subscribe(subscriber, wish, options, handle);
+    int result = subscribe(subscriber, wish, options, entry);
     if (result < 0) {
-        rlt_handle_release(handle);
+        rlt_subscription_release(entry);
         return rlt_error_set_plain(result);
     }
-    *found = handle;
+    *found = entry;
     return 0;
 }
 
@@ -176,11 +177,11 @@ static int complete(const struct roulette_subscription_options *given,
                     struct roulette_subscription_options *options)
 {
     roulette_subscription_options_init(options);
-    return given != NULL ? rlt_sized_read(&rlt_subscription_options_kind, given, options) : 0;
+    return given != NULL ? rlt_sized_read(&rlt_interest_options_kind, given, options) : 0;
 }
 
-/* Wait until the servers know of it. Returns: as rlt_subscription_confirm(). */
-static int confirm(struct roulette_subscriber *subscriber, struct rlt_handle *handle,
+/* Wait until the servers know of it. Returns: as rlt_interest_confirm(). */
+static int confirm(struct roulette_subscriber *subscriber, struct rlt_subscription *entry,
                    const struct wish *wish, int timeout_ms)
 {
     const struct rlt_fence_wish fence = {
@@ -188,7 +189,7 @@ static int confirm(struct roulette_subscriber *subscriber, struct rlt_handle *ha
         .place = wish->place,
         .scope = RLT_FENCE_SUBSCRIPTION,
     };
-    return rlt_subscription_confirm(subscriber, handle, &fence, timeout_ms);
+    return rlt_interest_confirm(subscriber, entry, &fence, timeout_ms);
 }
 
 /* The subscriber and the topic are not NULL. */
@@ -211,13 +212,13 @@ static int subscribe_with(roulette_subscriber *subscriber, const char *topic, si
                              "what came before: receive",
                              subscriber->handles.over_count);
     }
-    struct rlt_handle *handle = NULL;
-    result = subscribe_once(subscriber, &wish, &options, &handle);
+    struct rlt_subscription *entry = NULL;
+    result = subscribe_once(subscriber, &wish, &options, &entry);
     if (result == 0 && options.timeout_ms != 0) {
-        result = confirm(subscriber, handle, &wish, options.timeout_ms);
+        result = confirm(subscriber, entry, &wish, options.timeout_ms);
     }
     if ((result >= 0 || result == ROULETTE_EEXIST) && subscription != NULL) {
-        *subscription = rlt_handle_name(handle);
+        *subscription = rlt_subscription_handle(entry);
     }
     return result;
 }
@@ -247,7 +248,7 @@ int roulette_subscribe(roulette_subscriber *subscriber, const char *topic, size_
 /* ---- Unsubscribe --------------------------------------------------------------------------- */
 
 /* End a subscription that was looked for: NULL if it was not found. */
-static int unsubscribe(struct roulette_subscriber *subscriber, struct rlt_handle *found)
+static int unsubscribe(struct roulette_subscriber *subscriber, struct rlt_subscription *found)
 {
     if (found == NULL) {
         return rlt_error_set_plain(ROULETTE_ENOENT);
@@ -276,7 +277,7 @@ int roulette_unsubscribe_topic(roulette_subscriber *subscriber, const char *topi
     topic_len = rlt_text_len(topic, topic_len);
     struct rlt_topic_key key = {topic, topic_len, rlt_ring_hash(topic, topic_len)};
     rlt_owner_enter(subscriber, "roulette_unsubscribe_topic()");
-    struct rlt_handle *found = rlt_handle_table_find_key(&subscriber->handles, &key);
+    struct rlt_subscription *found = rlt_handle_table_find_key(&subscriber->handles, &key);
     int result = found != NULL ? unsubscribe(subscriber, found)
                                : rlt_topic_refuse(ROULETTE_ENOENT, "topic", "is not subscribed to",
                                                   topic, topic_len, NULL);

@@ -6,26 +6,26 @@
 #include "api/wait.h"
 
 /* The first refusal of a server, on the clusters that have answered. */
-static int refusal_of(const struct rlt_handle *handle, uint32_t *cluster)
+static int refusal_of(const struct rlt_subscription *entry, uint32_t *cluster)
 {
-    for (uint32_t i = 0; i < handle->member_count; i++) {
+    for (uint32_t i = 0; i < entry->member_count; i++) {
         /* Relaxed: written before the fence's PONG was reported. */
-        int error = atomic_load_explicit(&handle->members[i].end_error, memory_order_relaxed);
+        int error = atomic_load_explicit(&entry->members[i].end_error, memory_order_relaxed);
         if (error < 0) {
-            *cluster = handle->members[i].mailbox->cluster;
+            *cluster = entry->members[i].mailbox->cluster;
             return error;
         }
     }
     return 0;
 }
 
-int rlt_subscription_confirm(struct roulette_subscriber *subscriber, struct rlt_handle *handle,
-                             const struct rlt_fence_wish *fence, int timeout_ms)
+int rlt_interest_confirm(struct roulette_subscriber *subscriber, struct rlt_subscription *entry,
+                         const struct rlt_fence_wish *fence, int timeout_ms)
 {
     struct rlt_fence_outcome outcome;
     int result = rlt_client_fence(subscriber->client, fence, timeout_ms, &outcome);
     bool partly = result == ROULETTE_ETIMEDOUT && outcome.passed != 0;
-    int refusal = result == 0 || partly ? refusal_of(handle, &outcome.first) : 0;
+    int refusal = result == 0 || partly ? refusal_of(entry, &outcome.first) : 0;
     if (refusal < 0) {
         outcome.failed = 1;
         outcome.late = 0;
@@ -35,7 +35,7 @@ int rlt_subscription_confirm(struct roulette_subscriber *subscriber, struct rlt_
         return (int)outcome.late;
     }
     if (result < 0) {
-        rlt_subscriber_end(subscriber, handle, NULL);
+        rlt_subscriber_end(subscriber, entry, NULL);
         return rlt_reason_of_wait(subscriber->client, &outcome, result);
     }
     return 0;

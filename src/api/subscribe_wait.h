@@ -7,7 +7,7 @@
 
 #include "api/subscriber.h"
 #include "api/wait.h"
-#include "core/handle.h"
+#include "core/delivery/subscription.h"
 
 /**
  * Wait until the servers know of a subscription; if they refuse it, or all in vain, end it. Where
@@ -17,7 +17,7 @@
  * Threads: the owner thread.
  * Returns: 0; how many clusters have not answered; an error.
  */
-int rlt_subscription_confirm(struct roulette_subscriber *subscriber, struct rlt_handle *handle,
-                             const struct rlt_fence_wish *fence, int timeout_ms);
+int rlt_interest_confirm(struct roulette_subscriber *subscriber, struct rlt_subscription *entry,
+                         const struct rlt_fence_wish *fence, int timeout_ms);
 
 #endif

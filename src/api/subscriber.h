@@ -12,7 +12,7 @@
 
 #include "api/client.h"
 #include "api/handles.h"
-#include "core/mailbox.h"
+#include "core/delivery/mailbox.h"
 #include "io/wake/bell.h"
 #include "roulette.h"
 

@@ -20,7 +20,7 @@ static void release_delivery(struct rlt_mailbox *mailbox, const struct rlt_deliv
 
 /* The message of a delivery whose topic is at `base`. */
 static void fill_message(const struct rlt_mailbox *mailbox, const struct rlt_delivery *delivery,
-                         const struct rlt_handle *handle, const char *base,
+                         const struct rlt_subscription *entry, const char *base,
                          struct roulette_message *message)
 {
     const char *body = base + delivery->body_offset;
@@ -34,25 +34,25 @@ static void fill_message(const struct rlt_mailbox *mailbox, const struct rlt_del
     message->reply_len = delivery->reply_offset != 0 ? delivery->reply_len : 0;
     message->headers_len = delivery->header_len;
     message->payload_len = delivery->body_len - delivery->header_len;
-    message->subscription = rlt_handle_name(handle);
-    message->user_data = handle->user_data;
+    message->subscription = rlt_subscription_handle(entry);
+    message->user_data = entry->user_data;
     message->count = 0;
     message->error = 0;
     message->bounds = 0;
     memset(message->reserved, 0, sizeof(message->reserved));
     message->internal =
-        rlt_message_mark(rlt_slab_of(delivery->base, mailbox->slab_bytes), mailbox->tag);
+        rlt_iovecs_mark(rlt_slab_of(delivery->base, mailbox->slab_bytes), mailbox->tag);
 }
 
 static void fill_notice(const struct rlt_mailbox *mailbox, enum roulette_kind kind,
-                        const struct rlt_handle *handle, int error,
+                        const struct rlt_subscription *entry, int error,
                         struct roulette_message *message)
 {
     *message = (struct roulette_message){
         .kind = kind,
         .cluster = mailbox->cluster,
-        .subscription = handle != NULL ? rlt_handle_name(handle) : NULL,
-        .user_data = handle != NULL ? handle->user_data : NULL,
+        .subscription = entry != NULL ? rlt_subscription_handle(entry) : NULL,
+        .user_data = entry != NULL ? entry->user_data : NULL,
         .error = error,
     };
 }
@@ -101,41 +101,41 @@ static bool take_notice(struct roulette_subscriber *subscriber, struct rlt_mailb
         return true;
     }
     struct rlt_member *member = delivery->target;
-    struct rlt_handle *handle = rlt_handle_of(member);
+    struct rlt_subscription *entry = rlt_subscription_of(member);
     struct rlt_handle_table *table = &subscriber->handles;
-    bool told = !handle->over;
+    bool told = !entry->over;
     switch (delivery->notice.kind) {
     case RLT_NOTICE_LOST:
         if (told) {
-            fill_notice(mailbox, ROULETTE_KIND_LOST, handle, delivery->notice.error, message);
+            fill_notice(mailbox, ROULETTE_KIND_LOST, entry, delivery->notice.error, message);
         }
         break;
     case RLT_NOTICE_RESTORED:
         if (told) {
-            fill_notice(mailbox, ROULETTE_KIND_RESTORED, handle, 0, message);
+            fill_notice(mailbox, ROULETTE_KIND_RESTORED, entry, 0, message);
         }
         break;
     case RLT_NOTICE_ENDED:
-        if (told && is_expected_end(delivery->notice.error) && handle->pending > 1) {
+        if (told && is_expected_end(delivery->notice.error) && entry->pending > 1) {
             /* What other clusters had sent may still be in their mailboxes. */
             told = false;
             member->left = true;
-            rlt_handle_member_done(table, handle, false);
+            rlt_subscription_member_done(table, entry, false);
         } else if (told) {
-            fill_notice(mailbox, ROULETTE_KIND_ENDED, handle, delivery->notice.error, message);
-            rlt_subscriber_end(subscriber, handle, member);
+            fill_notice(mailbox, ROULETTE_KIND_ENDED, entry, delivery->notice.error, message);
+            rlt_subscriber_end(subscriber, entry, member);
             member->left = true;
-            rlt_handle_member_done(table, handle, true);
-        } else if (!handle->leaving && !member->left) {
+            rlt_subscription_member_done(table, entry, true);
+        } else if (!entry->leaving && !member->left) {
             /* The client stopped before the member could be told to leave. */
             member->left = true;
-            rlt_handle_member_done(table, handle, false);
+            rlt_subscription_member_done(table, entry, false);
         }
         break;
     default:
         RLT_ASSERT(delivery->notice.kind == RLT_NOTICE_REMOVED);
         member->left = true;
-        rlt_handle_member_done(table, handle, false);
+        rlt_subscription_member_done(table, entry, false);
         break;
     }
     return told;
@@ -169,10 +169,10 @@ static void take_silent_drops(struct rlt_mailbox *mailbox, uint64_t position, st
 
 /* Messages of a handle that is over: beyond max_messages they are lost to its queue group. */
 static void count_excess(const struct roulette_subscriber *subscriber,
-                         const struct rlt_mailbox *mailbox, const struct rlt_handle *handle,
+                         const struct rlt_mailbox *mailbox, const struct rlt_subscription *entry,
                          uint32_t count)
 {
-    if (handle->limited && handle->completed) {
+    if (entry->limited && entry->completed) {
         rlt_shard_count_excess(&subscriber->client->shards[mailbox->cluster], count);
     }
 }
@@ -181,28 +181,28 @@ static void count_excess(const struct roulette_subscriber *subscriber,
 static bool take_messages(struct roulette_subscriber *subscriber, struct rlt_mailbox *mailbox,
                           const struct rlt_delivery *delivery, struct sink *sink)
 {
-    struct rlt_handle *handle = rlt_handle_of(delivery->target);
+    struct rlt_subscription *entry = rlt_subscription_of(delivery->target);
     uint32_t total = rlt_delivery_count(delivery);
     size_t stride = rlt_delivery_stride(delivery);
     uint32_t taken = mailbox->taken;
     uint32_t first = taken;
     const char *base = (const char *)delivery->base + taken * stride;
     mailbox->taken = 0;
-    for (; taken < total && !handle->over; taken++) {
+    for (; taken < total && !entry->over; taken++) {
         if (sink->left == 0) {
             mailbox->taken = taken;
             rlt_mailbox_note_received(mailbox, delivery->base, taken - first);
             return false;
         }
-        fill_message(mailbox, delivery, handle, base, sink->next);
+        fill_message(mailbox, delivery, entry, base, sink->next);
         put(sink);
-        rlt_subscriber_count(subscriber, handle, mailbox->cluster);
+        rlt_subscriber_count(subscriber, entry, mailbox->cluster);
         base += stride;
     }
     rlt_mailbox_note_received(mailbox, delivery->base, total - first);
     if (rlt_unlikely(taken != total)) {
         release_delivery(mailbox, delivery, total - taken);
-        count_excess(subscriber, mailbox, handle, total - taken);
+        count_excess(subscriber, mailbox, entry, total - taken);
     }
     return true;
 }
@@ -247,11 +247,11 @@ static void take_all(struct roulette_subscriber *subscriber, struct rlt_mailbox 
 /* Tell of subscriptions that ended by themselves, with their last message. */
 static void take_completed(struct roulette_subscriber *subscriber, struct sink *sink)
 {
-    struct rlt_handle *handle;
+    struct rlt_subscription *entry;
     while (sink->left != 0 &&
-           (handle = rlt_handle_table_take_completed(&subscriber->handles)) != NULL) {
-        struct rlt_mailbox *mailbox = subscriber->mailboxes[handle->last_cluster];
-        fill_notice(mailbox, ROULETTE_KIND_ENDED, handle, 0, sink->next);
+           (entry = rlt_handle_table_take_completed(&subscriber->handles)) != NULL) {
+        struct rlt_mailbox *mailbox = subscriber->mailboxes[entry->last_cluster];
+        fill_notice(mailbox, ROULETTE_KIND_ENDED, entry, 0, sink->next);
         put(sink);
     }
 }
@@ -285,7 +285,7 @@ static bool is_unseen(const struct rlt_delivery *delivery)
                                    delivery->notice.kind == RLT_NOTICE_REFUSED)) {
         return false;
     }
-    return rlt_handle_of(delivery->target)->over;
+    return rlt_subscription_of(delivery->target)->over;
 }
 
 static bool reap(struct roulette_subscriber *subscriber, struct rlt_mailbox *mailbox)

@@ -3,7 +3,7 @@
 
 #include "api/denied.h"
 #include "base/assert.h"
-#include "core/fence.h"
+#include "core/sending/fence.h"
 #include "io/system/clock.h"
 #include "io/wake/park.h"
 
@@ -58,7 +58,7 @@ static struct rlt_fence *submit_fence(roulette_client *client, const struct rlt_
         return NULL;
     }
     fence->scope = wish->scope;
-    fence->position = wish->place.connection;
+    fence->path = wish->place.path;
     rlt_denied_begin(client, fence, first);
     for (size_t i = 0; i < count; i++) {
         rlt_shard_submit(&client->shards[first + i], &fence->parts[i].command);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * Waiting for the servers, or for the event threads alone: a fence (core/fence.h) through clusters.
+ * Waiting for the servers, or for the event threads alone: a fence (core/sending/fence.h) through
+ * clusters.
  *
  * Threads: any thread but event threads.
  */
@@ -11,7 +12,7 @@
 #include <stdint.h>
 
 #include "api/client.h"
-#include "core/fence.h"
+#include "core/sending/fence.h"
 
 /** The process ends, with a line that names `call`, if this is an event thread: it would wait for
  *  itself. */

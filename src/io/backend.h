@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * A backend: what an event thread waits on, with a transport (core/transport.h) for each cluster
- * that the thread serves. io_uring is one.
+ * A backend: what an event thread waits on, with a transport (core/seam/transport.h) for each
+ * cluster that the thread serves. io_uring is one.
  */
 #ifndef RLT_IO_BACKEND_H
 #define RLT_IO_BACKEND_H
@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "core/transport.h"
+#include "core/seam/transport.h"
 #include "io/socket.h"
 #include "io/wake/watch.h"
 

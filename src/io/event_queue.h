@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "core/transport.h"
+#include "core/seam/transport.h"
 
 struct rlt_event_queue {
     struct rlt_io_event *events; /* the owner's, for `capacity` of them */

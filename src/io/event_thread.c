@@ -16,7 +16,7 @@
 #include "roulette.h"
 
 /* The most that can have happened to a slot and to a shard since the last wait: all of it is told
- * at once, the core counts on that (rlt_cluster_run()). */
+ * at once, the core counts on that (rlt_cluster_step()). */
 #define SLOT_EVENTS_MAX  6
 #define SHARD_EVENTS_MAX (2 * RLT_POOL_MAX * SLOT_EVENTS_MAX)
 
@@ -108,7 +108,7 @@ static void serve(struct rlt_event_thread *thread)
     uint64_t event_ns = rlt_clock_ns(); /* of the last one */
     rlt_loop_start(loop, event_ns);
     for (;;) {
-        rlt_loop_run(loop, rlt_clock_ns());
+        rlt_loop_step(loop, rlt_clock_ns());
         if (rlt_loop_is_over(loop)) {
             return;
         }

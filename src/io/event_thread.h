@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * An event thread: waits on a backend and drives the loop (core/loop.h) of the clusters that it
- * serves, one or several.
+ * An event thread: waits on a backend and drives the loop (core/cluster/loop.h) of the clusters
+ * that it serves, one or several.
  */
 #ifndef RLT_IO_EVENT_THREAD_H
 #define RLT_IO_EVENT_THREAD_H
@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "core/loop.h"
+#include "core/cluster/loop.h"
 #include "io/backend.h"
 #include "io/shard.h"
 

@@ -13,7 +13,7 @@
 #include <sys/uio.h>
 
 #include "base/assert.h"
-#include "core/transport.h"
+#include "core/seam/transport.h"
 #include "io/asan.h"
 
 #define RLT_MESSAGE_SPANS_MAX 64
@@ -23,13 +23,13 @@ static_assert(offsetof(struct rlt_span, bytes) == offsetof(struct iovec, iov_bas
 static_assert(offsetof(struct rlt_span, len) == offsetof(struct iovec, iov_len), "");
 
 /** What the kernel reads until an operation completes. */
-struct rlt_message {
+struct rlt_iovecs {
     struct msghdr header;
     struct iovec spans[RLT_MESSAGE_SPANS_MAX];
 };
 
-static inline void rlt_message_fill(struct rlt_message *message, const struct rlt_span *spans,
-                                    uint32_t count)
+static inline void rlt_iovecs_fill(struct rlt_iovecs *message, const struct rlt_span *spans,
+                                   uint32_t count)
 {
     RLT_ASSERT(count != 0 && count <= RLT_MESSAGE_SPANS_MAX);
     memcpy(message->spans, spans, count * sizeof(*spans));
@@ -37,13 +37,13 @@ static inline void rlt_message_fill(struct rlt_message *message, const struct rl
 }
 
 /** See rlt_asan_check(). */
-static inline void rlt_message_check_writable(const struct rlt_message *message)
+static inline void rlt_iovecs_check_writable(const struct rlt_iovecs *message)
 {
     rlt_asan_check(message->spans, message->header.msg_iovlen);
 }
 
 /** For one system call: without a copy. */
-static inline struct msghdr rlt_message_of(const struct rlt_span *spans, uint32_t count)
+static inline struct msghdr rlt_iovecs_of(const struct rlt_span *spans, uint32_t count)
 {
     return (struct msghdr){.msg_iov = (struct iovec *)(uintptr_t)spans, .msg_iovlen = count};
 }

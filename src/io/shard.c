@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "io/shard.h"
 
-#include "core/direct_receive.h"
-#include "core/direct_send.h"
+#include "core/cluster/direct_receive.h"
+#include "core/cluster/direct_send.h"
 #include "io/system/clock.h"
 
 /* ---- Life --------------------------------------------------------------------------------- */
@@ -54,16 +54,16 @@ static void call(struct rlt_shard *shard)
     wake(shard);
 }
 
-void rlt_shard_send_or_wake(struct rlt_shard *shard, uint32_t position, struct rlt_pace *pace)
+void rlt_shard_send_or_wake(struct rlt_shard *shard, uint32_t path, struct rlt_pace *pace)
 {
     struct rlt_cluster *cluster = shard->cluster;
     uint64_t now_ns = rlt_clock_ns();
     enum rlt_direct_result result = rlt_pace_is_sparse(pace, now_ns)
-                                        ? rlt_direct_send(cluster, position, now_ns)
-                                        : RLT_DIRECT_RING;
+                                        ? rlt_direct_send(cluster, path, now_ns)
+                                        : RLT_DIRECT_KNOCK;
     if (result == RLT_DIRECT_WAKE) {
         call(shard);
-    } else if (result == RLT_DIRECT_RING && rlt_cluster_ring(cluster, RLT_WAKE_LANES)) {
+    } else if (result == RLT_DIRECT_KNOCK && rlt_cluster_knock(cluster, RLT_WAKE_LANES)) {
         wake(shard);
     }
 }

@@ -10,9 +10,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "core/cluster.h"
-#include "core/metrics.h"
-#include "core/pace.h"
+#include "core/cluster/cluster.h"
+#include "core/seam/metrics.h"
+#include "core/seam/pace.h"
 #include "io/backend.h"
 #include "io/tls/context.h"
 #include "io/tls/layer.h"
@@ -60,20 +60,20 @@ void rlt_shard_submit(struct rlt_shard *shard, struct rlt_command *command);
  *  shard is not stopped. */
 void rlt_shard_ask(struct rlt_shard *shard, struct rlt_member *member, enum rlt_ask what);
 
-/** The cluster sleeps: send in its place, or wake it. Part of rlt_shard_ring(). */
-void rlt_shard_send_or_wake(struct rlt_shard *shard, uint32_t position, struct rlt_pace *pace);
+/** The cluster sleeps: send in its place, or wake it. Part of rlt_shard_notify(). */
+void rlt_shard_send_or_wake(struct rlt_shard *shard, uint32_t path, struct rlt_pace *pace);
 
 /**
- * After something was put into the wire queue of a position in the pool. `pace` is the calling
+ * After something was put into the wire queue of a path. `pace` is the calling
  * thread's.
  *
  * Threads: any thread.
  */
-static inline void rlt_shard_ring(struct rlt_shard *shard, uint32_t position, struct rlt_pace *pace)
+static inline void rlt_shard_notify(struct rlt_shard *shard, uint32_t path, struct rlt_pace *pace)
 {
     rlt_pace_count(pace);
     if (rlt_unlikely(rlt_doorbell_is_armed(&shard->cluster->doorbell, RLT_WAKE_LANES))) {
-        rlt_shard_send_or_wake(shard, position, pace);
+        rlt_shard_send_or_wake(shard, path, pace);
     }
 }
 
@@ -102,10 +102,10 @@ bool rlt_shard_receive(struct rlt_shard *shard, const struct rlt_mailbox *mailbo
 
 /* api/ goes through these, and never into the cluster: its structs are core/'s to change. */
 
-/** The wire queue of a position in the pool. Threads: any thread. */
-static inline struct rlt_wire_queue *rlt_shard_queue(struct rlt_shard *shard, uint32_t position)
+/** The wire queue of a path in the pool. Threads: any thread. */
+static inline struct rlt_wire_queue *rlt_shard_queue(struct rlt_shard *shard, uint32_t path)
 {
-    return &shard->cluster->paths[position].queue;
+    return &shard->cluster->paths[path].queue;
 }
 
 /** Bytes that wait in the wire queues of all positions. Threads: any thread. */

@@ -56,14 +56,14 @@ void rlt_socket_abort(int *fd)
 
 size_t rlt_socket_send_now(int fd, const struct rlt_span *spans, uint32_t count)
 {
-    struct msghdr header = rlt_message_of(spans, count);
+    struct msghdr header = rlt_iovecs_of(spans, count);
     long taken = syscall(SYS_sendmsg, fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
     return taken > 0 ? (size_t)taken : 0;
 }
 
 int64_t rlt_socket_receive_now(int fd, const struct rlt_span *spans, uint32_t count)
 {
-    struct msghdr header = rlt_message_of(spans, count);
+    struct msghdr header = rlt_iovecs_of(spans, count);
     rlt_asan_check(header.msg_iov, header.msg_iovlen);
     long got = syscall(SYS_recvmsg, fd, &header, MSG_DONTWAIT);
     if (got > 0) {

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "core/transport.h"
+#include "core/seam/transport.h"
 
 struct rlt_socket_options {
     bool tcp_nodelay;
@@ -31,7 +31,7 @@ int rlt_socket_create(int family, const struct rlt_socket_options *options);
 
 /**
  * Send what the kernel takes at once. No cancellation point: a thread that ended here would keep
- * what it has borrowed (core/direct_send.h).
+ * what it has borrowed (core/cluster/direct_send.h).
  *
  * Returns: the bytes taken, 0 if none or on an error.
  */

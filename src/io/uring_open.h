@@ -10,7 +10,7 @@
 
 #include <stdint.h>
 
-#include "core/transport.h"
+#include "core/seam/transport.h"
 #include "io/uring_slots.h"
 
 /** rlt_transport_ops.open. */

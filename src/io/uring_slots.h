@@ -60,8 +60,8 @@ struct rlt_uring_slot {
     uint64_t next_ns;          /* when the next one is tried beside them; RLT_NEVER: not by time */
     uint32_t racer_count;
     struct rlt_uring_racer racers[RLT_URING_RACERS];
-    struct rlt_message receive;
-    struct rlt_message send;
+    struct rlt_iovecs receive;
+    struct rlt_iovecs send;
 };
 
 /* What is polled for a port. Owner: the event thread. */

@@ -15,8 +15,8 @@ void rlt_uring_receive(struct rlt_transport *transport, uint32_t slot_index,
     uint32_t index = rlt_uring_index(transport, slot_index);
     struct rlt_uring_slot *slot = &uring->slots[index];
     struct io_uring_sqe *entry = rlt_uring_next_entry(uring);
-    rlt_message_fill(&slot->receive, spans, count);
-    rlt_message_check_writable(&slot->receive);
+    rlt_iovecs_fill(&slot->receive, spans, count);
+    rlt_iovecs_check_writable(&slot->receive);
     if (count == 1) {
         io_uring_prep_recv(entry, slot->fd, spans[0].bytes, spans[0].len, 0);
     } else {
@@ -32,7 +32,7 @@ void rlt_uring_send(struct rlt_transport *transport, uint32_t slot_index,
     uint32_t index = rlt_uring_index(transport, slot_index);
     struct rlt_uring_slot *slot = &uring->slots[index];
     struct io_uring_sqe *entry = rlt_uring_next_entry(uring);
-    rlt_message_fill(&slot->send, spans, count);
+    rlt_iovecs_fill(&slot->send, spans, count);
     if (count == 1) {
         io_uring_prep_send(entry, slot->fd, spans[0].bytes, spans[0].len, MSG_NOSIGNAL);
     } else {

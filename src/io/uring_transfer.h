@@ -3,7 +3,7 @@
  * Bytes in and out of the open slots of an io_uring backend, and the watch of those that can be
  * read: rlt_transport_ops, whose functions of the same name say what each of them does.
  *
- * Owner: the event thread, but for the functions of which core/transport.h says otherwise.
+ * Owner: the event thread, but for the functions of which core/seam/transport.h says otherwise.
  */
 #ifndef RLT_IO_URING_TRANSFER_H
 #define RLT_IO_URING_TRANSFER_H
@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "core/transport.h"
+#include "core/seam/transport.h"
 #include "io/uring_slots.h"
 
 void rlt_uring_receive(struct rlt_transport *transport, uint32_t slot, const struct rlt_span *spans,

@@ -30,7 +30,7 @@ static void on_transfer(struct rlt_uring *uring, uint32_t index, enum rlt_uring_
                           -result, "");
     }
     if (op == RLT_URING_RECEIVE && result > 0) {
-        rlt_message_check_writable(&uring->slots[index].receive);
+        rlt_iovecs_check_writable(&uring->slots[index].receive);
     }
     event->slot = index;
     event->kind = op == RLT_URING_RECEIVE ? RLT_IO_RECEIVED : RLT_IO_SENT;

@@ -10,7 +10,7 @@
 
 #include <stdint.h>
 
-#include "core/transport.h"
+#include "core/seam/transport.h"
 #include "io/backend.h"
 
 /** rlt_backend_ops.wait. */

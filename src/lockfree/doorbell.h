@@ -111,7 +111,7 @@ static inline bool rlt_doorbell_is_armed(struct rlt_doorbell *doorbell, uint32_t
  *
  * Threads: any thread.
  */
-static inline bool rlt_doorbell_ring(struct rlt_doorbell *doorbell, uint32_t interest)
+static inline bool rlt_doorbell_knock(struct rlt_doorbell *doorbell, uint32_t interest)
 {
     if (!rlt_doorbell_is_armed(doorbell, interest)) {
         return false;

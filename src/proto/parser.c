@@ -191,7 +191,7 @@ static uint32_t count_more(const uint8_t *line, size_t len, const struct rlt_fra
     size_t frame_len = (size_t)frame->frame_len;
     const uint8_t *next = line + frame_len;
     uint32_t count = 0;
-    for (size_t left = len - frame_len; left >= frame_len && count < RLT_RUN_MORE_MAX;
+    for (size_t left = len - frame_len; left >= frame_len && count < RLT_STREAK_MORE_MAX;
          left -= frame_len) {
         if (!rlt_equal_short(next, line, line_len) || memcmp(next + frame_len - 2, "\r\n", 2) != 0)
             break;
@@ -228,7 +228,7 @@ RLT_ALWAYS_INLINE size_t guess_next(size_t at, size_t len, size_t *len_before)
     return next;
 }
 
-uint32_t rlt_parse_runs(const uint8_t *bytes, size_t len, struct rlt_run *runs, uint32_t max,
+uint32_t rlt_parse_runs(const uint8_t *bytes, size_t len, struct rlt_streak *runs, uint32_t max,
                         size_t *used)
 {
     size_t len_before = 0;
@@ -238,7 +238,7 @@ uint32_t rlt_parse_runs(const uint8_t *bytes, size_t len, struct rlt_run *runs, 
     for (; count < max && at != len; count++) {
         const uint8_t *line = bytes + at;
         size_t left = len - at;
-        struct rlt_run *run = &runs[count];
+        struct rlt_streak *run = &runs[count];
         struct rlt_frame *frame = &run->frame;
         bool may_repeat = parse_plain(line, left, &memo, frame);
         if (rlt_unlikely(!may_repeat)) {

@@ -77,13 +77,13 @@ struct rlt_frame {
 int64_t rlt_parse(const uint8_t *bytes, size_t len, struct rlt_frame *frame);
 
 /** A run: messages with the very same line, one behind the other. */
-struct rlt_run {
+struct rlt_streak {
     struct rlt_frame frame; /* the first */
     uint32_t more;          /* those behind it, each frame.frame_len after the one before */
 };
 
 /** Messages in a run beside the first, at most. */
-#define RLT_RUN_MORE_MAX UINT16_MAX
+#define RLT_STREAK_MORE_MAX UINT16_MAX
 
 /**
  * Parse the complete messages that `bytes` begins with: up to `max` runs of them, or to an
@@ -95,7 +95,7 @@ struct rlt_run {
  * Threads: any thread. Does not block or allocate.
  * Returns: the number of runs.
  */
-uint32_t rlt_parse_runs(const uint8_t *bytes, size_t len, struct rlt_run *runs, uint32_t max,
+uint32_t rlt_parse_runs(const uint8_t *bytes, size_t len, struct rlt_streak *runs, uint32_t max,
                         size_t *used);
 
 /** A static English text for an enum rlt_parse_error. */

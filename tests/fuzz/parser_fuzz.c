@@ -98,7 +98,7 @@ static void check_same(const struct operation *a, const struct operation *b)
 /** Each message of the runs is the stream's next operation, and none is left before the end. */
 static void check_runs(const struct outcome *whole, const uint8_t *stream, size_t len)
 {
-    static struct rlt_run runs[OPERATIONS_MAX];
+    static struct rlt_streak runs[OPERATIONS_MAX];
     size_t at = 0; /* of the operations */
     uint64_t end = 0;
     uint8_t *copy = malloc(len != 0 ? len : 1);

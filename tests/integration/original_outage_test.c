@@ -26,7 +26,7 @@ enum { SERVERS = 2 };
 enum {
     DOWN_MS = 5000,
     POOL = 5, /* with two servers 10 connections, as in the original */
-    /* About 45 in 5 s: core/backoff.h. */
+    /* About 45 in 5 s: core/seam/backoff.h. */
     ATTEMPTS_PER_S_MAX = 16,
     CPU_PERCENT_MAX = SCALED(5, 25),
 };

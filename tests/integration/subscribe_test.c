@@ -812,7 +812,7 @@ Test(subscribe, holder_loses_its_own_messages_and_stalls_nobody)
     cr_assert_eq(kept + dropped, MESSAGES);
     cr_assert_eq(stats.dropped_pinned, dropped);
     /* A slab is left once less than 16 KiB of its first three quarters are free, unless a frame is
-     * cut there: core/receiver.c. Frames have 1018 bytes. */
+     * cut there: core/receiving/receiver.c. Frames have 1018 bytes. */
     cr_assert_gt(kept, 4 * (SLAB * 5 / 8 - 2048) / 1018);
     cr_assert_lt(kept, 6 * SLAB / 1000);
     cr_assert_leq(stats.slabs_in_use, 8);

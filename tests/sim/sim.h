@@ -94,7 +94,7 @@ static inline void sim_trace(struct sim *sim, uint64_t what)
     sim->trace = (sim->trace ^ what) * UINT64_C(0x100000001b3);
 }
 
-/** What rlt_cluster_ring() and its like say: some thread must wake the event thread. It may lose
+/** What rlt_cluster_knock() and its like say: some thread must wake the event thread. It may lose
  * its CPU before it does. */
 void sim_wake_thread(struct sim *sim, bool must);
 

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "core/cluster.h"
+#include "core/cluster/cluster.h"
 #include "sim/sim.h"
 
 #define ALL_MAX 8
@@ -103,10 +103,10 @@ void sim_holdback_note_end(struct sim_holdback *self)
 
 struct rlt_holdback_item __real_rlt_holdback_take(struct rlt_holdback *holdback, uint64_t number);
 struct rlt_holdback_item __wrap_rlt_holdback_take(struct rlt_holdback *holdback, uint64_t number);
-void __real_rlt_fan_out(struct rlt_exchange *exchange, const struct rlt_run *runs, uint32_t count,
-                        struct rlt_slab *slab);
-void __wrap_rlt_fan_out(struct rlt_exchange *exchange, const struct rlt_run *runs, uint32_t count,
-                        struct rlt_slab *slab);
+void __real_rlt_fan_out(struct rlt_exchange *exchange, const struct rlt_streak *runs,
+                        uint32_t count, struct rlt_slab *slab);
+void __wrap_rlt_fan_out(struct rlt_exchange *exchange, const struct rlt_streak *runs,
+                        uint32_t count, struct rlt_slab *slab);
 
 static struct sim_holdback *of(const struct rlt_holdback *holdback)
 {
@@ -135,8 +135,8 @@ struct rlt_holdback_item __wrap_rlt_holdback_take(struct rlt_holdback *holdback,
     return item;
 }
 
-void __wrap_rlt_fan_out(struct rlt_exchange *exchange, const struct rlt_run *runs, uint32_t count,
-                        struct rlt_slab *slab)
+void __wrap_rlt_fan_out(struct rlt_exchange *exchange, const struct rlt_streak *runs,
+                        uint32_t count, struct rlt_slab *slab)
 {
     if (count == 1 && taken.frame.topic != NULL && runs[0].frame.topic == taken.frame.topic) {
         taken.frame.topic = NULL;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * What must wait while a connection moves, as the simulation expects it (core/merge.h). The linker
- * lets it see when the core lets a message go.
+ * What must wait while a connection moves, as the simulation expects it (core/merging/merge.h). The
+ * linker lets it see when the core lets a message go.
  */
 #ifndef RLT_TESTS_SIM_SIM_HOLDBACK_H
 #define RLT_TESTS_SIM_SIM_HOLDBACK_H

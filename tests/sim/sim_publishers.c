@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/direct_send.h"
+#include "core/cluster/direct_send.h"
 #include "proto/encode.h"
 
 #define FRAME_MAX (65536 / 2)
@@ -51,38 +51,38 @@ static struct rlt_wire_queue *queue_of(struct sim_publishers *self, uint32_t slo
 
 static void ring(struct sim_publishers *self)
 {
-    sim_wake_thread(self->sim, rlt_cluster_ring(self->cluster, RLT_WAKE_LANES));
+    sim_wake_thread(self->sim, rlt_cluster_knock(self->cluster, RLT_WAKE_LANES));
 }
 
 /* What is left to do behind a direct send. */
-static void follow(struct sim_publishers *self, uint32_t position, enum rlt_direct_result result)
+static void follow(struct sim_publishers *self, uint32_t path, enum rlt_direct_result result)
 {
-    self->borrowers[position].calls_due += result == RLT_DIRECT_WAKE ? 1 : 0;
-    if (result == RLT_DIRECT_RING) {
+    self->borrowers[path].calls_due += result == RLT_DIRECT_WAKE ? 1 : 0;
+    if (result == RLT_DIRECT_KNOCK) {
         ring(self);
     }
 }
 
-/* If somebody has borrowed the position's sending side, it gives it back. */
-static void give_back(struct sim_publishers *self, uint32_t position)
+/* If somebody has borrowed the path's sending side, it gives it back. */
+static void give_back(struct sim_publishers *self, uint32_t path)
 {
-    struct sim_borrower *borrower = &self->borrowers[position];
+    struct sim_borrower *borrower = &self->borrowers[path];
     if (borrower->borrowed) {
         uint64_t *sights = self->transport->slots[0].server.network->sights;
-        const struct rlt_sender *sender = &self->cluster->paths[position].active->sender;
-        bool recalled = rlt_loan_is_recalled(&self->cluster->paths[position].loan);
+        const struct rlt_sender *sender = &self->cluster->paths[path].active->sender;
+        bool recalled = rlt_loan_is_recalled(&self->cluster->paths[path].loan);
         borrower->borrowed = false;
-        follow(self, position, rlt_direct_send_end(self->cluster, position, borrower->taken));
+        follow(self, path, rlt_direct_send_end(self->cluster, path, borrower->taken));
         sights[SIM_SIGHT_DIRECT]++;
         sights[SIM_SIGHT_DIRECT_RECALLED] += recalled ? 1 : 0;
         sights[SIM_SIGHT_DIRECT_CUT] += sender->batch.count != 0 ? 1 : 0;
-        sights[SIM_SIGHT_DIRECT_CLOSE] += self->cluster->paths[position].active->close_due ? 1 : 0;
+        sights[SIM_SIGHT_DIRECT_CLOSE] += self->cluster->paths[path].active->close_due ? 1 : 0;
     }
 }
 
-static void call(struct sim_publishers *self, uint32_t position)
+static void call(struct sim_publishers *self, uint32_t path)
 {
-    struct sim_borrower *borrower = &self->borrowers[position];
+    struct sim_borrower *borrower = &self->borrowers[path];
     for (; borrower->calls_due != 0; borrower->calls_due--) {
         rlt_cluster_call(self->cluster);
         sim_wake_thread(self->sim, true);
@@ -90,23 +90,23 @@ static void call(struct sim_publishers *self, uint32_t position)
 }
 
 /* Who sends by itself goes on. */
-static void go_on(struct sim_publishers *self, uint32_t position)
+static void go_on(struct sim_publishers *self, uint32_t path)
 {
-    call(self, position);
-    give_back(self, position);
+    call(self, path);
+    give_back(self, path);
     if (sim_below(self->sim, 2) == 0) {
-        call(self, position);
+        call(self, path);
     }
 }
 
-bool sim_publishers_are_at(const struct sim_publishers *self, uint32_t position)
+bool sim_publishers_are_at(const struct sim_publishers *self, uint32_t path)
 {
-    return self->borrowers[position].borrowed || self->borrowers[position].calls_due != 0;
+    return self->borrowers[path].borrowed || self->borrowers[path].calls_due != 0;
 }
 
 /* What a publisher does behind a message, up to where its send has returned; the rest may come
  * much later. */
-static void send_or_ring(struct sim_publishers *self, uint32_t position)
+static void send_or_ring(struct sim_publishers *self, uint32_t path)
 {
     enum rlt_direct_result result;
     if (!rlt_doorbell_is_armed(&self->cluster->doorbell, RLT_WAKE_LANES)) {
@@ -116,16 +116,16 @@ static void send_or_ring(struct sim_publishers *self, uint32_t position)
         ring(self); /* as one that publishes without a pause */
         return;
     }
-    if (sim_below(self->sim, 2) == 0 && !self->borrowers[position].borrowed) {
-        self->cluster->paths[position].active->sender.sent_ns = 0; /* as if long ago */
+    if (sim_below(self->sim, 2) == 0 && !self->borrowers[path].borrowed) {
+        self->cluster->paths[path].active->sender.sent_ns = 0; /* as if long ago */
     }
-    if (!rlt_direct_send_begin(self->cluster, position, self->sim->now_ns, &result)) {
-        follow(self, position, result);
+    if (!rlt_direct_send_begin(self->cluster, path, self->sim->now_ns, &result)) {
+        follow(self, path, result);
         return;
     }
     struct rlt_transport *transport = &self->transport->transport;
-    const struct rlt_connection *connection = self->cluster->paths[position].active;
-    struct sim_borrower *borrower = &self->borrowers[position];
+    const struct rlt_connection *connection = self->cluster->paths[path].active;
+    struct sim_borrower *borrower = &self->borrowers[path];
     SIM_CHECK(self->sim, !borrower->borrowed, "two have borrowed");
     self->transport->slots[0].server.network->sights[SIM_SIGHT_DIRECT_BUSY] +=
         self->sim->sleeping ? 0 : 1;
@@ -134,7 +134,7 @@ static void send_or_ring(struct sim_publishers *self, uint32_t position)
         transport->ops->send_now(transport, connection->slot, connection->sender.batch.spans,
                                  connection->sender.batch.count);
     if (sim_below(self->sim, 2) == 0) {
-        go_on(self, position);
+        go_on(self, path);
     }
 }
 
@@ -284,9 +284,9 @@ static uint64_t stream_of(const struct sim_publishers *self, uint32_t slot)
     return self->transport->slots[slot].incarnation * SIM_SLOTS_MAX + slot;
 }
 
-static struct rlt_sender *owner_of(struct sim_publishers *self, uint32_t position)
+static struct rlt_sender *owner_of(struct sim_publishers *self, uint32_t path)
 {
-    struct rlt_path *here = &self->cluster->paths[position];
+    struct rlt_path *here = &self->cluster->paths[path];
     struct rlt_connection *first = &here->connections[0];
     struct rlt_connection *second = &here->connections[1];
     bool owns = rlt_connection_is_active(first);
@@ -296,7 +296,7 @@ static struct rlt_sender *owner_of(struct sim_publishers *self, uint32_t positio
 }
 
 /* A message comes twice only if it was not confirmed when its connection was lost. */
-static void check_again(struct sim_publishers *self, uint32_t position,
+static void check_again(struct sim_publishers *self, uint32_t path,
                         const struct sim_message *message, uint64_t stream)
 {
     uint32_t number = (uint32_t)(message - self->messages);
@@ -307,7 +307,7 @@ static void check_again(struct sim_publishers *self, uint32_t position,
     }
     SIM_CHECK(self->sim,
               self->lied ||
-                  owner_of(self, position)->released[message->lane].count <= message->lane_index,
+                  owner_of(self, path)->released[message->lane].count <= message->lane_index,
               "message %u again after it was confirmed", number);
     self->again++;
 }
@@ -317,22 +317,22 @@ void sim_publishers_on_publish(void *context, uint32_t slot, uint32_t topic, con
 {
     struct sim_publishers *self = context;
     uint32_t number = sim_read(self->sim, payload, len);
-    uint32_t position = slot % self->cluster->env.config->pool_size;
+    uint32_t path = slot % self->cluster->env.config->pool_size;
     SIM_CHECK(self->sim, number < self->message_count);
     struct sim_message *message = &self->messages[number];
     SIM_CHECK(self->sim, message->committed, "message %u was not published", number);
-    SIM_CHECK(self->sim, message->slot == position &&
-                             topic % self->cluster->env.config->pool_size == position);
+    SIM_CHECK(self->sim,
+              message->slot == path && topic % self->cluster->env.config->pool_size == path);
     uint64_t stream = stream_of(self, slot);
     if (message->processed) {
-        check_again(self, position, message, stream);
+        check_again(self, path, message, stream);
     }
     /* In each stream a lane's messages come in order: a replay goes back, then on. */
-    int64_t *last = &self->last_processed[position][message->lane];
-    if (self->stream[position] != stream && self->keep) {
-        memset(self->last_processed[position], -1, sizeof(self->last_processed[position]));
+    int64_t *last = &self->last_processed[path][message->lane];
+    if (self->stream[path] != stream && self->keep) {
+        memset(self->last_processed[path], -1, sizeof(self->last_processed[path]));
     }
-    self->stream[position] = stream;
+    self->stream[path] = stream;
     SIM_CHECK(self->sim, *last < number, "message %u behind a later one of its lane", number);
     *last = number;
     message->refused = message->refused || refused;
@@ -414,16 +414,16 @@ static void check_flushes(struct sim_publishers *self)
 /* ---- The ledger --------------------------------------------------------------------------- */
 
 /* Messages of one connection that have no final state: queued, in a batch, or unconfirmed. */
-static const struct rlt_sender *sender_of_twin(struct sim_publishers *self, uint32_t position,
+static const struct rlt_sender *sender_of_twin(struct sim_publishers *self, uint32_t path,
                                                const struct rlt_sender *sender)
 {
-    struct rlt_connection *connections = self->cluster->paths[position].connections;
+    struct rlt_connection *connections = self->cluster->paths[path].connections;
     return &connections[sender == &connections[0].sender ? 1 : 0].sender;
 }
 
-static bool has_ended(struct sim_publishers *self, uint32_t position)
+static bool has_ended(struct sim_publishers *self, uint32_t path)
 {
-    return self->cluster->paths[position].active->stopped;
+    return self->cluster->paths[path].active->stopped;
 }
 
 static uint64_t on_the_way(struct sim_publishers *self, uint32_t slot)
@@ -474,8 +474,8 @@ static void check_state(struct sim_publishers *self, uint32_t slot)
 
 void sim_publishers_on_closed(struct sim_publishers *self, uint32_t slot)
 {
-    uint32_t position = slot % self->cluster->env.config->pool_size;
-    struct rlt_connection *connection = self->cluster->paths[position].active;
+    uint32_t path = slot % self->cluster->env.config->pool_size;
+    struct rlt_connection *connection = self->cluster->paths[path].active;
     self->in_doubt_seen = rlt_counter_get(&self->cluster->env.metrics.in_doubt);
     SIM_CHECK(self->sim,
               connection->session.attempts < self->cluster->env.config->max_retry ||

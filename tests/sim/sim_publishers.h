@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "core/cluster.h"
+#include "core/cluster/cluster.h"
 #include "sim/sim.h"
 #include "sim/sim_transport.h"
 

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/direct_receive.h"
-#include "core/ring.h"
+#include "core/cluster/direct_receive.h"
+#include "core/seam/ring.h"
 #include "roulette.h"
 
 void sim_subscribers_create(struct sim_subscribers *self)
@@ -83,12 +83,12 @@ static void ask(struct sim_subscribers *self, struct sim_handle *handle, enum rl
 
 static struct sim_handle *handle_of(struct rlt_member *member)
 {
-    return rlt_handle_of(member)->user_data;
+    return rlt_subscription_of(member)->user_data;
 }
 
 static void free_handle(struct sim_handle *handle)
 {
-    rlt_handle_release(rlt_handle_of(handle->member));
+    rlt_subscription_release(rlt_subscription_of(handle->member));
     free(handle);
 }
 
@@ -98,13 +98,13 @@ static void subscribe(struct sim_subscribers *self, struct sim_subscriber *subsc
     struct sim_handle *handle = calloc(1, sizeof(*handle));
     bool exclusive = sim_chance(self->sim, self->groups);
     int len = snprintf(handle->text, sizeof(handle->text), "t.%u", topic);
-    struct rlt_handle *block = rlt_handle_create(handle->text, (size_t)len, exclusive ? "g" : NULL,
-                                                 exclusive ? 1 : 0, 1, 0);
+    struct rlt_subscription *block = rlt_subscription_create(
+        handle->text, (size_t)len, exclusive ? "g" : NULL, exclusive ? 1 : 0, 1, 0);
     block->user_data = handle;
     handle->topic = topic;
     handle->member = &block->members[0];
     handle->member->mailbox = &subscriber->mailbox;
-    handle->member->own.connection = (uint8_t)(topic % self->cluster->env.config->pool_size);
+    handle->member->own.path = (uint8_t)(topic % self->cluster->env.config->pool_size);
     subscriber->handles[topic] = handle;
     ask(self, handle, RLT_ASK_SUBSCRIBE);
 }
@@ -298,12 +298,12 @@ static void take(struct sim_subscribers *self, struct sim_subscriber *subscriber
 {
     struct rlt_mailbox *mailbox = &subscriber->mailbox;
     uint64_t start = rlt_delivery_ring_head(&mailbox->ring);
-    uint64_t position = start;
+    uint64_t path = start;
     for (; count != 0; count--) {
-        const struct rlt_delivery *delivery = rlt_delivery_ring_peek(&mailbox->ring, position);
+        const struct rlt_delivery *delivery = rlt_delivery_ring_peek(&mailbox->ring, path);
         if (delivery == NULL) {
             uint32_t bounds = 0;
-            uint64_t dropped = rlt_mailbox_take_dropped(mailbox, position, &bounds);
+            uint64_t dropped = rlt_mailbox_take_dropped(mailbox, path, &bounds);
             SIM_CHECK(self->sim, (dropped != 0) == (bounds != 0));
             take_drops(self, subscriber, dropped);
             break;
@@ -314,10 +314,10 @@ static void take(struct sim_subscribers *self, struct sim_subscriber *subscriber
                 break;
             }
             mailbox->taken = 0;
-            position++;
+            path++;
             continue;
         }
-        position++;
+        path++;
         if (delivery->notice.kind == RLT_NOTICE_REFUSED) {
             SIM_CHECK(self->sim, delivery->notice.error < 0);
         } else if (delivery->notice.kind != RLT_NOTICE_DROPPED) {
@@ -327,8 +327,8 @@ static void take(struct sim_subscribers *self, struct sim_subscriber *subscriber
             mailbox->dropped_seen = delivery->notice.count;
         }
     }
-    if (position != start) {
-        rlt_delivery_ring_advance(&mailbox->ring, position);
+    if (path != start) {
+        rlt_delivery_ring_advance(&mailbox->ring, path);
         if (rlt_mailbox_must_retry(mailbox)) {
             sim_wake_thread(self->sim, rlt_cluster_submit(self->cluster, &mailbox->retry));
         }
@@ -471,16 +471,16 @@ static struct sim_subscriber *subscriber_of(struct rlt_mailbox *mailbox)
 }
 
 /* A message is delivered now, if somebody is there for it. */
-static void expect_delivery(struct sim_subscribers *self, struct rlt_subscription *subscription,
+static void expect_delivery(struct sim_subscribers *self, struct rlt_interest *interest,
                             uint64_t sid, uint32_t number)
 {
     self->messages++;
-    if (subscription == NULL || subscription->member_count == 0) {
+    if (interest == NULL || interest->member_count == 0) {
         self->unknown++;
         return;
     }
-    struct rlt_member **members = rlt_subscription_members(subscription);
-    for (uint32_t i = 0; i < subscription->member_count; i++) {
+    struct rlt_member **members = rlt_interest_members(interest);
+    for (uint32_t i = 0; i < interest->member_count; i++) {
         struct sim_subscriber *subscriber = subscriber_of(members[i]->mailbox);
         SIM_CHECK(self->sim, subscriber->expected_count < SIM_EXPECTED_MAX, "%lu", sid);
         subscriber->expected[subscriber->expected_count++] =
@@ -493,10 +493,10 @@ static void expect_delivery(struct sim_subscribers *self, struct rlt_subscriptio
 static void on_release(void *context, const struct sim_waiting *released)
 {
     struct sim_subscribers *self = context;
-    struct rlt_subscription *subscription =
-        rlt_subscriptions_find(&self->cluster->exchange.subscriptions, released->sid);
+    struct rlt_interest *interest =
+        rlt_interests_find(&self->cluster->exchange.interests, released->sid);
     self->network->copies[released->number].delivered++;
-    expect_delivery(self, subscription, released->sid, released->number);
+    expect_delivery(self, interest, released->sid, released->number);
 }
 
 /* What has waited is dropped. */
@@ -505,49 +505,49 @@ static void on_drop(void *context)
     ((struct sim_subscribers *)context)->suppressed++;
 }
 
-/* Whether a first copy has to wait: core/merge.h. */
+/* Whether a first copy has to wait: core/merging/merge.h. */
 static bool must_wait(const struct sim_subscribers *self, int side,
-                      const struct rlt_subscription *subscription)
+                      const struct rlt_interest *interest)
 {
-    const struct rlt_merge *merge = &self->cluster->paths[subscription->connection].handover.merge;
+    const struct rlt_merge *merge = &self->cluster->paths[interest->path].handover.merge;
     if (!rlt_merge_is_open(merge) || side == merge->overlap.old || merge->overlap.ended ||
-        subscription->member_count == 0) {
+        interest->member_count == 0) {
         return false;
     }
-    return subscription->on_server || !rlt_subscription_is_wanted(subscription);
+    return interest->on_server || !rlt_interest_is_wanted(interest);
 }
 
 static bool is_old_side(const struct sim_subscribers *self, int side,
-                        const struct rlt_subscription *subscription)
+                        const struct rlt_interest *interest)
 {
-    const struct rlt_merge *merge = &self->cluster->paths[subscription->connection].handover.merge;
+    const struct rlt_merge *merge = &self->cluster->paths[interest->path].handover.merge;
     return rlt_merge_is_open(merge) && side == merge->overlap.old;
 }
 
 /* Whether the second connection has been told to leave it. */
 static bool is_over_on_second(const struct sim_subscribers *self, int side,
-                              const struct rlt_subscription *subscription)
+                              const struct rlt_interest *interest)
 {
-    const struct rlt_merge *merge = &self->cluster->paths[subscription->connection].handover.merge;
+    const struct rlt_merge *merge = &self->cluster->paths[interest->path].handover.merge;
     return rlt_merge_is_open(merge) && side != merge->overlap.old && !merge->overlap.ended &&
-           !subscription->on_second;
+           !interest->on_second;
 }
 
 /* A message of a server's stream reaches the client now. */
 static void expect(struct sim_subscribers *self, uint32_t slot, const struct sim_record *record,
                    const struct sim_denial *denial)
 {
-    struct rlt_subscription *subscription =
-        rlt_subscriptions_find(&self->cluster->exchange.subscriptions, record->sid);
+    struct rlt_interest *interest =
+        rlt_interests_find(&self->cluster->exchange.interests, record->sid);
     bool is_over = denial != NULL;
     if (record->early || (is_over && denial->gone)) {
-        subscription = NULL;
+        interest = NULL;
     }
     struct sim_copy *copy = &self->network->copies[record->number];
     int side = slot < self->cluster->env.config->pool_size ? 0 : 1;
     copy->got[side]++;
-    bool shared = subscription != NULL && !copy->exclusive;
-    if (shared && is_over_on_second(self, side, subscription)) {
+    bool shared = interest != NULL && !copy->exclusive;
+    if (shared && is_over_on_second(self, side, interest)) {
         self->suppressed++;
         return;
     }
@@ -555,20 +555,20 @@ static void expect(struct sim_subscribers *self, uint32_t slot, const struct sim
         self->suppressed++;
         return;
     }
-    if (shared && !is_over && must_wait(self, side, subscription)) {
+    if (shared && !is_over && must_wait(self, side, interest)) {
         sim_holdback_push(&self->holdback, (struct sim_waiting){record->sid, record->number});
         return;
     }
     if (shared) {
         copy->delivered++;
-        if (is_old_side(self, side, subscription)) {
+        if (is_old_side(self, side, interest)) {
             self->suppressed += sim_holdback_cancel(&self->holdback, record->number) ? 1 : 0;
         }
         SIM_CHECK(self->sim,
-                  subscription->member_count == 0 ||
-                      handle_of(rlt_subscription_members(subscription)[0])->topic == record->topic);
+                  interest->member_count == 0 ||
+                      handle_of(rlt_interest_members(interest)[0])->topic == record->topic);
     }
-    expect_delivery(self, is_over ? NULL : subscription, record->sid, record->number);
+    expect_delivery(self, is_over ? NULL : interest, record->sid, record->number);
 }
 
 static const struct sim_denial *find_denial(const struct sim_denial *denials, uint32_t count,
@@ -587,32 +587,31 @@ static struct sim_denial denial_of(struct sim_subscribers *self, uint32_t slot, 
 {
     char text[8];
     int len = snprintf(text, sizeof(text), "t.%u", topic);
-    struct rlt_subscription *subscription =
-        rlt_subscriptions_find_topic(&self->cluster->exchange.subscriptions, text, (size_t)len,
-                                     rlt_ring_hash(text, (size_t)len));
-    uint32_t position = slot % self->cluster->env.config->pool_size;
-    if (subscription == NULL || subscription->connection != position) {
+    struct rlt_interest *interest = rlt_interests_find_topic(
+        &self->cluster->exchange.interests, text, (size_t)len, rlt_ring_hash(text, (size_t)len));
+    uint32_t path = slot % self->cluster->env.config->pool_size;
+    if (interest == NULL || interest->path != path) {
         return (struct sim_denial){0};
     }
-    bool was_active = self->cluster->paths[position].active->slot == slot;
-    bool told = was_active ? subscription->on_server : subscription->on_second;
-    bool told_other = was_active ? subscription->on_second : subscription->on_server;
-    return (struct sim_denial){told ? subscription->sid : 0, !told_other};
+    bool was_active = self->cluster->paths[path].active->slot == slot;
+    bool told = was_active ? interest->on_server : interest->on_second;
+    bool told_other = was_active ? interest->on_second : interest->on_server;
+    return (struct sim_denial){told ? interest->sid : 0, !told_other};
 }
 
 /* Whether a subscriber may expect the message of a record that is lost with its connection. */
 static bool is_missed(struct sim_subscribers *self, const struct sim_copy *copy,
-                      struct rlt_subscription *subscription)
+                      struct rlt_interest *interest)
 {
-    if (subscription == NULL || !rlt_subscription_is_wanted(subscription)) {
+    if (interest == NULL || !rlt_interest_is_wanted(interest)) {
         return false;
     }
     if (copy->exclusive) {
-        return self->was_active ? subscription->on_server : subscription->on_second;
+        return self->was_active ? interest->on_server : interest->on_second;
     }
     int most = copy->sent[0] > copy->sent[1] ? copy->sent[0] : copy->sent[1];
     int left[2] = {copy->sent[0] - copy->lost[0], copy->sent[1] - copy->lost[1]};
-    return self->was_active && subscription->on_server && left[0] < most && left[1] < most;
+    return self->was_active && interest->on_server && left[0] < most && left[1] < most;
 }
 
 /* A connection is closed, and what was not received is lost. That is told, or is nothing. */
@@ -630,9 +629,9 @@ static void note_losses(struct sim_subscribers *self, uint32_t slot)
             continue;
         }
         copy->lost[side]++;
-        struct rlt_subscription *subscription =
-            rlt_subscriptions_find(&self->cluster->exchange.subscriptions, record->sid);
-        bool missed = is_missed(self, copy, subscription);
+        struct rlt_interest *interest =
+            rlt_interests_find(&self->cluster->exchange.interests, record->sid);
+        bool missed = is_missed(self, copy, interest);
         if (connection->retiring) {
             /* It has left its groups, and the other one has the rest, unless it hangs or has
              * refused the topic: the subscription is lost, or over, when that is found. */
@@ -640,7 +639,7 @@ static void note_losses(struct sim_subscribers *self, uint32_t slot)
             bool hangs = twin->silent || twin->ended || twin->denied[record->topic] ||
                          self->transport->slots[twin->slot].dead;
             int left[2] = {copy->sent[0] - copy->lost[0], copy->sent[1] - copy->lost[1]};
-            bool wanted = subscription != NULL && rlt_subscription_is_wanted(subscription);
+            bool wanted = interest != NULL && rlt_interest_is_wanted(interest);
             missed = wanted && left[1 - side] < copy->sent[side] &&
                      !sim_server_awaits(twin, copy->message);
             SIM_CHECK(self->sim, !wanted || (!copy->exclusive && (!missed || hangs)),
@@ -648,8 +647,8 @@ static void note_losses(struct sim_subscribers *self, uint32_t slot)
                       record->number, record->sid, copy->exclusive, copy->sent[0], copy->sent[1],
                       copy->lost[0], copy->lost[1]);
         }
-        for (uint32_t i = 0; missed && i < subscription->member_count; i++) {
-            struct sim_handle *handle = handle_of(rlt_subscription_members(subscription)[i]);
+        for (uint32_t i = 0; missed && i < interest->member_count; i++) {
+            struct sim_handle *handle = handle_of(rlt_interest_members(interest)[i]);
             handle->must_lose = true;
         }
     }
@@ -668,11 +667,11 @@ static void note_inquiry(struct sim_subscribers *self, const struct rlt_inquiry 
 /* What may end because of a refusal. */
 static void note_refused(struct sim_subscribers *self, struct sim_handle *handle)
 {
-    struct rlt_subscription *subscription =
-        rlt_subscriptions_of(&self->cluster->exchange.subscriptions, handle->member);
-    if (subscription != NULL) {
+    struct rlt_interest *interest =
+        rlt_interests_of(&self->cluster->exchange.interests, handle->member);
+    if (interest != NULL) {
         handle->seen = true;
-        handle->refused = sim_network_has_refused(self->network, subscription->sid);
+        handle->refused = sim_network_has_refused(self->network, interest->sid);
     }
 }
 

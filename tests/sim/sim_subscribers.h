@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "core/cluster.h"
+#include "core/cluster/cluster.h"
 #include "sim/sim.h"
 #include "sim/sim_holdback.h"
 #include "sim/sim_transport.h"
@@ -20,7 +20,7 @@
 
 /** A subscription of one subscriber; a new one each time. */
 struct sim_handle {
-    struct rlt_member *member; /* the only one of an rlt_handle; the cluster's, until its last
+    struct rlt_member *member; /* the only one of an rlt_subscription; the cluster's, until its last
                                 * notice is received */
     uint32_t topic;
     bool leaving;

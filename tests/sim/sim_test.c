@@ -42,7 +42,7 @@
 #define STALLS 200
 #endif
 
-/* Less than a cluster may need: core/handover.h. */
+/* Less than a cluster may need: core/cluster/handover.h. */
 #define ROUTE_NS (180 * RLT_NS_PER_MS)
 
 /* What the worlds must have seen, so that a test that sees nothing does not pass. */

@@ -2,7 +2,7 @@
 /**
  * A transport in memory: struct rlt_transport_ops for one cluster, with a server of its own behind
  * each slot. Bytes go through two streams with a kernel's buffer between the ends; operations
- * complete when, how far and in which order the seed says, as core/transport.h allows.
+ * complete when, how far and in which order the seed says, as core/seam/transport.h allows.
  */
 #ifndef RLT_TESTS_SIM_SIM_TRANSPORT_H
 #define RLT_TESTS_SIM_SIM_TRANSPORT_H
@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "core/transport.h"
+#include "core/seam/transport.h"
 #include "sim/sim.h"
 #include "sim/sim_server.h"
 

@@ -7,7 +7,7 @@
 #include "base/defs.h"
 #include "support/test.h"
 
-/* Of a cluster, in a round: all that there are, as core/cluster.h demands. */
+/* Of a cluster, in a round: all that there are, as core/cluster/cluster.h demands. */
 #define EVENTS_MAX 64
 /* Faults are over: within this time everything must be well. */
 #define HEAL_NS (60 * RLT_NS_PER_S)
@@ -368,7 +368,7 @@ static void run(struct sim_world *world, void (*others)(struct sim_world *))
             sim_publishers_before_run(&world->sites[i].publishers);
         }
     }
-    rlt_loop_run(&world->loop, world->sim.now_ns);
+    rlt_loop_step(&world->loop, world->sim.now_ns);
     for (uint32_t i = 0; i < world->site_count; i++) {
         struct sim_site *site = &world->sites[i];
         SIM_CHECK(&world->sim, site->stopped == rlt_cluster_is_stopped(site->cluster) &&
@@ -470,10 +470,10 @@ static void settle(struct sim_world *world)
     }
 }
 
-static const char *ailment_of_connection(struct sim_site *site, uint32_t position)
+static const char *ailment_of_connection(struct sim_site *site, uint32_t path)
 {
-    const struct rlt_connection *connection = site->cluster->paths[position].active;
-    if (site->cluster->paths[position].handover.phase != RLT_HANDOVER_NONE) {
+    const struct rlt_connection *connection = site->cluster->paths[path].active;
+    if (site->cluster->paths[path].handover.phase != RLT_HANDOVER_NONE) {
         return "a handover goes on";
     }
     if (connection->session.state != RLT_SESSION_READY) {

@@ -3,7 +3,7 @@
  * A world: the clusters of one event thread, one to four of them, each with its own servers,
  * publishers and subscribers, on one loop, with one clock and one seed. The event thread sleeps
  * until an event, a deadline, or a signal; those who ring for a cluster signal only if
- * rlt_cluster_ring() says so, some of them late. Nothing else lets it run.
+ * rlt_cluster_knock() says so, some of them late. Nothing else lets it run.
  */
 #ifndef RLT_TESTS_SIM_SIM_WORLD_H
 #define RLT_TESTS_SIM_SIM_WORLD_H
@@ -11,8 +11,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "core/loop.h"
-#include "core/metrics.h"
+#include "core/cluster/loop.h"
+#include "core/seam/metrics.h"
 #include "proto/address.h"
 #include "sim/sim.h"
 #include "sim/sim_publishers.h"

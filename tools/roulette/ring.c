@@ -15,7 +15,7 @@
 #include "command.h"
 #include "complain.h"
 #include "connect.h"
-#include "core/ring.h"
+#include "core/seam/ring.h"
 #include "input.h"
 #include "proto/address.h"
 #include "proto/topic.h"

@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #include "base/assert.h"
-#include "core/transport.h"
+#include "core/seam/transport.h"
 
 #define RLT_TLS_EVENT_KINDS (RLT_IO_CLOSED + 1)
 

@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "core/transport.h"
+#include "core/seam/transport.h"
 
 /** Zeroed at the start of a connection. */
 struct rlt_tls_first_line {

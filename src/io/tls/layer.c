@@ -56,7 +56,7 @@ struct rlt_tls_layer {
     struct slot slots[];
 };
 
-static struct rlt_tls_layer *of(struct rlt_transport *transport)
+static struct rlt_tls_layer *layer_of(struct rlt_transport *transport)
 {
     return rlt_container_of(transport, struct rlt_tls_layer, transport);
 }
@@ -168,7 +168,7 @@ static void continue_handshake(struct rlt_tls_layer *layer, uint32_t index)
 
 static void layer_secure(struct rlt_transport *transport, uint32_t index, const char *host)
 {
-    struct rlt_tls_layer *layer = of(transport);
+    struct rlt_tls_layer *layer = layer_of(transport);
     struct slot *slot = &layer->slots[index];
     RLT_ASSERT(slot->mode == CLEAR && !slot->closing && !slot->receiving && !slot->sending);
     if (slot->first_line.followed) {
@@ -190,7 +190,7 @@ static void layer_secure(struct rlt_transport *transport, uint32_t index, const 
 static void layer_open(struct rlt_transport *transport, uint32_t index, const char *host,
                        uint16_t port)
 {
-    struct rlt_tls_layer *layer = of(transport);
+    struct rlt_tls_layer *layer = layer_of(transport);
     struct slot *slot = &layer->slots[index];
     RLT_ASSERT(slot->mode == CLEAR && !slot->closing);
     slot->stream.failure[0] = '\0';
@@ -200,7 +200,7 @@ static void layer_open(struct rlt_transport *transport, uint32_t index, const ch
 static void layer_receive(struct rlt_transport *transport, uint32_t index,
                           const struct rlt_span *spans, uint32_t count)
 {
-    struct rlt_tls_layer *layer = of(transport);
+    struct rlt_tls_layer *layer = layer_of(transport);
     struct slot *slot = &layer->slots[index];
     RLT_ASSERT(!slot->receiving && !rlt_tls_events_has(&slot->events, RLT_IO_RECEIVED) &&
                count != 0 && count <= 2);
@@ -217,7 +217,7 @@ static void layer_receive(struct rlt_transport *transport, uint32_t index,
 static void layer_send(struct rlt_transport *transport, uint32_t index,
                        const struct rlt_span *spans, uint32_t count)
 {
-    struct rlt_tls_layer *layer = of(transport);
+    struct rlt_tls_layer *layer = layer_of(transport);
     struct slot *slot = &layer->slots[index];
     /* In a handshake nothing may be sent, and what waited for it must not go in clear. */
     RLT_ASSERT(slot->mode == CLEAR || slot->mode == SECURE);
@@ -235,7 +235,7 @@ static void layer_send(struct rlt_transport *transport, uint32_t index,
 
 static void layer_close(struct rlt_transport *transport, uint32_t index)
 {
-    struct rlt_tls_layer *layer = of(transport);
+    struct rlt_tls_layer *layer = layer_of(transport);
     struct slot *slot = &layer->slots[index];
     RLT_ASSERT(!slot->closing);
     slot->closing = true;
@@ -254,19 +254,19 @@ static void layer_close(struct rlt_transport *transport, uint32_t index)
 
 static void layer_signal(struct rlt_transport *transport, int descriptor)
 {
-    struct rlt_transport *inner = of(transport)->inner;
+    struct rlt_transport *inner = layer_of(transport)->inner;
     inner->ops->signal(inner, descriptor);
 }
 
 static bool layer_is_acknowledged(struct rlt_transport *transport, uint32_t slot)
 {
-    struct rlt_transport *inner = of(transport)->inner;
+    struct rlt_transport *inner = layer_of(transport)->inner;
     return inner->ops->is_acknowledged == NULL || inner->ops->is_acknowledged(inner, slot);
 }
 
 static void layer_wake(struct rlt_transport *transport, _Atomic(uint32_t) *word)
 {
-    struct rlt_transport *inner = of(transport)->inner;
+    struct rlt_transport *inner = layer_of(transport)->inner;
     inner->ops->wake(inner, word);
 }
 
@@ -415,8 +415,8 @@ const char *rlt_tls_layer_failure(const struct rlt_tls_layer *layer, uint32_t sl
 
 static const char *layer_explain(struct rlt_transport *transport, uint32_t slot)
 {
-    const char *failure = rlt_tls_layer_failure(of(transport), slot);
-    struct rlt_transport *inner = of(transport)->inner;
+    const char *failure = rlt_tls_layer_failure(layer_of(transport), slot);
+    struct rlt_transport *inner = layer_of(transport)->inner;
     return failure[0] != '\0' || inner->ops->explain == NULL ? failure
                                                              : inner->ops->explain(inner, slot);
 }

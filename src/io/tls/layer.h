@@ -45,7 +45,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "core/transport.h"
+#include "core/seam/transport.h"
 #include "io/tls/context.h"
 
 struct rlt_tls_layer;

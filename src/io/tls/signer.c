@@ -16,7 +16,7 @@
 /* A path is quoted up to here: the reason behind it must not be cut off. */
 #define PATH_QUOTE_MAX 256
 
-static const struct rlt_signer *of(const struct rlt_authenticator *authenticator)
+static const struct rlt_signer *signer_of(const struct rlt_authenticator *authenticator)
 {
     return rlt_container_of(authenticator, struct rlt_signer, authenticator);
 }
@@ -103,7 +103,7 @@ static int prove(const struct rlt_authenticator *authenticator, const char *nonc
 {
     int result = rlt_leaving_enter_crypto();
     if (result == 0) {
-        result = prove_inside(of(authenticator), nonce, proof);
+        result = prove_inside(signer_of(authenticator), nonce, proof);
         rlt_gate_leave(RLT_GATE_CRYPTO);
     }
     return result;

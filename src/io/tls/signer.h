@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * The authenticator (core/authenticator.h) of clients with an nkey or a credentials file. The
+ * The authenticator (core/seam/authenticator.h) of clients with an nkey or a credentials file. The
  * file is read anew for each connection, so that a rotated one is picked up without a restart.
  */
 #ifndef RLT_IO_TLS_SIGNER_H
 #define RLT_IO_TLS_SIGNER_H
 
-#include "core/authenticator.h"
+#include "core/seam/authenticator.h"
 #include "proto/nkey.h"
 
 struct rlt_signer {

@@ -26,7 +26,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "core/transport.h"
+#include "core/seam/transport.h"
 #include "io/tls/context.h"
 
 #define RLT_TLS_INPUT_BYTES  ((size_t)64 * 1024)

@@ -7,7 +7,7 @@
  * stays: that is for something that is over for good.
  *
  * Sleeper: rlt_bell_arm(); look at every queue once more; poll the descriptor if all are empty.
- * Ringer:  put something in; if (rlt_doorbell_ring(&bell->doorbell, 1)), then
+ * Ringer:  put something in; if (rlt_doorbell_knock(&bell->doorbell, 1)), then
  *          rlt_park_descriptor_signal(bell->descriptor).
  *
  * Caller:  rlt_bell_call() wakes the sleeper whatever it waits for, without a ring.

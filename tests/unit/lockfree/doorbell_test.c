@@ -14,29 +14,29 @@ enum { LANES = 1, COMMANDS = 2 };
 Test(doorbell, awake_sleeper_needs_no_wake)
 {
     struct rlt_doorbell doorbell = {0};
-    cr_assert_not(rlt_doorbell_ring(&doorbell, LANES));
+    cr_assert_not(rlt_doorbell_knock(&doorbell, LANES));
     rlt_doorbell_arm(&doorbell, LANES);
     rlt_doorbell_disarm(&doorbell);
-    cr_assert_not(rlt_doorbell_ring(&doorbell, LANES));
+    cr_assert_not(rlt_doorbell_knock(&doorbell, LANES));
 }
 
 Test(doorbell, one_of_several_ringers_must_wake)
 {
     struct rlt_doorbell doorbell = {0};
     rlt_doorbell_arm(&doorbell, LANES | COMMANDS);
-    cr_assert(rlt_doorbell_ring(&doorbell, LANES));
-    cr_assert_not(rlt_doorbell_ring(&doorbell, LANES));
-    cr_assert_not(rlt_doorbell_ring(&doorbell, COMMANDS), "the sleeper is woken already");
+    cr_assert(rlt_doorbell_knock(&doorbell, LANES));
+    cr_assert_not(rlt_doorbell_knock(&doorbell, LANES));
+    cr_assert_not(rlt_doorbell_knock(&doorbell, COMMANDS), "the sleeper is woken already");
     rlt_doorbell_arm(&doorbell, LANES);
-    cr_assert(rlt_doorbell_ring(&doorbell, LANES));
+    cr_assert(rlt_doorbell_knock(&doorbell, LANES));
 }
 
 Test(doorbell, ring_without_interest_leaves_it_armed)
 {
     struct rlt_doorbell doorbell = {0};
     rlt_doorbell_arm(&doorbell, COMMANDS);
-    cr_assert_not(rlt_doorbell_ring(&doorbell, LANES));
-    cr_assert(rlt_doorbell_ring(&doorbell, COMMANDS));
+    cr_assert_not(rlt_doorbell_knock(&doorbell, LANES));
+    cr_assert(rlt_doorbell_knock(&doorbell, COMMANDS));
 }
 
 /* ---- Threads ------------------------------------------------------------------------------ */
@@ -82,7 +82,7 @@ static void *ring(void *argument)
     struct race *race = ringer->race;
     for (uint64_t i = 1; i <= race->rounds; i++) {
         atomic_store_explicit(&race->put[ringer->number], i, memory_order_relaxed);
-        if (rlt_doorbell_ring(&race->doorbell, LANES)) {
+        if (rlt_doorbell_knock(&race->doorbell, LANES)) {
             rlt_park_descriptor_signal(race->descriptor);
         }
         /* Let the sleeper fall asleep now and then. */
@@ -151,7 +151,7 @@ static void *put_and_ring(void *argument)
     struct rlt_random random = {.state = 1};
     for (uint64_t i = 1; stress_round(&encounter->pair, 1, &random); i++) {
         atomic_store_explicit(&encounter->queue, i, memory_order_relaxed);
-        encounter->must_wake = rlt_doorbell_ring(&encounter->doorbell, LANES);
+        encounter->must_wake = rlt_doorbell_knock(&encounter->doorbell, LANES);
         stress_meet(&encounter->pair, 1);
     }
     return NULL;
@@ -208,7 +208,7 @@ static void *ring_for_lanes(void *argument)
 {
     struct race *race = argument;
     while (atomic_load_explicit(&race->done, memory_order_relaxed) == 0) {
-        if (rlt_doorbell_ring(&race->doorbell, LANES)) {
+        if (rlt_doorbell_knock(&race->doorbell, LANES)) {
             rlt_park_descriptor_signal(race->descriptor);
         }
     }
@@ -220,7 +220,7 @@ static void *ring_for_commands(void *argument)
     struct race *race = argument;
     for (uint64_t i = 1; i <= race->rounds; i++) {
         atomic_store_explicit(&race->put[0], i, memory_order_relaxed);
-        if (rlt_doorbell_ring(&race->doorbell, COMMANDS)) {
+        if (rlt_doorbell_knock(&race->doorbell, COMMANDS)) {
             rlt_park_descriptor_signal(race->descriptor);
         }
         while (atomic_load_explicit(&race->taken, memory_order_relaxed) < i) {

@@ -15,8 +15,8 @@
 #include "unit/proto/guarded.h"
 
 /** From parser_portable.c. */
-uint32_t portable_parse_runs(const uint8_t *bytes, size_t len, struct rlt_run *runs, uint32_t max,
-                             size_t *used);
+uint32_t portable_parse_runs(const uint8_t *bytes, size_t len, struct rlt_streak *runs,
+                             uint32_t max, size_t *used);
 
 #define STREAM_MAX 4096
 #define RUNS_MAX   64
@@ -103,7 +103,7 @@ static size_t line_len(const struct rlt_frame *frame, const uint8_t *line)
 }
 
 /** Check runs, message by message, and that none could have been longer. Returns: messages. */
-static uint64_t check_runs(const uint8_t *bytes, size_t len, const struct rlt_run *runs,
+static uint64_t check_runs(const uint8_t *bytes, size_t len, const struct rlt_streak *runs,
                            uint32_t count, uint32_t max, size_t used)
 {
     const uint8_t *at = bytes;
@@ -139,8 +139,8 @@ Test(parser, runs_are_what_single_messages_are)
     uint64_t repeated = 0;
     struct rlt_random random = {.state = seed};
     struct stream stream;
-    struct rlt_run runs[RUNS_MAX];
-    struct rlt_run portable[RUNS_MAX];
+    struct rlt_streak runs[RUNS_MAX];
+    struct rlt_streak portable[RUNS_MAX];
 
     printf("parser runs: RLT_SEED=%" PRIu64 " RLT_ROUNDS=%" PRIu64 "\n", seed, rounds);
     fflush(stdout);
@@ -175,7 +175,7 @@ Test(parser, runs_end_at_every_cut)
 {
     struct rlt_random random = {.state = 7};
     struct stream stream = {.len = 0};
-    struct rlt_run runs[RUNS_MAX];
+    struct rlt_streak runs[RUNS_MAX];
     for (uint32_t i = 0; i < 8; i++) {
         put(&stream, &random, "MSG a.b %" PRIu64 " %u\r\n", 10 + i / 4, 9);
     }
@@ -191,17 +191,17 @@ Test(parser, runs_end_at_every_cut)
 Test(parser, run_ends_at_its_limit)
 {
     static const char message[] = "MSG a.b 7 0\r\n\r\n";
-    enum { LEN = sizeof(message) - 1, COUNT = RLT_RUN_MORE_MAX + 10 };
+    enum { LEN = sizeof(message) - 1, COUNT = RLT_STREAK_MORE_MAX + 10 };
     uint8_t *bytes = malloc((size_t)LEN * COUNT);
-    struct rlt_run runs[2];
+    struct rlt_streak runs[2];
     size_t used;
     cr_assert_not_null(bytes);
     for (size_t i = 0; i < COUNT; i++) {
         memcpy(bytes + i * LEN, message, LEN);
     }
     cr_assert_eq(rlt_parse_runs(bytes, (size_t)LEN * COUNT, runs, 2, &used), 2);
-    cr_assert_eq(runs[0].more, RLT_RUN_MORE_MAX);
-    cr_assert_eq(runs[1].more, COUNT - RLT_RUN_MORE_MAX - 2);
+    cr_assert_eq(runs[0].more, RLT_STREAK_MORE_MAX);
+    cr_assert_eq(runs[1].more, COUNT - RLT_STREAK_MORE_MAX - 2);
     cr_assert_eq(used, (size_t)LEN * COUNT);
     free(bytes);
 }

@@ -35,7 +35,7 @@ static bool is_readable(void)
 /* The two steps of a ringer, which may lie far apart. */
 static void ring(void)
 {
-    cr_assert(rlt_doorbell_ring(&bell.doorbell, 1));
+    cr_assert(rlt_doorbell_knock(&bell.doorbell, 1));
 }
 
 static void signal_it(void)
@@ -132,7 +132,7 @@ BellTest(disarmed_bell_is_not_rung)
 {
     rlt_bell_arm(&bell);
     rlt_bell_disarm(&bell);
-    cr_assert_not(rlt_doorbell_ring(&bell.doorbell, 1));
+    cr_assert_not(rlt_doorbell_knock(&bell.doorbell, 1));
     rlt_bell_arm(&bell);
     cr_assert_eq(bell.due, 0);
     ring();
@@ -170,7 +170,7 @@ uint64_t __wrap_rlt_park_descriptor_clear(int descriptor)
 
 static void ring_and_signal(void)
 {
-    if (rlt_doorbell_ring(&bell.doorbell, 1)) {
+    if (rlt_doorbell_knock(&bell.doorbell, 1)) {
         signal_it();
     }
 }
@@ -184,7 +184,7 @@ BellTest(ring_just_before_the_descriptor_is_cleared_is_not_forgotten)
     before_clear = ring_and_signal;
     rlt_bell_arm(&bell);
     before_clear = NULL;
-    cr_assert(is_readable() || rlt_doorbell_ring(&bell.doorbell, 1), "nobody will ring any more");
+    cr_assert(is_readable() || rlt_doorbell_knock(&bell.doorbell, 1), "nobody will ring any more");
     rlt_bell_disarm(&bell);
     cr_assert_leq(bell.due, 1);
 }
@@ -212,7 +212,7 @@ static void *put_and_ring(void *argument)
     for (uint64_t i = 1; i <= ROUNDS; i++) {
         atomic_store_explicit(own, i, memory_order_release);
         lose_time(&random);
-        if (rlt_doorbell_ring(&bell.doorbell, 1)) {
+        if (rlt_doorbell_knock(&bell.doorbell, 1)) {
             lose_time(&random);
             signal_it();
         }

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * One cluster, without I/O: its paths, its exchange, and the commands of application threads. A
+ * shard (io/) or a simulation drives it:
+ *
+ *     rlt_cluster_start()
+ *     repeat:
+ *         rlt_cluster_step(now)               commands, timers, sends, receives
+ *         if rlt_cluster_is_stopped(): end
+ *         deadline = rlt_cluster_deadline()
+ *         rlt_cluster_arm(), a fence, and if it has no work: rlt_cluster_sleep()
+ *         wait for events or the deadline; if it has work: only look
+ *         bring `receiving` home (lockfree/loan.h), and wait until it is
+ *         rlt_cluster_awake(now)
+ *         for each event: rlt_cluster_on_event(event, now)
+ *
+ * Owner: the event thread, except for what publishers and subscribers share: the wire queues,
+ * the command queue, the mailboxes and the metrics; and for what it lends while it sleeps
+ * (core/cluster/direct_send.h, core/cluster/direct_receive.h).
+ */
+#ifndef RLT_CORE_CLUSTER_CLUSTER_H
+#define RLT_CORE_CLUSTER_CLUSTER_H
+
+#include <stdalign.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/cluster/path.h"
+#include "core/delivery/exchange.h"
+#include "core/seam/command.h"
+#include "core/seam/env.h"
+#include "lockfree/doorbell.h"
+#include "lockfree/loan.h"
+#include "lockfree/stack.h"
+
+/** What wakes the cluster: bits of its doorbell. */
+enum rlt_wake {
+    RLT_WAKE_COMMANDS = 1,
+    RLT_WAKE_LANES = 2,
+};
+
+struct rlt_cluster {
+    struct rlt_env env;
+    struct rlt_exchange exchange;
+    uint32_t pool_size; /* immutable */
+
+    /* Shared with application threads. */
+    struct rlt_doorbell doorbell;
+    struct rlt_doorbell
+        *thread_bell; /* of the event thread: core/cluster/loop.h; NULL: none. Immutable */
+    alignas(RLT_CACHE_LINE) struct rlt_stack commands;
+    struct rlt_command stop;
+
+    /* Loan of the receive side (receivers, exchange). Only the owner thread of
+     * `exchange.watched_for` may borrow it; NULL: nobody. */
+    struct rlt_loan receiving;
+
+    struct rlt_path paths[]; /* pool_size */
+};
+
+/** Slots that the transport of a cluster has. */
+static inline uint32_t rlt_cluster_slot_count(const struct rlt_config *config)
+{
+    return config->pool_size * 2;
+}
+
+/** The connection of a slot: first those of side 0, by path, then those of side 1. */
+static inline struct rlt_connection *rlt_cluster_connection(struct rlt_cluster *cluster,
+                                                            uint32_t slot)
+{
+    return &cluster->paths[slot % cluster->pool_size].connections[slot / cluster->pool_size];
+}
+
+/**
+ * Make a cluster that is not connected. `seed` decides all jitter.
+ *
+ * Ownership: rlt_cluster_destroy() ends it, when it is stopped (or was never started) and no
+ *            mailbox or slab of it is used any more.
+ * Returns:   0 or ROULETTE_ENOMEM.
+ */
+int rlt_cluster_create(const struct rlt_config *config, const struct rlt_address *address,
+                       uint32_t index, struct rlt_transport *transport, uint64_t seed,
+                       struct rlt_cluster **created);
+void rlt_cluster_destroy(struct rlt_cluster *cluster);
+
+void rlt_cluster_start(struct rlt_cluster *cluster, uint64_t now_ns);
+
+/** Do everything that can be done now, without waiting. Since the last run the events of all that
+ *  the transport had were told: who is late judges nobody's silence by the clock. */
+void rlt_cluster_step(struct rlt_cluster *cluster, uint64_t now_ns);
+
+/** An operation of the transport ended. */
+void rlt_cluster_on_event(struct rlt_cluster *cluster, const struct rlt_io_event *event,
+                          uint64_t now_ns);
+
+/** Whether rlt_cluster_step() would find something to do, without a timer. */
+bool rlt_cluster_has_work(struct rlt_cluster *cluster);
+
+/**
+ * Arm the doorbell. What is put into a queue from here on either rings it, or is found by
+ * rlt_cluster_has_work() behind a fence (lockfree/doorbell.h).
+ */
+void rlt_cluster_arm(struct rlt_cluster *cluster);
+
+/**
+ * It is armed and has no work: publishers may send, and a subscriber receive, by themselves until
+ * rlt_cluster_awake().
+ */
+void rlt_cluster_sleep(struct rlt_cluster *cluster);
+
+/** Not asleep, or not any more: disarm the doorbell, take back what was lent. The caller has
+ * brought `cluster->receiving` home. */
+void rlt_cluster_awake(struct rlt_cluster *cluster, uint64_t now_ns);
+
+/** When rlt_cluster_step() has a timer to serve; RLT_NEVER: none. Before rlt_cluster_arm(). */
+uint64_t rlt_cluster_deadline(struct rlt_cluster *cluster);
+
+/** Whether RLT_COMMAND_STOP was carried out and everything is closed. */
+bool rlt_cluster_is_stopped(const struct rlt_cluster *cluster);
+
+/**
+ * After something was put into a queue of the cluster: whether the caller must wake the event
+ * thread.
+ *
+ * Threads: any thread.
+ */
+static inline bool rlt_cluster_knock(struct rlt_cluster *cluster, uint32_t interest)
+{
+    return rlt_doorbell_knock(&cluster->doorbell, interest) &&
+           (cluster->thread_bell == NULL || rlt_doorbell_knock(cluster->thread_bell, 1));
+}
+
+/**
+ * The caller gave back what the event thread waits for, or left something to it that it does not
+ * know of: the caller must wake the thread, and this says for which cluster. If that one is just
+ * falling asleep, it finds what is back, by the argument of doorbell.h: its store is the doorbell,
+ * ours the loan.
+ *
+ * Threads: any thread.
+ */
+static inline void rlt_cluster_call(struct rlt_cluster *cluster)
+{
+    atomic_thread_fence(memory_order_seq_cst);
+    (void)rlt_doorbell_take(&cluster->doorbell);
+}
+
+/**
+ * Put a command into the queue.
+ *
+ * Threads: any thread. Returns: true if the caller must wake the event thread.
+ */
+bool rlt_cluster_submit(struct rlt_cluster *cluster, struct rlt_command *command);
+
+/**
+ * Ask for something about a member.
+ *
+ * Threads: the owner thread of its subscriber. Returns: as rlt_cluster_submit().
+ */
+bool rlt_cluster_ask(struct rlt_cluster *cluster, struct rlt_member *member, enum rlt_ask what);
+
+/**
+ * Read the ledger. Once the cluster is stopped, what is in no other state is discarded.
+ *
+ * Threads: any thread.
+ */
+void rlt_cluster_ledger(const struct rlt_cluster *cluster, bool stopped,
+                        struct roulette_ledger *ledger);
+
+#endif

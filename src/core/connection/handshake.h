@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * What is said before a connection is ready: INFO, TLS, CONNECT.
+ *
+ * Owner: the event thread.
+ */
+#ifndef RLT_CORE_CONNECTION_HANDSHAKE_H
+#define RLT_CORE_CONNECTION_HANDSHAKE_H
+
+#include "core/connection/connection.h"
+
+/** An INFO arrived: the first of a connection or a later one. */
+void rlt_handshake_on_info(struct rlt_connection *connection, const struct rlt_frame *frame);
+
+/** Do what the session wants: RLT_SESSION_SECURE, _CONNECT or _NOTHING. */
+void rlt_handshake_act(struct rlt_connection *connection, enum rlt_session_action action);
+
+#endif

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * What a server refuses (-ERR), and what that ends: the connection, one subscription, or nothing.
+ * Source: the table nats-clients.md A.7 (proto/server_error.h).
+ *
+ * Owner: the event thread.
+ */
+#ifndef RLT_CORE_CONNECTION_REFUSAL_H
+#define RLT_CORE_CONNECTION_REFUSAL_H
+
+#include <stdbool.h>
+
+#include "core/connection/connection.h"
+#include "proto/parser.h"
+
+/** An -ERR arrived: it is counted and logged, and what it ends is ended. Returns: whether it
+ * answers a probe (core/cluster/probe.h) instead. */
+bool rlt_refusal_on_error(struct rlt_connection *connection, const struct rlt_frame *frame);
+
+#endif
