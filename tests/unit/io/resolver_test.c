@@ -271,16 +271,20 @@ static int live_as_child(struct rlt_lookup **inherited, size_t count)
     return 0;
 }
 
-/* Ask and leave without a pause, so that forks find the lock taken. */
+struct busy {
+    struct rlt_lookup *lookup;
+    _Atomic(uint32_t) rounds;
+    _Atomic(bool) stop;
+};
+
+/* Ask and leave without a pause, so that forks find the lock taken. Nothing is allocated meanwhile:
+ * a child process would find the lock of a sanitizer's allocator taken too, and wait for ever. */
 static void *keep_busy(void *context)
 {
-    while (!atomic_load_explicit((_Atomic(bool) *)context, memory_order_relaxed)) {
-        struct rlt_lookup *lookup = rlt_lookup_create("a.example", 1);
-        REQUIRE(lookup != NULL);
-        lookup->done = on_done;
-        lookup->context = &answers;
-        REQUIRE(rlt_resolver_ask(lookup) == 0 && rlt_resolver_leave(lookup));
-        rlt_memory_free(lookup);
+    struct busy *busy = context;
+    while (!atomic_load_explicit(&busy->stop, memory_order_relaxed)) {
+        REQUIRE(rlt_resolver_ask(busy->lookup) == 0 && rlt_resolver_leave(busy->lookup));
+        atomic_fetch_add_explicit(&busy->rounds, 1, memory_order_relaxed);
     }
     return NULL;
 }
@@ -291,14 +295,18 @@ Test(resolver, child_process_has_lookups_of_its_own)
     cr_skip_test("ThreadSanitizer permits a child process no threads");
 #endif
     enum { FORKS = SCALED(50, 5) };
-    pthread_t busy;
-    _Atomic(bool) stop = false;
+    pthread_t thread;
+    struct busy busy = {.lookup = rlt_lookup_create("a.example", 1)};
+    cr_assert_not_null(busy.lookup);
+    busy.lookup->done = on_done;
+    busy.lookup->context = &answers;
     fake_dns_set("a.example", "10.0.0.1", NULL);
     fake_dns_set("b.example", "10.0.0.2", NULL);
     fake_dns_hang("a.example");
     struct rlt_lookup *lookups[2] = {ask("a.example"), ask("a.example")};
     EVENTUALLY(fake_dns_running("a.example") == 1);
-    cr_assert_eq(pthread_create(&busy, NULL, keep_busy, &stop), 0);
+    cr_assert_eq(pthread_create(&thread, NULL, keep_busy, &busy), 0);
+    EVENTUALLY(atomic_load_explicit(&busy.rounds, memory_order_relaxed) > 1);
     for (int i = 0; i < FORKS; i++) {
         pid_t child = fork();
         cr_assert_geq(child, 0);
@@ -309,8 +317,9 @@ Test(resolver, child_process_has_lookups_of_its_own)
         cr_assert_eq(waitpid(child, &status, 0), child);
         cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %#x", status);
     }
-    atomic_store_explicit(&stop, true, memory_order_relaxed);
-    (void)pthread_join(busy, NULL);
+    atomic_store_explicit(&busy.stop, true, memory_order_relaxed);
+    (void)pthread_join(thread, NULL);
+    rlt_memory_free(busy.lookup);
     fake_dns_release();
     EVENTUALLY(answered() == 2);
     check_answer(lookups[0], 0x0a000001);
