@@ -176,8 +176,8 @@ static void on_operation(struct rlt_connection *connection, const struct rlt_fra
 }
 
 /* Messages as many as can be had at once, or one operation. Returns: as rlt_receiver_next(). */
-static int next_runs(struct rlt_connection *connection, bool many, struct rlt_streak *runs,
-                     uint32_t *count, struct rlt_slab **slab)
+static int next_streaks(struct rlt_connection *connection, bool many, struct rlt_streak *runs,
+                        uint32_t *count, struct rlt_slab **slab)
 {
     struct rlt_receiver *receiver = &connection->receiver;
     if (rlt_likely(many)) {
@@ -220,15 +220,18 @@ void rlt_inbound_go_on(struct rlt_connection *connection, uint64_t now_ns)
 {
     struct rlt_exchange *exchange = connection->exchange;
     struct rlt_merge *merge = &rlt_path_of(connection)->handover.merge;
-    exchange->source =
-        (struct rlt_source){(uint8_t)connection->side, rlt_connection_is_active(connection)};
+    exchange->source = (struct rlt_source){
+        .path = (uint8_t)connection->path,
+        .side = (uint8_t)connection->side,
+        .active = rlt_connection_is_active(connection),
+    };
     struct rlt_streak runs[RLT_FAN_OUT_STREAKS_MAX];
     struct rlt_slab *slab;
     bool ready = connection->session.state == RLT_SESSION_READY;
     uint32_t run_count;
     int result;
-    while ((result = next_runs(connection, ready && !rlt_merge_is_open(merge), runs, &run_count,
-                               &slab)) > 0) {
+    while ((result = next_streaks(connection, ready && !rlt_merge_is_open(merge), runs, &run_count,
+                                  &slab)) > 0) {
         const struct rlt_frame *frame = &runs[0].frame;
         if (rlt_unlikely(result == RLT_RECEIVER_OVERSIZED && ready)) {
             rlt_fan_out_oversized(exchange, frame);

@@ -26,8 +26,9 @@
 
 /** On whose behalf messages are put in: a connection of a path. */
 struct rlt_source {
+    uint8_t path;
     uint8_t side; /* of its path: 0 or 1 */
-    bool active;  /* it is the one that publishes and subscribes */
+    bool active;  /* it publishes and subscribes for its path */
 };
 
 struct rlt_exchange {

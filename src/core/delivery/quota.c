@@ -34,7 +34,8 @@ static void consume(struct rlt_interest *interest, uint64_t count)
 static void on_forgotten(struct rlt_exchange *exchange, struct rlt_interest *interest)
 {
     interest->again = true;
-    if (!exchange->source.active) {
+    const struct rlt_source *source = &exchange->source;
+    if (!source->active || source->path != interest->path) {
         interest->on_second = false;
     } else if (interest->on_server) {
         rlt_exchange_set_on_server(exchange, interest, false);

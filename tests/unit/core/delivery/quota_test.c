@@ -122,6 +122,24 @@ QuotaTest(full_ring_is_made_up_for)
     cr_assert_eq(on_server(), 0);
 }
 
+/* No server does that, but one that does decides nothing about another connection's SUB. */
+Test(quota, message_on_another_path_ends_no_sub, .fini = world_close)
+{
+    world_open(2, ROULETTE_RESTART_PERMANENT, ROULETTE_AT_MOST_ONCE);
+    uint64_t slots = world.mailbox.ring.capacity;
+    member = world_subscribe_limited("s", "s", slots + 8);
+    char line[64];
+    (void)snprintf(line, sizeof(line), "SUB s g 1|UNSUB 1 %llu|", (unsigned long long)slots + 8);
+    world_assert_sent(0, line);
+    for (uint64_t i = 0; i < slots + 8; i++) {
+        world_message(1, member, i % 2 == 0 ? "x" : "yy");
+    }
+    cr_assert_eq(rlt_counter_get(&world.cluster->env.metrics.dropped_ring_full), 9);
+    world_assert_sent(0, "");
+    cr_assert_eq(on_server(), 1);
+    world_ignore_told();
+}
+
 QuotaTest(members_without_a_limit_are_as_ever)
 {
     struct world_member *other = world_subscribe("o", "o", "g", 0);
