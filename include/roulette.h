@@ -384,7 +384,7 @@ struct roulette_options {
      */
     uint32_t confirm_ms;
 
-    uint32_t reserved; /**< 0 */
+    uint32_t reserved; /**< leave it as the init function made it */
 };
 
 /**
@@ -891,7 +891,7 @@ struct roulette_subscription_options {
      *  deadline, however long a server is away. 0: return at once. If some of the clusters of a
      *  wildcard are away, it is live on the others then. */
     int timeout_ms;
-    uint32_t reserved; /**< 0 */
+    uint32_t reserved; /**< leave it as the init function made it */
 };
 
 /** As roulette_options_fill() and roulette_options_init(). */

@@ -33,7 +33,7 @@ const struct rlt_sized_kind rlt_subscriber_options_kind = {
     .size = sizeof(struct roulette_subscriber_options),
     .size_min = rlt_end_of(struct roulette_subscriber_options, ring_slots),
 };
-const struct rlt_sized_kind rlt_interest_options_kind = {
+const struct rlt_sized_kind rlt_subscription_options_kind = {
     .name = "subscription options",
     .advice = ADVICE("roulette_subscription_options_init()"),
     .size = offsetof(struct roulette_subscription_options, reserved),
@@ -89,7 +89,7 @@ void roulette_subscription_options_fill(struct roulette_subscription_options *op
 {
     static const struct roulette_subscription_options defaults = {.timeout_ms = 0};
     if (options != NULL) {
-        rlt_sized_write(&rlt_interest_options_kind, &defaults, options);
+        rlt_sized_write(&rlt_subscription_options_kind, &defaults, options);
     }
 }
 

@@ -26,7 +26,7 @@ int rlt_options_check(const struct roulette_options *options, struct rlt_config 
 
 /** The other two kinds of options. */
 extern const struct rlt_sized_kind rlt_subscriber_options_kind;
-extern const struct rlt_sized_kind rlt_interest_options_kind;
+extern const struct rlt_sized_kind rlt_subscription_options_kind;
 
 /**
  * A user's options as this version knows them: what an older caller does not have is filled in

@@ -18,7 +18,7 @@
 #include "roulette.h"
 
 /* A slot in the caller's arrays: new fields take room of `reserved`. */
-static_assert(sizeof(struct roulette_message) == 128, "for ever");
+static_assert(sizeof(void *) != 8 || sizeof(struct roulette_message) == 128, "for ever");
 
 #define RLT_MESSAGE_COPY ((uintptr_t)1)
 #define RLT_MESSAGE_TAGS ((uintptr_t)0xffff)
@@ -26,7 +26,7 @@ static_assert(sizeof(struct roulette_message) == 128, "for ever");
 static_assert(RLT_MESSAGE_MASK < RLT_SLAB_BYTES_MIN, "a slab's address has room for it");
 
 /** The tag of a new subscriber, as it stands in `internal`. Threads: any thread. */
-static inline uintptr_t rlt_iovecs_next_tag(void)
+static inline uintptr_t rlt_message_next_tag(void)
 {
     static _Atomic(uint64_t) last;
     /* Relaxed: only uniqueness counts. Never 0. */
@@ -34,7 +34,7 @@ static inline uintptr_t rlt_iovecs_next_tag(void)
     return (uintptr_t)(serial % RLT_MESSAGE_TAGS + 1) << 1;
 }
 
-static inline void *rlt_iovecs_mark(struct rlt_slab *slab, uintptr_t tag)
+static inline void *rlt_message_mark(struct rlt_slab *slab, uintptr_t tag)
 {
     return (void *)((uintptr_t)slab | tag);
 }

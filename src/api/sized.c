@@ -18,9 +18,10 @@ static size_t size_of(const void *given)
     return size;
 }
 
+/* A size between two words was not set by an init function, and would cut a pointer. */
 static bool is_set(const struct rlt_sized_kind *kind, size_t size)
 {
-    return size >= kind->size_min && size <= SIZE_MAX_EVER;
+    return size >= kind->size_min && size <= SIZE_MAX_EVER && size % sizeof(void *) == 0;
 }
 
 int rlt_sized_check(const struct rlt_sized_kind *kind, const void *given)

@@ -3,7 +3,8 @@
  * Public structs that carry their size: the first field, a size_t, says how many bytes the caller
  * knows, who was compiled with an older or a newer header than this library.
  *
- * No such struct ends with padding: a field that is added there would not change the size.
+ * No such struct has padding, at its end or between fields: a field that is added at the end would
+ * not change the size, and in a hole of what a newer caller has anything may stand.
  */
 #ifndef RLT_API_SIZED_H
 #define RLT_API_SIZED_H

@@ -177,10 +177,10 @@ static int complete(const struct roulette_subscription_options *given,
                     struct roulette_subscription_options *options)
 {
     roulette_subscription_options_init(options);
-    return given != NULL ? rlt_sized_read(&rlt_interest_options_kind, given, options) : 0;
+    return given != NULL ? rlt_sized_read(&rlt_subscription_options_kind, given, options) : 0;
 }
 
-/* Wait until the servers know of it. Returns: as rlt_interest_confirm(). */
+/* Wait until the servers know of it. Returns: as rlt_subscription_confirm(). */
 static int confirm(struct roulette_subscriber *subscriber, struct rlt_subscription *entry,
                    const struct wish *wish, int timeout_ms)
 {
@@ -189,7 +189,7 @@ static int confirm(struct roulette_subscriber *subscriber, struct rlt_subscripti
         .place = wish->place,
         .scope = RLT_FENCE_SUBSCRIPTION,
     };
-    return rlt_interest_confirm(subscriber, entry, &fence, timeout_ms);
+    return rlt_subscription_confirm(subscriber, entry, &fence, timeout_ms);
 }
 
 /* The subscriber and the topic are not NULL. */

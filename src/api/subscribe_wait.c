@@ -19,8 +19,8 @@ static int refusal_of(const struct rlt_subscription *entry, uint32_t *cluster)
     return 0;
 }
 
-int rlt_interest_confirm(struct roulette_subscriber *subscriber, struct rlt_subscription *entry,
-                         const struct rlt_fence_wish *fence, int timeout_ms)
+int rlt_subscription_confirm(struct roulette_subscriber *subscriber, struct rlt_subscription *entry,
+                             const struct rlt_fence_wish *fence, int timeout_ms)
 {
     struct rlt_fence_outcome outcome;
     int result = rlt_client_fence(subscriber->client, fence, timeout_ms, &outcome);

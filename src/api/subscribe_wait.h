@@ -17,7 +17,7 @@
  * Threads: the owner thread.
  * Returns: 0; how many clusters have not answered; an error.
  */
-int rlt_interest_confirm(struct roulette_subscriber *subscriber, struct rlt_subscription *entry,
-                         const struct rlt_fence_wish *fence, int timeout_ms);
+int rlt_subscription_confirm(struct roulette_subscriber *subscriber, struct rlt_subscription *entry,
+                             const struct rlt_fence_wish *fence, int timeout_ms);
 
 #endif

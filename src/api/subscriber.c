@@ -85,7 +85,7 @@ int roulette_subscriber_open(roulette_client *client,
     }
     memset(subscriber, 0, sizeof(*subscriber));
     subscriber->client = client;
-    subscriber->tag = rlt_iovecs_next_tag();
+    subscriber->tag = rlt_message_next_tag();
     subscriber->ring_slots = options.ring_slots;
     subscriber->pinned_bytes = options.pinned_bytes;
     subscriber->mailboxes = rlt_memory_alloc(client->cluster_count, sizeof(*subscriber->mailboxes));

@@ -41,7 +41,7 @@ static void fill_message(const struct rlt_mailbox *mailbox, const struct rlt_del
     message->bounds = 0;
     memset(message->reserved, 0, sizeof(message->reserved));
     message->internal =
-        rlt_iovecs_mark(rlt_slab_of(delivery->base, mailbox->slab_bytes), mailbox->tag);
+        rlt_message_mark(rlt_slab_of(delivery->base, mailbox->slab_bytes), mailbox->tag);
 }
 
 static void fill_notice(const struct rlt_mailbox *mailbox, enum roulette_kind kind,

@@ -484,6 +484,8 @@ Test(bad_input, null_is_refused_everywhere)
     cr_assert_eq(roulette_stats_get(client, 0, NULL), ROULETTE_EINVAL);
     stats.size = 0;
     cr_assert_eq(roulette_stats_fill(client, 0, &stats), ROULETTE_EINVAL);
+    stats.size = sizeof(stats) - 4; /* it would cut a field */
+    cr_assert_eq(roulette_stats_fill(client, 0, &stats), ROULETTE_EINVAL);
     stats.size = SIZE_MAX;
     cr_assert_eq(roulette_stats_fill(client, 0, &stats), ROULETTE_EINVAL);
     cr_assert_gt(strlen(roulette_last_error()), 10);
