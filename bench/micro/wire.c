@@ -85,7 +85,7 @@ static void run_parse_runs(void *state, uint64_t count)
     size_t at = 0;
     for (uint64_t done = 0; done < count;) {
         size_t used;
-        uint32_t found = rlt_parse_runs(stream->bytes + at, stream->len - at, runs, 16, &used);
+        uint32_t found = rlt_parse_streaks(stream->bytes + at, stream->len - at, runs, 16, &used);
         if (found == 0) {
             stop("a frame was not parsed");
         }

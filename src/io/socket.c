@@ -9,7 +9,7 @@
 
 #include "io/asan.h"
 #include "io/endpoints.h"
-#include "io/message.h"
+#include "io/iovecs.h"
 #include "io/system/descriptor.h"
 #include "roulette.h"
 

@@ -18,7 +18,7 @@
 #include "base/random.h"
 #include "io/backend.h"
 #include "io/event_queue.h"
-#include "io/message.h"
+#include "io/iovecs.h"
 #include "io/resolver.h"
 #include "lockfree/stack.h"
 

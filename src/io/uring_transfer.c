@@ -3,7 +3,7 @@
 
 #include <sys/socket.h>
 
-#include "io/message.h"
+#include "io/iovecs.h"
 #include "io/socket.h"
 #include "io/uring_slots.h"
 #include "io/wake/watch.h"

@@ -3,8 +3,8 @@
  * A doorbell: lets one thread sleep on lock-free queues without missing what is put into them,
  * and lets those who put something in skip the system call while it is awake.
  *
- * Sleeper:  arm(interests); look at every queue once more; sleep if all are empty; disarm().
- * Ringer:   put something in; if (ring(interest)) wake the sleeper by a system call.
+ * Sleeper:  arm(wanted); look at every queue once more; sleep if all are empty; disarm().
+ * Ringer:   put something in; if (knock(what)) wake the sleeper by a system call.
  *
  * Why nothing is missed. The sleeper stores `armed`, then loads the queues; a ringer stores to
  * its queue, then loads `armed`. With a seq_cst fence between the store and the load on both
@@ -46,17 +46,17 @@ struct rlt_doorbell {
 
 /** Announce sleep. Then a fence, or the barrier; then look at every queue again. Threads: the
  *  sleeper. */
-static inline void rlt_doorbell_arm_unfenced(struct rlt_doorbell *doorbell, uint32_t interests)
+static inline void rlt_doorbell_arm_unfenced(struct rlt_doorbell *doorbell, uint32_t wanted)
 {
     /* Relaxed: what follows orders it before the second look. */
-    atomic_store_explicit(&doorbell->armed, interests, memory_order_relaxed);
+    atomic_store_explicit(&doorbell->armed, wanted, memory_order_relaxed);
 }
 
 /** Announce sleep. Afterwards look at every queue again. Threads: the sleeper of a doorbell that is
  *  not asymmetric. */
-static inline void rlt_doorbell_arm(struct rlt_doorbell *doorbell, uint32_t interests)
+static inline void rlt_doorbell_arm(struct rlt_doorbell *doorbell, uint32_t wanted)
 {
-    rlt_doorbell_arm_unfenced(doorbell, interests);
+    rlt_doorbell_arm_unfenced(doorbell, wanted);
     atomic_thread_fence(memory_order_seq_cst);
 }
 
@@ -94,7 +94,7 @@ static inline bool rlt_doorbell_take(struct rlt_doorbell *doorbell)
 }
 
 /** After putting something into a queue: whether the sleeper waits for it. Threads: any thread. */
-static inline bool rlt_doorbell_is_armed(struct rlt_doorbell *doorbell, uint32_t interest)
+static inline bool rlt_doorbell_is_armed(struct rlt_doorbell *doorbell, uint32_t what)
 {
     if (rlt_likely(atomic_load_explicit(&doorbell->asymmetric, memory_order_acquire) != 0)) {
         atomic_signal_fence(memory_order_seq_cst);
@@ -102,7 +102,7 @@ static inline bool rlt_doorbell_is_armed(struct rlt_doorbell *doorbell, uint32_t
         atomic_thread_fence(memory_order_seq_cst);
     }
     /* Relaxed: behind the fence; what is done about it has its own order. */
-    return (atomic_load_explicit(&doorbell->armed, memory_order_relaxed) & interest) != 0;
+    return (atomic_load_explicit(&doorbell->armed, memory_order_relaxed) & what) != 0;
 }
 
 /**
@@ -111,12 +111,12 @@ static inline bool rlt_doorbell_is_armed(struct rlt_doorbell *doorbell, uint32_t
  *
  * Threads: any thread.
  */
-static inline bool rlt_doorbell_knock(struct rlt_doorbell *doorbell, uint32_t interest)
+static inline bool rlt_doorbell_knock(struct rlt_doorbell *doorbell, uint32_t what)
 {
-    if (!rlt_doorbell_is_armed(doorbell, interest)) {
+    if (!rlt_doorbell_is_armed(doorbell, what)) {
         return false;
     }
-    /* Since the load the sleeper may have armed itself again for other interests only. We take that
+    /* Since the load the sleeper may have armed itself again for other wanted only. We take that
      * announcement away from their ringers all the same, so we must wake for them; the sleeper then
      * finds nothing and arms itself anew. Relaxed: what the sleeper reads next it acquires through
      * the queues themselves. */

@@ -3,7 +3,7 @@
  * A MSG line is split in one of two ways: split_strict() takes short lines of the form that servers
  * write, 32 bytes at a time; rlt_parse_tolerant() takes all that the protocol allows, byte by byte.
  * Both leave the same `struct rlt_arguments`. For streams of messages there is parse_plain() too,
- * of which the same is true: see rlt_parse_runs().
+ * of which the same is true: see rlt_parse_streaks().
  */
 #include "proto/parser.h"
 
@@ -228,8 +228,8 @@ RLT_ALWAYS_INLINE size_t guess_next(size_t at, size_t len, size_t *len_before)
     return next;
 }
 
-uint32_t rlt_parse_runs(const uint8_t *bytes, size_t len, struct rlt_streak *runs, uint32_t max,
-                        size_t *used)
+uint32_t rlt_parse_streaks(const uint8_t *bytes, size_t len, struct rlt_streak *runs, uint32_t max,
+                           size_t *used)
 {
     size_t len_before = 0;
     struct size_memo memo = {0, 0};

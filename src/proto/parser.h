@@ -95,8 +95,8 @@ struct rlt_streak {
  * Threads: any thread. Does not block or allocate.
  * Returns: the number of runs.
  */
-uint32_t rlt_parse_runs(const uint8_t *bytes, size_t len, struct rlt_streak *runs, uint32_t max,
-                        size_t *used);
+uint32_t rlt_parse_streaks(const uint8_t *bytes, size_t len, struct rlt_streak *runs, uint32_t max,
+                           size_t *used);
 
 /** A static English text for an enum rlt_parse_error. */
 const char *rlt_parse_error_text(int error);

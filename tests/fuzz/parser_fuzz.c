@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * rlt_parse() on any stream: cut in pieces it must give what it gives whole, and every part of an
- * operation must lie within it. rlt_parse_runs() must give the messages at its start.
+ * operation must lie within it. rlt_parse_streaks() must give the messages at its start.
  *
  * The first byte says how many of the following bytes are lengths of pieces; the rest of the
  * input is the stream. What remains of it behind the last piece arrives at once.
@@ -105,7 +105,7 @@ static void check_runs(const struct outcome *whole, const uint8_t *stream, size_
     RLT_ASSERT(copy != NULL);
     memcpy(copy, stream, len);
     size_t used;
-    uint32_t count = rlt_parse_runs(copy, len, runs, OPERATIONS_MAX, &used);
+    uint32_t count = rlt_parse_streaks(copy, len, runs, OPERATIONS_MAX, &used);
     for (uint32_t i = 0; i < count; i++) {
         struct operation operation = {.frame = runs[i].frame};
         operation.place = (uint64_t)(runs[i].frame.topic - copy);

@@ -45,9 +45,9 @@ struct rlt_cluster {
     uint32_t pool_size; /* immutable */
 
     /* Shared with application threads. */
-    struct rlt_doorbell doorbell;
-    struct rlt_doorbell
-        *thread_bell; /* of the event thread: core/cluster/loop.h; NULL: none. Immutable */
+    alignas(RLT_CACHE_LINE) struct rlt_doorbell doorbell;
+    /* Of the event thread (core/cluster/loop.h); NULL: none. Immutable. */
+    struct rlt_doorbell *thread_bell;
     alignas(RLT_CACHE_LINE) struct rlt_stack commands;
     struct rlt_command stop;
 
@@ -68,7 +68,8 @@ static inline uint32_t rlt_cluster_slot_count(const struct rlt_config *config)
 static inline struct rlt_connection *rlt_cluster_connection(struct rlt_cluster *cluster,
                                                             uint32_t slot)
 {
-    return &cluster->paths[slot % cluster->pool_size].connections[slot / cluster->pool_size];
+    uint32_t side = slot < cluster->pool_size ? 0 : 1;
+    return &cluster->paths[slot - side * cluster->pool_size].connections[side];
 }
 
 /**
@@ -124,9 +125,9 @@ bool rlt_cluster_is_stopped(const struct rlt_cluster *cluster);
  *
  * Threads: any thread.
  */
-static inline bool rlt_cluster_knock(struct rlt_cluster *cluster, uint32_t interest)
+static inline bool rlt_cluster_knock(struct rlt_cluster *cluster, uint32_t what)
 {
-    return rlt_doorbell_knock(&cluster->doorbell, interest) &&
+    return rlt_doorbell_knock(&cluster->doorbell, what) &&
            (cluster->thread_bell == NULL || rlt_doorbell_knock(cluster->thread_bell, 1));
 }
 

@@ -9,6 +9,7 @@
 #ifndef RLT_CORE_CONNECTION_CONNECTION_H
 #define RLT_CORE_CONNECTION_CONNECTION_H
 
+#include <stdalign.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -27,7 +28,7 @@
 #include "proto/server_error.h"
 
 struct rlt_connection {
-    struct rlt_env *env;
+    alignas(RLT_CACHE_LINE) struct rlt_env *env;
     struct rlt_exchange *exchange;
     uint32_t slot; /* in the cluster and in its transport */
     uint32_t path; /* of the pool: it has two connections, one of which is active */

@@ -278,8 +278,8 @@ uint32_t rlt_receiver_take_streaks(struct rlt_receiver *receiver, struct rlt_str
         return 0;
     }
     size_t used;
-    uint32_t count = rlt_parse_runs(receiver->slab->bytes + receiver->start,
-                                    receiver->end - receiver->start, runs, max, &used);
+    uint32_t count = rlt_parse_streaks(receiver->slab->bytes + receiver->start,
+                                       receiver->end - receiver->start, runs, max, &used);
     receiver->start += used;
     *slab = receiver->slab != receiver->spare ? receiver->slab : NULL;
     return count;

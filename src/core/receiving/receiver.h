@@ -89,7 +89,7 @@ int rlt_receiver_next(struct rlt_receiver *receiver, struct rlt_frame *frame,
                       struct rlt_slab **slab);
 
 /**
- * Take the complete messages that come next, up to `max` runs: as rlt_parse_runs(). They lie in
+ * Take the complete messages that come next, up to `max` runs: as rlt_parse_streaks(). They lie in
  * `*slab`, which is NULL if they cannot be kept.
  *
  * Returns: the number of runs; 0 if rlt_receiver_next() is to be called.

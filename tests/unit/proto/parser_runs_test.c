@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * rlt_parse_runs(), with SSE2 and without, against rlt_parse() called again and again. RLT_SEED
+ * rlt_parse_streaks(), with SSE2 and without, against rlt_parse() called again and again. RLT_SEED
  * chooses the streams, RLT_ROUNDS how many.
  */
 #include <inttypes.h>
@@ -155,7 +155,7 @@ Test(parser, runs_are_what_single_messages_are)
         const uint8_t *copy = guarded_behind(stream.bytes, len);
         size_t used;
         size_t portable_used;
-        uint32_t count = rlt_parse_runs(copy, len, runs, max, &used);
+        uint32_t count = rlt_parse_streaks(copy, len, runs, max, &used);
         uint64_t found = check_runs(copy, len, runs, count, max, used);
         messages += found;
         repeated += found - count;
@@ -182,7 +182,7 @@ Test(parser, runs_end_at_every_cut)
     for (size_t len = 0; len <= stream.len; len++) {
         const uint8_t *copy = guarded_behind(stream.bytes, len);
         size_t used;
-        uint32_t count = rlt_parse_runs(copy, len, runs, RUNS_MAX, &used);
+        uint32_t count = rlt_parse_streaks(copy, len, runs, RUNS_MAX, &used);
         uint64_t messages = check_runs(copy, len, runs, count, RUNS_MAX, used);
         cr_assert_eq(messages, len / (stream.len / 8), "cut at %zu", len);
     }
@@ -199,7 +199,7 @@ Test(parser, run_ends_at_its_limit)
     for (size_t i = 0; i < COUNT; i++) {
         memcpy(bytes + i * LEN, message, LEN);
     }
-    cr_assert_eq(rlt_parse_runs(bytes, (size_t)LEN * COUNT, runs, 2, &used), 2);
+    cr_assert_eq(rlt_parse_streaks(bytes, (size_t)LEN * COUNT, runs, 2, &used), 2);
     cr_assert_eq(runs[0].more, RLT_STREAK_MORE_MAX);
     cr_assert_eq(runs[1].more, COUNT - RLT_STREAK_MORE_MAX - 2);
     cr_assert_eq(used, (size_t)LEN * COUNT);

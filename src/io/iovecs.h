@@ -2,8 +2,8 @@
 /**
  * A message as the kernel takes it (struct msghdr) from a transport's spans.
  */
-#ifndef RLT_IO_MESSAGE_H
-#define RLT_IO_MESSAGE_H
+#ifndef RLT_IO_IOVECS_H
+#define RLT_IO_IOVECS_H
 
 #include <assert.h>
 #include <stddef.h>
@@ -28,18 +28,18 @@ struct rlt_iovecs {
     struct iovec spans[RLT_MESSAGE_SPANS_MAX];
 };
 
-static inline void rlt_iovecs_fill(struct rlt_iovecs *message, const struct rlt_span *spans,
+static inline void rlt_iovecs_fill(struct rlt_iovecs *iovecs, const struct rlt_span *spans,
                                    uint32_t count)
 {
     RLT_ASSERT(count != 0 && count <= RLT_MESSAGE_SPANS_MAX);
-    memcpy(message->spans, spans, count * sizeof(*spans));
-    message->header = (struct msghdr){.msg_iov = message->spans, .msg_iovlen = count};
+    memcpy(iovecs->spans, spans, count * sizeof(*spans));
+    iovecs->header = (struct msghdr){.msg_iov = iovecs->spans, .msg_iovlen = count};
 }
 
 /** See rlt_asan_check(). */
-static inline void rlt_iovecs_check_writable(const struct rlt_iovecs *message)
+static inline void rlt_iovecs_check_writable(const struct rlt_iovecs *iovecs)
 {
-    rlt_asan_check(message->spans, message->header.msg_iovlen);
+    rlt_asan_check(iovecs->spans, iovecs->header.msg_iovlen);
 }
 
 /** For one system call: without a copy. */
