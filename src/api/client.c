@@ -14,8 +14,8 @@
 
 bool rlt_client_enter(roulette_client *client)
 {
-    /* seq_cst, with the closer's store and load of the same two: either it sees us inside and
-     * waits, or we see that it is closing. */
+    /* seq_cst, with the closer's store and load of the same two words: either the closer sees this
+     * thread inside and waits, or this thread sees that the client is closing. */
     atomic_fetch_add_explicit(&client->entered, 1, memory_order_seq_cst);
     if (atomic_load_explicit(&client->state, memory_order_seq_cst) == RLT_CLIENT_OPEN) {
         return true;
@@ -64,7 +64,7 @@ static void destroy(roulette_client *client)
 
 void rlt_client_release(roulette_client *client)
 {
-    /* Acquire-release: all use of it comes before the free. */
+    /* Acquire-release: all use of the client comes before the free. */
     uint32_t before = atomic_fetch_sub_explicit(&client->references, 1, memory_order_acq_rel);
     RLT_ASSERT(before > 0);
     if (before == 1) {
@@ -89,7 +89,7 @@ void rlt_client_stop_threads(roulette_client *client, size_t count)
 void rlt_client_stop(roulette_client *client)
 {
     rlt_client_stop_threads(client, client->thread_count);
-    /* Release: publishes what the event threads wrote. */
+    /* Release: publishes the event threads' writes. */
     atomic_store_explicit(&client->state, RLT_CLIENT_STOPPED, memory_order_release);
     rlt_park_wake(&client->state);
     rlt_subscribers_wake(client);

@@ -23,7 +23,7 @@
 
 enum rlt_client_state {
     RLT_CLIENT_OPEN = 0,
-    RLT_CLIENT_CLOSING = 1, /* no new commands and publishes; the event threads still run */
+    RLT_CLIENT_CLOSING = 1, /* no new commands or publishes; the event threads still run */
     RLT_CLIENT_STOPPED = 2, /* the event threads have ended */
     RLT_CLIENT_FORKED = 3,  /* this is a child process: the event threads are the parent's */
 };
@@ -49,7 +49,7 @@ struct roulette_client {
      * for as discarded); seq_cst with `entered`: see rlt_client_enter(). */
     alignas(RLT_CACHE_LINE) _Atomic(uint32_t) state;
 
-    /* Threads that are just giving a command to an event thread. */
+    /* Threads that are between rlt_client_enter() and rlt_client_leave(). */
     alignas(RLT_CACHE_LINE) _Atomic(uint32_t) entered;
     _Atomic(uint32_t) references; /* acquire-release: the last one frees */
 
@@ -62,14 +62,14 @@ struct roulette_client {
     struct rlt_shard shards[];
 };
 
-/** One connection of one cluster: where a topic goes. */
+/** One path of one cluster: where a topic goes. */
 struct rlt_place {
     uint32_t cluster;
     uint32_t path;
 };
 
 /**
- * Before giving commands to event threads: keeps them running until rlt_client_leave().
+ * Keep the event threads running until rlt_client_leave(), in order to give them commands.
  *
  * Threads: any thread; short, not across a wait.
  * Returns: false if the client is closing or closed.
@@ -77,13 +77,13 @@ struct rlt_place {
 bool rlt_client_enter(roulette_client *client);
 void rlt_client_leave(roulette_client *client);
 
-/** Whether there are no event threads. Acquire: all they wrote is visible then. */
+/** Whether no event thread runs. Acquire: all their writes are visible then. */
 static inline bool rlt_client_is_stopped(roulette_client *client)
 {
     return atomic_load_explicit(&client->state, memory_order_acquire) >= RLT_CLIENT_STOPPED;
 }
 
-/** What a call on a client that is not open returns: ROULETTE_ECLOSED or _EFORKED. */
+/** The error of a call on a client that is not open: ROULETTE_ECLOSED or _EFORKED. */
 static inline int rlt_client_gone(const roulette_client *client)
 {
     /* Relaxed: the state never leaves FORKED. */
@@ -101,20 +101,19 @@ void rlt_client_stop_threads(roulette_client *client, size_t count);
 /** End all event threads; the client is closed from here on. */
 void rlt_client_stop(roulette_client *client);
 
-/** Where a topic with this hash goes. */
+/** The place of a topic. */
 static inline struct rlt_place rlt_client_place(const roulette_client *client, const char *topic,
                                                 size_t len, uint64_t hash)
 {
     uint32_t pool = client->config.pool_size;
     return (struct rlt_place){
         .cluster = rlt_ring_place(client->ring, topic, len, hash),
-        /* Other bits than those that placed it on the cluster weigh most. */
+        /* Other bits of the hash than those that chose the cluster weigh most. */
         .path = pool == 1 ? 0 : (uint32_t)(((hash & UINT32_MAX) * pool) >> 32),
     };
 }
 
-/** Whether a call's client and cluster are there. Returns: 0; ROULETTE_EINVAL, with its text set.
- */
+/** Check that a call's client and cluster exist. Returns: 0; ROULETTE_EINVAL, with its text set. */
 int rlt_client_check_cluster(const roulette_client *client, size_t cluster);
 
 /** Copy the ledgers of the first `count` clusters. */

@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "io/wake/park.h"
 
-/* Messages that will not be confirmed any more. */
+/* Count the messages that will not be confirmed any more. */
 static uint64_t count_unconfirmed(const roulette_client *client)
 {
     uint64_t count = 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a client tells of its clusters: how many, where, and which one carries a topic. Why one is
- * not connected: api/reason.c.
+ * Queries about a client's clusters: how many, where, and which one carries a topic. Why a cluster
+ * is not connected: api/reason.c.
  */
 #include "api/client.h"
 #include "base/error.h"

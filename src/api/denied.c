@@ -6,7 +6,7 @@
 #include "base/counter.h"
 #include "base/error.h"
 
-/* Tell of what a cluster's servers have refused beyond `told`. */
+/* Report the messages beyond `told` that a cluster's servers have refused. */
 static int tell(struct rlt_shard *shard, uint64_t told)
 {
     char text[RLT_TEXT_CELL_BYTES];

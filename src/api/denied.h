@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * Telling of messages that a server has refused for a missing permission. Each is told of once:
- * by the flushes that wait while it is refused, or the next one, or by the close.
+ * Reporting messages that a server has refused for a missing permission. Each is reported once: by
+ * the flushes that wait while the server refuses it, or the next flush, or by the close.
  */
 #ifndef RLT_API_DENIED_H
 #define RLT_API_DENIED_H
@@ -9,13 +9,13 @@
 #include "api/client.h"
 #include "core/sending/fence.h"
 
-/** Note in a fence's parts, which are for the clusters from `first` on, before its commands are
- * given, what has been told of by now. */
+/** Note in a fence's parts, which are for the clusters from `first` on, how many messages were
+ * reported by now. Before its commands are given. */
 void rlt_denied_begin(const roulette_client *client, struct rlt_fence *fence, size_t first);
 
 /**
- * A flush of the clusters from `first` on is over. Returns: 0, or ROULETTE_EPERMISSION with its
- * text if messages were refused of which nobody had told when it began.
+ * Report at the end of a flush of the clusters from `first` on. Returns: 0, or ROULETTE_EPERMISSION
+ * with its text if messages were refused that no call had reported when the flush began.
  */
 int rlt_denied_tell(roulette_client *client, const struct rlt_fence *fence, size_t first);
 

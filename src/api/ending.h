@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * The end of subscriptions: their members are told to leave their clusters, and the handles are
- * retired.
+ * The end of subscriptions: their members are told to leave their clusters, and the subscriptions
+ * are retired from the table.
  *
  * Threads: the owner thread.
  */
@@ -18,19 +18,19 @@
 /** End all subscriptions. */
 void rlt_subscriber_end_all(struct roulette_subscriber *subscriber);
 
-/** Ask for something about all members of live subscriptions. Returns: false if the client is
- *  closing. */
+/** Ask the event threads for a change of all members of live subscriptions. Returns: false if the
+ *  client is closing. */
 bool rlt_subscriber_ask_all(struct roulette_subscriber *subscriber, enum rlt_ask what);
 
-/** Nothing more of this subscription: forget its topic and tell all members to leave. */
+/** End a subscription: forget its topic and tell all members to leave. */
 void rlt_subscriber_end(struct roulette_subscriber *subscriber, struct rlt_subscription *entry,
                         const struct rlt_member *ended);
 
-/** The last of max_messages was received, from `cluster`: the subscription ends. */
+/** End a subscription whose last of max_messages was received, from `cluster`. */
 void rlt_subscriber_complete(struct roulette_subscriber *subscriber, struct rlt_subscription *entry,
                              uint32_t cluster);
 
-/** A message was received; if it was the last of max_messages, the subscription ends. */
+/** Count a received message; end the subscription if it was the last of max_messages. */
 static inline void rlt_subscriber_count(struct roulette_subscriber *subscriber,
                                         struct rlt_subscription *entry, uint32_t cluster)
 {

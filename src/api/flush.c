@@ -13,7 +13,7 @@ static int flush(roulette_client *client, const struct rlt_fence_wish *wish, int
                : result;
 }
 
-/* Whether the ledgers are a part of the answer: they say what the flush waited for in vain. */
+/* Whether to fill the ledgers: they show which messages a flush waited for in vain. */
 static bool gives_ledgers(int result)
 {
     return result == 0 || result == ROULETTE_ETIMEDOUT || result == ROULETTE_EDISCONNECTED ||

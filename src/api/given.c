@@ -25,7 +25,7 @@ static size_t home_of(const void *handle)
     return (size_t)(hash >> 32) & (capacity - 1);
 }
 
-/* Where the handle is, or a free slot where it would be. */
+/* The slot of a handle, or the free slot where it would be. */
 static size_t find(const void *handle)
 {
     size_t i = home_of(handle);
@@ -55,7 +55,7 @@ static bool grow(void)
     return true;
 }
 
-/* Free a slot, and put those behind it nearer to their homes. */
+/* Free a slot, and move the handles behind it nearer to their homes. */
 static void clear(size_t hole)
 {
     slots[hole] = NULL;

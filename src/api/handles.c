@@ -22,7 +22,7 @@ static uint32_t index_of(const struct rlt_subscription *entry)
 
 /* ---- Slots ------------------------------------------------------------------------------- */
 
-/* By a half, so that a large table has few slots that it does not use. */
+/* Grow the table by a half, so that a large one has few unused slots. */
 static int grow_slots(struct rlt_handle_table *table)
 {
     if (table->slot_capacity == SLOTS_MAX) {
@@ -104,7 +104,7 @@ void rlt_handle_table_fini(struct rlt_handle_table *table)
 
 /* ---- Handles in it ------------------------------------------------------------------------ */
 
-/* Put a handle into a slot; its index and serial number are its public name. */
+/* Put a subscription into a slot; index and serial number are its public handle. */
 int rlt_handle_table_add(struct rlt_handle_table *table, struct rlt_subscription *entry)
 {
     uint32_t index;
@@ -196,7 +196,7 @@ void rlt_handle_table_complete(struct rlt_handle_table *table, struct rlt_subscr
 {
     entry->last_cluster = (uint16_t)cluster;
     entry->completed = true;
-    /* It stays until the user was told, beyond its members' last notices. */
+    /* The subscription stays until the user was told, beyond its members' last notices. */
     entry->pending++;
     CK_SLIST_INSERT_HEAD(&table->completed, entry, link);
 }

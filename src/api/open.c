@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Opening a client: its options become what the parts are made of, then its event threads start.
+ * Opening a client: options become the configuration of its parts, then its event threads start.
  */
 #include <string.h>
 
@@ -18,9 +18,9 @@
 
 /* ---- Event threads ------------------------------------------------------------------------ */
 
-/* A dead path is given up when unanswered pings would be, whichever notices first. But the kernel
- * also counts the time in which a living peer takes nothing: that of a connection that is held back
- * (core/cluster/probe.h) must not end it. */
+/* The kernel gives up a dead peer after the same time as unanswered pings do. But the kernel also
+ * counts the time in which a living peer reads nothing, which must not end a connection that is
+ * held back (core/cluster/probe.h). */
 static uint32_t user_timeout_ms(const struct rlt_config *config)
 {
     uint64_t ms = config->ping_interval_ns / RLT_NS_PER_MS * config->max_ping_failure + 1000;
@@ -40,8 +40,9 @@ static int explain_start(int result, size_t index, const char *why)
                          why[0] != '\0' ? why : roulette_error_text(result));
 }
 
-/* As many event threads as were asked for, but not more than clusters. By default one for each
- * cluster, up to half of the CPUs: the other half is for the threads that publish and receive. */
+/* Choose the number of event threads: as many as wanted, but not more than clusters. By default one
+ * for each cluster, up to half of the CPUs: the other half is for the threads that publish and
+ * receive. */
 static size_t count_threads(const roulette_client *client, uint32_t wanted)
 {
     size_t count = wanted != 0 ? wanted : (rlt_cpu_count() + 1) / 2;
@@ -104,7 +105,7 @@ static uint64_t next_id(void)
     return atomic_fetch_add_explicit(&last, 1, memory_order_relaxed) + 1;
 }
 
-/* An empty client of `count` clusters, with one reference. */
+/* Allocate an empty client of `count` clusters, with one reference. */
 static roulette_client *allocate(size_t count)
 {
     size_t size = sizeof(roulette_client) + count * sizeof(struct rlt_shard);
@@ -119,7 +120,7 @@ static roulette_client *allocate(size_t count)
     return client;
 }
 
-/* What proves who we are, if the options say so. */
+/* Make the signer of logins, if the options have a key or credentials. */
 static int set_up_signer(roulette_client *client, const struct roulette_options *options)
 {
     if (options->credentials_file == NULL && options->nkey_seed == NULL) {
@@ -132,7 +133,7 @@ static int set_up_signer(roulette_client *client, const struct roulette_options 
     return result;
 }
 
-/* The TLS context, if any cluster is spoken to by TLS. */
+/* Make the TLS context, if any cluster uses TLS. */
 static int set_up_tls(roulette_client *client, const struct roulette_options *options)
 {
     bool needed = options->tls != 0;

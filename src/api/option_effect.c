@@ -20,7 +20,7 @@ static bool is_tls_used(const struct roulette_options *options, const struct rlt
     return used;
 }
 
-/* The first option that is about TLS and is not at its default; NULL: none. */
+/* The first TLS option that is not at its default; NULL: none. */
 static const char *first_of_tls(const struct roulette_options *options)
 {
     const struct {
@@ -130,7 +130,7 @@ static int check_login(const struct roulette_options *options, const struct rlt_
 
 /* ---- CONNECT ------------------------------------------------------------------------------ */
 
-/* Whether a server can be told of this. `what` names it. */
+/* Check that a CONNECT with some of the texts can be sent. `what` names them. */
 static int check_connect(const struct rlt_connect *connect, const char *what)
 {
     char line[RLT_CONNECT_LEN_MAX];
@@ -146,7 +146,7 @@ static int check_connect(const struct rlt_connect *connect, const char *what)
                       : 0;
 }
 
-/* One text after the other, and then all together. */
+/* Check one text after the other, and then all together. */
 static int check_texts(const struct roulette_options *options)
 {
     const struct {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * Options that would have no effect as they are given: they are refused, for who gives one counts
- * on it. A password without a user is sent to nobody, a CA file without TLS is not looked at.
+ * Refusing options that would have no effect as they are given, since the application relies on
+ * them: a password without a user is never sent, a CA file without TLS never read.
  */
 #ifndef RLT_API_OPTION_EFFECT_H
 #define RLT_API_OPTION_EFFECT_H

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * A user's options, checked.
+ * Checking a user's options.
  */
 #ifndef RLT_API_OPTIONS_H
 #define RLT_API_OPTIONS_H
@@ -11,7 +11,7 @@
 #include "core/seam/config.h"
 #include "roulette.h"
 
-/** Lanes of a wire queue, the shared one included: what queue_bytes is divided by. */
+/** Lanes of a wire queue, with the shared one: queue_bytes is divided by this. */
 #define RLT_QUEUE_LANES 16
 
 /**
@@ -29,8 +29,8 @@ extern const struct rlt_sized_kind rlt_subscriber_options_kind;
 extern const struct rlt_sized_kind rlt_subscription_options_kind;
 
 /**
- * A user's options as this version knows them: what an older caller does not have is filled in
- * with its default.
+ * Copy a user's options as this version knows them: fields that an older caller does not have get
+ * their defaults.
  *
  * Returns: 0 or ROULETTE_EINVAL, as rlt_sized_read().
  */

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /**
  * One thread at a time uses a subscriber: its owner thread. Ownership may pass from thread to
- * thread without a word, so what can be seen is that two are inside at once.
+ * thread without a call, so only two threads inside at once can be detected.
  *
- * In each build: that another thread waits in roulette_receive(), which is where a thread mostly is
- * when another one closes the subscriber or releases its messages. With assertions (without
- * NDEBUG) also that another thread is inside any call.
+ * Detected in each build: another thread waits in roulette_receive(), where a thread mostly is when
+ * another one closes the subscriber or releases its messages. With assertions (without NDEBUG)
+ * also: another thread is inside any call.
  */
 #ifndef RLT_API_OWNER_H
 #define RLT_API_OWNER_H
@@ -21,17 +21,17 @@
 #define RLT_OWNER_CHECKED 1
 #endif
 
-/* A child process has only the thread that forked: what the others did in its parent is past. */
+/* A child process has only the thread that forked: calls of others in the parent do not count. */
 static inline bool rlt_owner_is_forked(const struct roulette_subscriber *subscriber)
 {
     return atomic_load_explicit(&subscriber->client->state, memory_order_relaxed) ==
            RLT_CLIENT_FORKED;
 }
 
-/** A call begins that belongs to the owner thread. */
+/** Begin a call that belongs to the owner thread. */
 static inline void rlt_owner_enter(struct roulette_subscriber *subscriber, const char *call)
 {
-    /* Relaxed, here and below: nothing depends on it but that a mistake is named. */
+    /* Relaxed, here and below: used only to report a mistake of the application. */
     RLT_REQUIRE(atomic_load_explicit(&subscriber->waiting, memory_order_relaxed) == 0 ||
                     rlt_owner_is_forked(subscriber),
                 call,

@@ -12,13 +12,13 @@
 
 #define NO_LANE (-1)
 
-/* Owned by its thread; `client` may be gone, only `client_id` tells. */
+/* Owned by its thread; `client` may be freed, which only `client_id` tells. */
 struct producer {
     struct producer *next;
     uint64_t client_id;
     roulette_client *client;
     uint32_t lane_count;
-    int8_t lanes[]; /* by cluster * pool_size + connection; NO_LANE: not taken yet */
+    int8_t lanes[]; /* by cluster * pool_size + path; NO_LANE: not taken yet */
 };
 
 static pthread_once_t key_once = PTHREAD_ONCE_INIT;
@@ -34,7 +34,7 @@ static struct rlt_wire_queue *queue_at(roulette_client *client, uint32_t index)
     return rlt_shard_queue(&client->shards[index / pool], index % pool);
 }
 
-/* With the registry locked: give the lanes back if the client lives, and free. */
+/* Give the lanes back if the client lives, and free a producer. With the registry locked. */
 static void retire(struct producer *producer)
 {
     if (rlt_registry_has(producer->client_id)) {
@@ -47,7 +47,7 @@ static void retire(struct producer *producer)
     rlt_memory_free(producer);
 }
 
-/* The thread ends. */
+/* Retire all producers of a thread that ends. */
 static void on_thread_exit(void *value)
 {
     (void)value;
@@ -65,7 +65,7 @@ static void make_key(void)
     key_made = pthread_key_create(&key, on_thread_exit) == 0;
 }
 
-/* Free the producers of clients that are gone. */
+/* Free the producers of clients that do not live any more. */
 static void prune(void)
 {
     rlt_registry_lock();
@@ -104,7 +104,7 @@ static struct producer *create(roulette_client *client)
     return producer;
 }
 
-/* The thread's producer for a client that is not its first: moved to the front, or made. */
+/* Find the thread's producer of a client, and move it to the front; or make one. */
 static struct producer *find(roulette_client *client)
 {
     for (struct producer **link = &producers; *link != NULL; link = &(*link)->next) {
@@ -137,7 +137,7 @@ int rlt_producer_lane(roulette_client *client, struct rlt_place place)
     struct rlt_wire_queue *queue = queue_at(client, index);
     lane = rlt_wire_queue_acquire(queue);
     if (lane == RLT_WIRE_LANES || lane == ROULETTE_ENOMEM) {
-        /* Others may wait for us to have made the shared lane. */
+        /* Other threads may wait until this one has made the shared lane. */
         rlt_park_wake(&queue->shared.ready);
     }
     if (lane >= 0) {

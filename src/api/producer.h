@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * A producer: which lane of each connection's wire queue the calling thread writes to. One for
- * each thread and client, made at the thread's first publish; its lanes are given back when the
- * thread ends.
+ * A producer: the lanes that the calling thread writes to, one of each path's wire queue. One
+ * producer for each thread and client, made at the thread's first publish; its lanes are given back
+ * when the thread ends.
  */
 #ifndef RLT_API_PRODUCER_H
 #define RLT_API_PRODUCER_H

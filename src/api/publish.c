@@ -12,12 +12,12 @@
 #include "proto/topic.h"
 #include "proto/topic_fault.h"
 
-/* How the calling thread publishes. Initial-exec: as the producers of producer.c. */
+/* The calling thread's rate of publishing. Initial-exec: as the producers of producer.c. */
 static _Thread_local struct rlt_pace pace __attribute__((tls_model("initial-exec")));
 
 /* ---- What the data path says ---------------------------------------------------------------- */
 
-/* Constants: it may be said a million times a second. */
+/* Constants: a loop may fail with them a million times a second. */
 
 static int say_late(void)
 {
@@ -26,7 +26,7 @@ static int say_late(void)
                               "or raise options.queue_bytes");
 }
 
-/* A thread publishes to a connection for the first time, and has no lane yet. */
+/* Set the text of a first publish on a path that found no lane. */
 static int say_no_lane(int error)
 {
     return error == ROULETTE_EAGAIN
@@ -42,12 +42,12 @@ static struct rlt_wire_queue *queue_of(roulette_client *client, struct rlt_place
     return rlt_shard_queue(&client->shards[place.cluster], place.path);
 }
 
-/* Whether the queue takes a message of this size now. */
+/* Check that the queue accepts a message of this size now. */
 static int check_queue(roulette_client *client, struct rlt_place place, const struct rlt_pub *pub,
                        size_t frame_len)
 {
     const struct rlt_wire_queue *queue = queue_of(client, place);
-    /* Relaxed, all three: what slips through is checked again or counted. */
+    /* Relaxed, all three: a message that slips through is checked again or counted. */
     if (rlt_unlikely(atomic_load_explicit(&client->state, memory_order_relaxed) !=
                      RLT_CLIENT_OPEN)) {
         return rlt_error_set_plain(rlt_client_gone(client));
@@ -99,7 +99,7 @@ static bool try_put(struct rlt_wire_queue *queue, int lane, const struct rlt_pub
     return true;
 }
 
-/* Announce that this thread sleeps until there is room, and return what it sleeps on. */
+/* Announce that this thread sleeps until there is room. Returns: the word to sleep on. */
 static _Atomic(uint32_t) *await_room(struct rlt_wire_queue *queue, int lane)
 {
     if (lane < RLT_WIRE_LANES) {
@@ -110,7 +110,7 @@ static _Atomic(uint32_t) *await_room(struct rlt_wire_queue *queue, int lane)
     return &queue->shared.waiting;
 }
 
-/* The queue is full: wait for room. */
+/* Wait for room in a full queue, and put the message. */
 static int put_waiting(roulette_client *client, struct rlt_place place, int lane,
                        const struct rlt_pub *pub, size_t frame_len, int timeout_ms)
 {
@@ -131,7 +131,7 @@ static int put_waiting(roulette_client *client, struct rlt_place place, int lane
     }
 }
 
-/* This thread's lane; if another one is just making it, wait as for room. */
+/* Take this thread's lane; if another thread is making it, wait as for room. */
 static int take_lane(roulette_client *client, struct rlt_wire_queue *queue, struct rlt_place place,
                      int timeout_ms)
 {

@@ -11,8 +11,8 @@
 #include "proto/encode.h"
 
 /**
- * Claim, encode, commit, ring. `timeout_ms` 0: do not wait for room; negative: without limit.
- * The topic and reply are valid.
+ * Claim, encode, commit, notify the shard. `timeout_ms` 0: do not wait for room; negative: without
+ * limit. The topic and reply are valid.
  *
  * Returns: 0; ROULETTE_EAGAIN (timeout_ms 0), ROULETTE_ETIMEDOUT, ROULETTE_EPAYLOAD,
  *          ROULETTE_EUNREACHABLE, ROULETTE_ECLOSED, ROULETTE_ENOMEM.

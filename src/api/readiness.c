@@ -9,7 +9,8 @@
 #include "base/error.h"
 #include "io/wake/park.h"
 
-/* A signal that was not counted stays, unless one that is due is taken back at the same time. */
+/* Signal the end. A signal that was not counted stays, unless a due one is cleared at the same
+ * time. */
 static void signal_end(const struct roulette_subscriber *subscriber)
 {
     if (!rlt_owner_is_forked(subscriber)) {
@@ -34,7 +35,7 @@ bool rlt_readiness_take_back(struct roulette_subscriber *subscriber)
 void rlt_readiness_show(struct roulette_subscriber *subscriber)
 {
     if (rlt_client_is_stopped(subscriber->client)) {
-        signal_end(subscriber); /* of what is left, or of the end behind it */
+        signal_end(subscriber); /* of messages that are left, or of the end behind them */
     } else if (rlt_subscriber_is_awake(subscriber) || !rlt_readiness_take_back(subscriber)) {
         rlt_bell_signal(&subscriber->bell);
     }
@@ -65,7 +66,7 @@ int roulette_subscriber_wake(roulette_subscriber *subscriber)
     if (rlt_owner_is_forked(subscriber)) {
         return rlt_error_set_plain(ROULETTE_EFORKED);
     }
-    /* In a signal handler errno is of what was interrupted. */
+    /* In a signal handler errno belongs to the interrupted code. */
     int before = errno;
     rlt_bell_call(&subscriber->bell);
     errno = before;

@@ -14,7 +14,7 @@ static uint32_t count_connected(const roulette_client *client, size_t cluster)
     return (uint32_t)rlt_counter_get(&rlt_shard_metrics(&client->shards[cluster])->connected);
 }
 
-/* Why a cluster failed last. Returns: the code; 0: never, and `text` says so. */
+/* Copy why a cluster failed last. Returns: the code; 0: never, and `text` says so. */
 static int last_failure(const roulette_client *client, size_t cluster,
                         char text[RLT_TEXT_CELL_BYTES])
 {
@@ -25,7 +25,7 @@ static int last_failure(const roulette_client *client, size_t cluster,
     return error;
 }
 
-/* "is not connected: ..." or what else keeps a cluster from answering. Returns: as
+/* Write "is not connected: ..." or another reason why a cluster does not answer. Returns: as
  * roulette_cluster_error(). */
 static int describe(const roulette_client *client, size_t cluster, char *text, size_t size)
 {
@@ -67,7 +67,7 @@ int roulette_cluster_error(const roulette_client *client, size_t cluster, char *
 
 /* ---- Waits -------------------------------------------------------------------------------- */
 
-/* ", and so with 2 more" or nothing. */
+/* Write ", and so with 2 more" or nothing. */
 static void count_others(const struct rlt_fence_outcome *outcome, char *text, size_t size)
 {
     uint32_t others = outcome->late + outcome->failed - 1;
@@ -78,7 +78,7 @@ static void count_others(const struct rlt_fence_outcome *outcome, char *text, si
     }
 }
 
-/* What to change where a server refuses a subscription. */
+/* Advice for a refused subscription. */
 static const char *advise_refusal(int error)
 {
     switch (error) {
@@ -94,7 +94,7 @@ static const char *advise_refusal(int error)
     }
 }
 
-/* What a cluster that was waited for in vain is doing. */
+/* Describe the state of a cluster that was waited for in vain. */
 static void describe_wait(const roulette_client *client, size_t cluster, int error, char *text,
                           size_t size)
 {
@@ -157,7 +157,7 @@ int rlt_reason_unreachable(const roulette_client *client, uint32_t cluster)
                          client->addresses[cluster].label, roulette_error_text(error), failure);
 }
 
-/* The first cluster that has messages which are not confirmed; the count if all are. */
+/* The first cluster that has unconfirmed messages; the count of clusters if none has. */
 static size_t first_unconfirmed(const roulette_client *client)
 {
     size_t i = 0;

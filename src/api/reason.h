@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * The text of a call that failed because of a cluster: which one, and why, as far as it is known.
+ * The text of a call that failed because of a cluster: which cluster, and why, as far as known.
  */
 #ifndef RLT_API_REASON_H
 #define RLT_API_REASON_H

@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "io/system/clock.h"
 
-/* The arguments were checked. */
+/* Receive, with checked arguments. */
 static int receive(struct roulette_subscriber *subscriber, struct roulette_message *messages,
                    size_t count, int timeout_ms)
 {
@@ -17,7 +17,7 @@ static int receive(struct roulette_subscriber *subscriber, struct roulette_messa
     }
     uint64_t deadline_ns = 0;
     for (;;) {
-        /* Before the look: what was delivered before the stop is found by it. */
+        /* Read before the take, which then finds all that was delivered before the stop. */
         bool stopped = rlt_client_is_stopped(subscriber->client);
         size_t taken = rlt_subscriber_take(subscriber, messages, count);
         if (taken != 0) {

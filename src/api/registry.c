@@ -31,7 +31,7 @@ bool rlt_registry_has(uint64_t client_id)
     return false;
 }
 
-/* Before a fork: no other thread holds a lock that the child will need. */
+/* Take the locks that the child will need, so that no other thread holds them at the fork. */
 static void before_fork(void)
 {
     rlt_registry_lock();
@@ -65,7 +65,7 @@ static void after_fork_in_child(void)
 
 static void watch_forks(void)
 {
-    /* Without memory for the handlers fork() stays as it was; nothing better can be done. */
+    /* Without memory for the handlers fork() stays unwatched; nothing better can be done. */
     (void)pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 }
 

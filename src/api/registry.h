@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * The clients of this process that live: for threads that end and give their lanes back, and for
- * fork().
+ * The live clients of this process: for threads that end and give their lanes back, and for fork().
  *
  * In a child process the event threads do not exist, and the sockets are the parent's. So in the
  * child every client becomes RLT_CLIENT_FORKED (each call returns ROULETTE_EFORKED, only freeing

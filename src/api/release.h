@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * Releasing, and how a message says where it came from: its `internal` is the address of its slab,
- * whose low bits are 0, with
+ * Releasing messages, and their origin: `internal` of a message is the address of its slab, whose
+ * low bits are 0, with
  *
- *     bit 0          it is a copy, and the address that of its block
+ *     bit 0          the message is a copy, and the address that of its block
  *     bits 1 to 16   the tag of the subscriber that received it
  *
- * So a message that is released to another subscriber is found out before anything is touched.
+ * So the release of another subscriber's message is detected before anything is touched.
  * Subscribers of a process have tags of their own, the 65,536th again that of the first.
  */
 #ifndef RLT_API_RELEASE_H

@@ -32,7 +32,7 @@ int rlt_sized_check(const struct rlt_sized_kind *kind, const void *given)
                                               size, kind->advice);
 }
 
-/* Whether some byte of what a later version of the library has is set. */
+/* Whether a byte is set in fields that only a later version of the library has. */
 static bool is_any_set(const uint8_t *bytes, size_t start, size_t end)
 {
     bool any = false;

@@ -43,7 +43,7 @@ bool rlt_subscriber_is_awake(struct roulette_subscriber *subscriber)
 
 /* ---- Attending ---------------------------------------------------------------------------- */
 
-/* What a sleep waits for: the subscriber's descriptor, and clusters that it attends. */
+/* The descriptors of a sleep: the subscriber's, and those of clusters that it attends. */
 struct attendance {
     struct roulette_subscriber *subscriber;
     struct rlt_park_entry entries[1 + ATTENDED_MAX];
@@ -96,7 +96,7 @@ static void leave_all(struct attendance *attendance)
     }
 }
 
-/* Receive where there is something. */
+/* Receive from the attended clusters that are readable. */
 static void receive(struct attendance *attendance)
 {
     struct roulette_subscriber *subscriber = attendance->subscriber;
@@ -105,7 +105,7 @@ static void receive(struct attendance *attendance)
         if (!attendance->entries[1 + i].readable) {
             continue;
         }
-        /* We are going to deliver to ourselves: that needs no ring. */
+        /* This thread will deliver to itself, which needs no ring. */
         rlt_bell_disarm(&subscriber->bell);
         if (!rlt_shard_receive(&subscriber->client->shards[cluster],
                                subscriber->mailboxes[cluster])) {
@@ -127,7 +127,7 @@ static bool wait_and_receive(struct attendance *attendance, uint64_t deadline_ns
             return true;
         }
         if (rlt_clock_ns() >= deadline_ns) {
-            break; /* what was received is for nobody, and there may be more */
+            break; /* nothing came for this subscriber, and there may be more */
         }
     }
     return false;
@@ -135,7 +135,7 @@ static bool wait_and_receive(struct attendance *attendance, uint64_t deadline_ns
 
 /* ---- Sleeping ----------------------------------------------------------------------------- */
 
-/* Look for a while before sleeping, if that was asked for. */
+/* Busy-poll for a while before sleeping, if spin_us is set. */
 static bool spin(struct roulette_subscriber *subscriber, uint64_t deadline_ns)
 {
     uint64_t spin_ns = subscriber->client->config.spin_ns;
@@ -166,7 +166,7 @@ static void end_wait(void *data)
     atomic_store_explicit(&attendance->subscriber->waiting, 0, memory_order_relaxed);
 }
 
-/* The thread was cancelled where it waits: it attends no more, and it is in no call. */
+/* Clean up after a thread cancelled in its wait: it attends nothing, and is in no call. */
 static void on_cancel(void *data)
 {
     struct attendance *attendance = data;

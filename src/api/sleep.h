@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /**
  * A subscriber's sleep: until one of its mailboxes has something, the client is stopped, or a
- * deadline. Where it may, it receives by itself meanwhile (core/cluster/direct_receive.h).
+ * deadline. Where it may, the owner thread receives by itself meanwhile
+ * (core/cluster/direct_receive.h).
  *
  * Threads: the owner thread.
  */
@@ -13,11 +14,12 @@
 
 struct roulette_subscriber;
 
-/** Whether there is nothing to sleep for: a mailbox has something, a subscription has ended by
- *  itself and that was not told yet, the client is stopped, or a thread has called. */
+/** Whether the owner thread must not sleep: a mailbox has something, a subscription has ended by
+ *  itself and the user was not told yet, the client is stopped, or a thread has called
+ *  roulette_subscriber_wake(). */
 bool rlt_subscriber_is_awake(struct roulette_subscriber *subscriber);
 
-/** Sleep. Returns: false if nothing came until the deadline. */
+/** Sleep until the deadline at most. Returns: false if nothing came until then. */
 bool rlt_subscriber_sleep(struct roulette_subscriber *subscriber, uint64_t deadline_ns);
 
 #endif

@@ -14,9 +14,8 @@
 #include "proto/topic_fault.h"
 
 /*
- * Give back handles that are over, though the user does not receive. Looked for when they have
- * doubled: what is left then may be kept by something in front of it, or the event thread is
- * behind.
+ * Free subscriptions that are over, though the user does not receive. Tried when they have doubled:
+ * the rest may wait behind messages in the mailbox, or for the event thread.
  *
  * Returns: 0, or ROULETTE_EBUSY if only receiving can make room.
  */
@@ -34,7 +33,7 @@ static int give_back(struct roulette_subscriber *subscriber)
 
 /* ---- Subscribe ---------------------------------------------------------------------------- */
 
-/* The subscriber's mailbox on a cluster, made at the first need. */
+/* Make the subscriber's mailbox on a cluster, unless it exists. */
 static int open_mailbox(struct roulette_subscriber *subscriber, uint32_t cluster)
 {
     if (subscriber->mailboxes[cluster] != NULL) {
@@ -65,7 +64,7 @@ static int open_mailbox(struct roulette_subscriber *subscriber, uint32_t cluster
 }
 
 /* A topic to subscribe to, checked. */
-struct wish {
+struct request {
     const char *topic;
     size_t topic_len;
     const char *group; /* NULL: none */
@@ -75,25 +74,25 @@ struct wish {
     uint32_t member_count;
 };
 
-/* Put a handle into the table, with mailboxes; nothing is told to the event threads yet. */
-static int prepare(struct roulette_subscriber *subscriber, const struct wish *wish,
+/* Put a subscription into the table, with mailboxes; the event threads are told later. */
+static int prepare(struct roulette_subscriber *subscriber, const struct request *request,
                    struct rlt_subscription *entry)
 {
-    for (uint32_t i = 0; i < wish->member_count; i++) {
-        uint32_t cluster = wish->wildcard ? i : wish->place.cluster;
+    for (uint32_t i = 0; i < request->member_count; i++) {
+        uint32_t cluster = request->wildcard ? i : request->place.cluster;
         int result = open_mailbox(subscriber, cluster);
         if (result < 0) {
             return result;
         }
         entry->members[i].mailbox = subscriber->mailboxes[cluster];
-        entry->members[i].own.path = (uint8_t)wish->place.path;
+        entry->members[i].own.path = (uint8_t)request->place.path;
     }
-    entry->pending = (uint16_t)wish->member_count;
+    entry->pending = (uint16_t)request->member_count;
     return rlt_handle_table_add(&subscriber->handles, entry);
 }
 
-static int check_wish(struct roulette_subscriber *subscriber, const char *topic, size_t topic_len,
-                      const char *group, struct wish *wish)
+static int check_request(struct roulette_subscriber *subscriber, const char *topic,
+                         size_t topic_len, const char *group, struct request *request)
 {
     const roulette_client *client = subscriber->client;
     if (client->config.role == ROULETTE_ROLE_PUBLISHER) {
@@ -113,7 +112,7 @@ static int check_wish(struct roulette_subscriber *subscriber, const char *topic,
                                 reason);
     }
     uint64_t hash = rlt_ring_hash(topic, topic_len);
-    *wish = (struct wish){
+    *request = (struct request){
         .topic = topic,
         .topic_len = topic_len,
         .group = group,
@@ -125,7 +124,7 @@ static int check_wish(struct roulette_subscriber *subscriber, const char *topic,
     return 0;
 }
 
-static int subscribe(struct roulette_subscriber *subscriber, const struct wish *wish,
+static int subscribe(struct roulette_subscriber *subscriber, const struct request *request,
                      const struct roulette_subscription_options *options,
                      struct rlt_subscription *entry)
 {
@@ -135,7 +134,7 @@ static int subscribe(struct roulette_subscriber *subscriber, const struct wish *
     }
     entry->user_data = options->user_data;
     entry->left = options->max_messages;
-    int result = prepare(subscriber, wish, entry);
+    int result = prepare(subscriber, request, entry);
     for (uint32_t i = 0; result == 0 && i < entry->member_count; i++) {
         struct rlt_member *member = &entry->members[i];
         rlt_shard_ask(&client->shards[member->mailbox->cluster], member, RLT_ASK_SUBSCRIBE);
@@ -144,15 +143,15 @@ static int subscribe(struct roulette_subscriber *subscriber, const struct wish *
     return result;
 }
 
-/* Subscribe, unless it is done already. `*found` is the handle, the existing one with
- * ROULETTE_EEXIST. */
-static int subscribe_once(struct roulette_subscriber *subscriber, const struct wish *wish,
+/* Subscribe, unless the topic is subscribed already. `*found` is the subscription, the existing one
+ * with ROULETTE_EEXIST. */
+static int subscribe_once(struct roulette_subscriber *subscriber, const struct request *request,
                           const struct roulette_subscription_options *options,
                           struct rlt_subscription **found)
 {
     struct rlt_subscription *entry =
-        rlt_subscription_create(wish->topic, wish->topic_len, wish->group, wish->group_len,
-                                wish->member_count, options->max_messages);
+        rlt_subscription_create(request->topic, request->topic_len, request->group,
+                                request->group_len, request->member_count, options->max_messages);
     if (entry == NULL) {
         return rlt_error_set_plain(ROULETTE_ENOMEM);
     }
@@ -160,10 +159,10 @@ static int subscribe_once(struct roulette_subscriber *subscriber, const struct w
     *found = rlt_handle_table_find_key(&subscriber->handles, &key);
     if (*found != NULL) {
         rlt_subscription_release(entry);
-        return rlt_topic_refuse(ROULETTE_EEXIST, "topic", "is taken", wish->topic, wish->topic_len,
-                                NULL);
+        return rlt_topic_refuse(ROULETTE_EEXIST, "topic", "is taken", request->topic,
+                                request->topic_len, NULL);
     }
-    int result = subscribe(subscriber, wish, options, entry);
+    int result = subscribe(subscriber, request, options, entry);
     if (result < 0) {
         rlt_subscription_release(entry);
         return rlt_error_set_plain(result);
@@ -172,7 +171,7 @@ static int subscribe_once(struct roulette_subscriber *subscriber, const struct w
     return 0;
 }
 
-/* The defaults, and over them what was given. */
+/* Complete the given options with the defaults. */
 static int complete(const struct roulette_subscription_options *given,
                     struct roulette_subscription_options *options)
 {
@@ -180,28 +179,28 @@ static int complete(const struct roulette_subscription_options *given,
     return given != NULL ? rlt_sized_read(&rlt_subscription_options_kind, given, options) : 0;
 }
 
-/* Wait until the servers know of it. Returns: as rlt_subscription_confirm(). */
+/* Wait until the servers know of a subscription. Returns: as rlt_subscription_confirm(). */
 static int confirm(struct roulette_subscriber *subscriber, struct rlt_subscription *entry,
-                   const struct wish *wish, int timeout_ms)
+                   const struct request *request, int timeout_ms)
 {
     const struct rlt_fence_wish fence = {
-        .one_cluster = !wish->wildcard,
-        .place = wish->place,
+        .one_cluster = !request->wildcard,
+        .place = request->place,
         .scope = RLT_FENCE_SUBSCRIPTION,
     };
     return rlt_subscription_confirm(subscriber, entry, &fence, timeout_ms);
 }
 
-/* The subscriber and the topic are not NULL. */
+/* Subscribe; subscriber and topic are not NULL. */
 static int subscribe_with(roulette_subscriber *subscriber, const char *topic, size_t topic_len,
                           const struct roulette_subscription_options *given,
                           roulette_subscription **subscription)
 {
     struct roulette_subscription_options options;
-    struct wish wish = {0};
+    struct request request = {0};
     int result = complete(given, &options);
     if (result == 0) {
-        result = check_wish(subscriber, topic, topic_len, options.queue_group, &wish);
+        result = check_request(subscriber, topic, topic_len, options.queue_group, &request);
     }
     if (result < 0) {
         return result;
@@ -213,9 +212,9 @@ static int subscribe_with(roulette_subscriber *subscriber, const char *topic, si
                              subscriber->handles.over_count);
     }
     struct rlt_subscription *entry = NULL;
-    result = subscribe_once(subscriber, &wish, &options, &entry);
+    result = subscribe_once(subscriber, &request, &options, &entry);
     if (result == 0 && options.timeout_ms != 0) {
-        result = confirm(subscriber, entry, &wish, options.timeout_ms);
+        result = confirm(subscriber, entry, &request, options.timeout_ms);
     }
     if ((result >= 0 || result == ROULETTE_EEXIST) && subscription != NULL) {
         *subscription = rlt_subscription_handle(entry);
@@ -247,7 +246,7 @@ int roulette_subscribe(roulette_subscriber *subscriber, const char *topic, size_
 
 /* ---- Unsubscribe --------------------------------------------------------------------------- */
 
-/* End a subscription that was looked for: NULL if it was not found. */
+/* End a subscription; NULL: none was found. */
 static int unsubscribe(struct roulette_subscriber *subscriber, struct rlt_subscription *found)
 {
     if (found == NULL) {

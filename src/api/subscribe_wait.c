@@ -5,7 +5,7 @@
 #include "api/reason.h"
 #include "api/wait.h"
 
-/* The first refusal of a server, on the clusters that have answered. */
+/* The first refusal among the clusters that have answered. */
 static int refusal_of(const struct rlt_subscription *entry, uint32_t *cluster)
 {
     for (uint32_t i = 0; i < entry->member_count; i++) {

@@ -10,12 +10,12 @@
 #include "core/delivery/subscription.h"
 
 /**
- * Wait until the servers know of a subscription; if they refuse it, or all in vain, end it. Where
- * only some are away it stays: it is live on the others, and made on these when they come. `fence`
- * goes through the clusters that it is made on.
+ * Wait until the servers know of a subscription; end it if one refuses, or if no cluster answers.
+ * If only some are away the subscription stays: live on the others, and made on these when they
+ * come. `fence` goes through the clusters of the subscription.
  *
  * Threads: the owner thread.
- * Returns: 0; how many clusters have not answered; an error.
+ * Returns: 0; the number of clusters that have not answered; an error.
  */
 int rlt_subscription_confirm(struct roulette_subscriber *subscriber, struct rlt_subscription *entry,
                              const struct rlt_fence_wish *fence, int timeout_ms);

@@ -106,7 +106,7 @@ int roulette_subscriber_open(roulette_client *client,
     return 0;
 }
 
-/* References that unreleased messages hold end with the subscriber. */
+/* Release the references of unreleased messages, which end with the subscriber. */
 static void release_unreleased(struct roulette_subscriber *subscriber)
 {
     roulette_client *client = subscriber->client;
@@ -117,7 +117,7 @@ static void release_unreleased(struct roulette_subscriber *subscriber)
             uint32_t released =
                 atomic_load_explicit(&mailbox->released[slab], memory_order_relaxed);
             uint32_t held = mailbox->issued[slab] - released;
-            /* What was not received cannot be released: see api/release.c. */
+            /* A message that was not received cannot be released: see api/release.c. */
             RLT_ASSERT(held <= INT32_MAX);
             if (held != 0) {
                 rlt_slab_release(rlt_shard_slab(&client->shards[i], slab), held);
@@ -126,7 +126,7 @@ static void release_unreleased(struct roulette_subscriber *subscriber)
     }
 }
 
-/* Nothing of a cluster's own is told to the mailboxes any more. */
+/* Remove the mailboxes from their clusters, which push no more notices of their own. */
 static void leave_clusters(struct roulette_subscriber *subscriber)
 {
     roulette_client *client = subscriber->client;
@@ -153,7 +153,7 @@ static int drain(roulette_subscriber *subscriber, int timeout_ms)
     if (!rlt_subscriber_ask_all(subscriber, RLT_ASK_FINISH)) {
         return rlt_error_set_plain(rlt_client_gone(client));
     }
-    /* So that all that was on its way is there when this returns. */
+    /* So that all messages in flight are delivered when this returns. */
     rlt_client_sync(client);
     return result < 0 ? rlt_reason_of_wait(client, &outcome, result) : 0;
 }
@@ -180,7 +180,8 @@ void roulette_subscriber_close(roulette_subscriber *subscriber)
     roulette_client *client = subscriber->client;
     rlt_subscriber_end_all(subscriber);
     leave_clusters(subscriber);
-    /* The event threads have taken out all members then, and touch nothing of ours any more. */
+    /* Behind this the event threads have taken out all members, and touch nothing of the
+     * subscriber. */
     rlt_client_sync(client);
     rlt_subscribers_remove(client, subscriber);
     release_unreleased(subscriber);

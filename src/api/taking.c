@@ -18,7 +18,7 @@ static void release_delivery(struct rlt_mailbox *mailbox, const struct rlt_deliv
     rlt_slab_release(slab, count);
 }
 
-/* The message of a delivery whose topic is at `base`. */
+/* Fill in the message of a delivery whose topic is at `base`. */
 static void fill_message(const struct rlt_mailbox *mailbox, const struct rlt_delivery *delivery,
                          const struct rlt_subscription *entry, const char *base,
                          struct roulette_message *message)
@@ -65,17 +65,17 @@ static void fill_dropped(const struct rlt_mailbox *mailbox, uint64_t count, uint
     message->bounds = bounds;
 }
 
-/* Messages were dropped before this point. */
+/* Take a notice that messages were dropped before this point. */
 static bool take_drop_notice(struct rlt_mailbox *mailbox, const struct rlt_delivery *delivery,
                              struct roulette_message *message)
 {
     uint64_t total = delivery->notice.count; /* since the mailbox was made */
     uint64_t count = total - mailbox->dropped_seen;
-    /* The consumer may have told it already, when it found the ring empty. */
+    /* The owner thread may have reported the drop already, when it found the mailbox empty. */
     if ((int64_t)count <= 0) {
         return false;
     }
-    /* Without what was told when the ring was empty. */
+    /* Without the drops that were reported when the mailbox was empty. */
     uint32_t bounds = (uint32_t)delivery->notice.error;
     fill_dropped(mailbox, count, bounds & rlt_mailbox_bounds(mailbox, mailbox->dropped_seen),
                  message);
@@ -83,13 +83,14 @@ static bool take_drop_notice(struct rlt_mailbox *mailbox, const struct rlt_deliv
     return true;
 }
 
-/* Drained, or the client was closed: all clusters tell it, each behind its last message. */
+/* Whether the end is expected: drained, or the client was closed. All clusters report it, each
+ * behind its last message. */
 static bool is_expected_end(int error)
 {
     return error == 0 || error == ROULETTE_ECLOSED;
 }
 
-/* A notice. True if the user is to see it: only then `message` is touched. */
+/* Take a notice. Returns: whether the user is to see it: only then `message` is touched. */
 static bool take_notice(struct roulette_subscriber *subscriber, struct rlt_mailbox *mailbox,
                         const struct rlt_delivery *delivery, struct roulette_message *message)
 {
@@ -117,7 +118,7 @@ static bool take_notice(struct roulette_subscriber *subscriber, struct rlt_mailb
         break;
     case RLT_NOTICE_ENDED:
         if (told && is_expected_end(delivery->notice.error) && entry->pending > 1) {
-            /* What other clusters had sent may still be in their mailboxes. */
+            /* Messages of other clusters may still be in their mailboxes. */
             told = false;
             member->left = true;
             rlt_subscription_member_done(table, entry, false);
@@ -143,20 +144,20 @@ static bool take_notice(struct roulette_subscriber *subscriber, struct rlt_mailb
 
 /* ---- One mailbox --------------------------------------------------------------------------- */
 
-/* Where messages go: what is left of the caller's array. */
+/* The rest of the caller's array, to be filled. */
 struct sink {
     struct roulette_message *next;
     size_t left;
 };
 
-/* The next message of the sink was filled. */
+/* Advance the sink behind a filled message. */
 static void put(struct sink *sink)
 {
     sink->next++;
     sink->left--;
 }
 
-/* The ring is empty: tell what was dropped since the last message. */
+/* Report drops since the last message, when the mailbox is empty. */
 static void take_silent_drops(struct rlt_mailbox *mailbox, uint64_t position, struct sink *sink)
 {
     uint32_t bounds = 0;
@@ -167,7 +168,8 @@ static void take_silent_drops(struct rlt_mailbox *mailbox, uint64_t position, st
     }
 }
 
-/* Messages of a handle that is over: beyond max_messages they are lost to its queue group. */
+/* Count messages of a subscription that is over: beyond max_messages they are lost to its queue
+ * group. */
 static void count_excess(const struct roulette_subscriber *subscriber,
                          const struct rlt_mailbox *mailbox, const struct rlt_subscription *entry,
                          uint32_t count)
@@ -177,7 +179,7 @@ static void count_excess(const struct roulette_subscriber *subscriber,
     }
 }
 
-/* Take the messages of a delivery that fit into the sink. True if none of them is left. */
+/* Take the messages of a delivery that fit into the sink. Returns: whether none of them is left. */
 static bool take_messages(struct roulette_subscriber *subscriber, struct rlt_mailbox *mailbox,
                           const struct rlt_delivery *delivery, struct sink *sink)
 {
@@ -207,7 +209,7 @@ static bool take_messages(struct roulette_subscriber *subscriber, struct rlt_mai
     return true;
 }
 
-/* All before `position` was taken. */
+/* Free the mailbox's slots before `position`, which were taken. */
 static void advance(struct roulette_subscriber *subscriber, struct rlt_mailbox *mailbox,
                     uint64_t position)
 {
@@ -244,7 +246,7 @@ static void take_all(struct roulette_subscriber *subscriber, struct rlt_mailbox 
     }
 }
 
-/* Tell of subscriptions that ended by themselves, with their last message. */
+/* Report subscriptions that ended by themselves, with their last message. */
 static void take_completed(struct roulette_subscriber *subscriber, struct sink *sink)
 {
     struct rlt_subscription *entry;
@@ -278,7 +280,7 @@ size_t rlt_subscriber_take(struct roulette_subscriber *subscriber,
 
 /* ---- Without a receive --------------------------------------------------------------------- */
 
-/* Whether the user would see nothing of an entry. */
+/* Whether the user would see nothing of a delivery. */
 static bool is_unseen(const struct rlt_delivery *delivery)
 {
     if (delivery->base == NULL && (delivery->notice.kind == RLT_NOTICE_DROPPED ||

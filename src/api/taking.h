@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * Taking what was delivered out of a subscriber's mailboxes, as messages and notices.
+ * Taking deliveries out of a subscriber's mailboxes, as messages and notices.
  *
  * Threads: the owner thread.
  */
@@ -22,10 +22,10 @@ size_t rlt_subscriber_take(struct roulette_subscriber *subscriber,
                            struct roulette_message *messages, size_t max);
 
 /**
- * Take what the user would not see anyway (notices and messages of handles that are over) from the
- * front of the mailboxes, without a receive.
+ * Take deliveries that the user would not see (notices and messages of subscriptions that are over)
+ * from the front of the mailboxes, without a receive.
  *
- * Returns: whether nothing is left in front that the user is to receive.
+ * Returns: whether no mailbox has a delivery in front that the user is to receive.
  */
 bool rlt_subscriber_reap(struct roulette_subscriber *subscriber);
 

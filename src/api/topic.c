@@ -9,7 +9,7 @@
 #include "proto/topic.h"
 #include "proto/topic_fault.h"
 
-/* A topic validated, hashed and placed. Immutable, so any thread uses it. Holds a reference to
+/* A topic, validated, hashed and placed. Immutable, so any thread may use it. Holds a reference to
  * its client. */
 struct roulette_topic {
     roulette_client *client;

@@ -9,7 +9,7 @@
 
 /* ---- A fence ------------------------------------------------------------------------------ */
 
-/* How a part stands: 0, an error, or ROULETTE_ETIMEDOUT if it is not over. */
+/* The result of a part: 0, an error, or ROULETTE_ETIMEDOUT if it is not over. */
 static int look_at_part(const struct rlt_fence_part *part)
 {
     /* Acquire: partner of the release in rlt_fence_link_done(). */
@@ -17,8 +17,8 @@ static int look_at_part(const struct rlt_fence_part *part)
     return over ? part->error : ROULETTE_ETIMEDOUT;
 }
 
-/* Count the parts by how they stand; the first failure, or ROULETTE_ETIMEDOUT if only time was
- * short. */
+/* Count the parts by result. Returns: the first failure, or ROULETTE_ETIMEDOUT if parts are only
+ * late. */
 static int sum_up(const struct rlt_fence *fence, struct rlt_fence_outcome *outcome)
 {
     int first = 0;
@@ -77,7 +77,7 @@ void rlt_wait_require_other_thread(const char *call)
 static void await_stopped(roulette_client *client)
 {
     uint32_t state;
-    /* Acquire: what the event threads wrote. */
+    /* Acquire: the event threads' writes. */
     while ((state = atomic_load_explicit(&client->state, memory_order_acquire)) <
            RLT_CLIENT_STOPPED) {
         (void)rlt_park_wait(&client->state, state, RLT_NEVER);
@@ -89,7 +89,7 @@ void rlt_client_sync(roulette_client *client)
     rlt_wait_require_other_thread("roulette_subscriber_close() or _drain()");
     struct rlt_fence *fence = NULL;
     while (fence == NULL && rlt_client_enter(client)) {
-        /* Without memory for the fence there is nothing better than to try again. */
+        /* Without memory for the fence all that can be done is to try again. */
         fence = submit_fence(client, &(struct rlt_fence_wish){0}, RLT_COMMAND_SYNC);
         rlt_client_leave(client);
     }
@@ -125,7 +125,7 @@ int rlt_client_fence(roulette_client *client, const struct rlt_fence_wish *wish,
 
 /* ---- Until all is settled ----------------------------------------------------------------- */
 
-/* Whether a cluster has nothing that could still be confirmed. */
+/* Whether a cluster has no message that could still be confirmed. */
 static bool is_settled(const struct rlt_shard *shard)
 {
     struct roulette_ledger ledger;
@@ -133,7 +133,7 @@ static bool is_settled(const struct rlt_shard *shard)
     return ledger.discarded == 0;
 }
 
-/* This part of a fence has nothing to wait for: it was not given to its event thread. */
+/* End a part of a fence that was not given to its event thread, as it has nothing to wait for. */
 static void skip_part(struct rlt_fence_part *part)
 {
     part->pending = 1;
@@ -144,7 +144,7 @@ static void skip_part(struct rlt_fence_part *part)
     }
 }
 
-/* One fence through the clusters that are not settled. */
+/* Pass one fence through the clusters that are not settled. */
 static int drain_once(roulette_client *client, uint64_t deadline_ns)
 {
     uint32_t count = (uint32_t)client->cluster_count;
@@ -167,8 +167,8 @@ static int drain_once(roulette_client *client, uint64_t deadline_ns)
 
 void rlt_client_settle(roulette_client *client, int timeout_ms)
 {
-    /* A connection that is lost ends the fence, and leaves what was not sent yet, or what is sent
-     * again, to the next one. */
+    /* A lost connection ends the fence, and leaves unsent messages, and those to be sent again, to
+     * the next fence. */
     uint64_t deadline_ns = rlt_clock_deadline(timeout_ms);
     int result = ROULETTE_EDISCONNECTED;
     while (timeout_ms != 0 && result == ROULETTE_EDISCONNECTED && rlt_clock_ns() < deadline_ns) {

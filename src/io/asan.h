@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * AddressSanitizer does not see the kernel write: what it writes to is checked by hand.
+ * AddressSanitizer does not see the kernel's writes: their memory is checked by hand.
  */
 #ifndef RLT_IO_ASAN_H
 #define RLT_IO_ASAN_H
@@ -21,7 +21,7 @@
 #include <sanitizer/asan_interface.h>
 #endif
 
-/** Assert that the memory is ours; to be called before the kernel writes to it, and after. */
+/** Assert that the memory is not poisoned, before and after the kernel writes to it. */
 static inline void rlt_asan_check(const struct iovec *spans, size_t count)
 {
 #ifdef RLT_ASAN

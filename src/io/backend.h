@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * A backend: what an event thread waits on, with a transport (core/seam/transport.h) for each
- * cluster that the thread serves. io_uring is one.
+ * A backend: the wait of an event thread, with a transport (core/seam/transport.h) for each cluster
+ * that the thread serves. io_uring is one.
  */
 #ifndef RLT_IO_BACKEND_H
 #define RLT_IO_BACKEND_H
@@ -17,9 +17,9 @@ struct rlt_backend;
 
 struct rlt_backend_ops {
     /**
-     * Submit what was asked for and collect events, waiting for the first one until
-     * `deadline_ns` (CLOCK_MONOTONIC; 0: do not wait) or until wake(). Their slots are counted
-     * among all of the backend: see rlt_port.
+     * Submit the pending operations and collect events, waiting for the first one until
+     * `deadline_ns` (CLOCK_MONOTONIC; 0: do not wait) or until wake(). Their slots are indexes into
+     * all slots of the backend: see rlt_port.
      *
      * Threads: the event thread. Returns: the number of events, 0 to `max`.
      */
@@ -27,17 +27,18 @@ struct rlt_backend_ops {
                      uint32_t max);
     /** End wait(). Threads: any thread. */
     void (*wake)(struct rlt_backend *backend);
-    /** No more waiting. Threads: the event thread, when all slots are closed. */
+    /** End the use of wait(). Threads: the event thread, when all slots are closed. */
     void (*shut_down)(struct rlt_backend *backend);
-    /** In a child process, which has no event thread: close the copies of all descriptors. */
+    /** Close the copies of all descriptors, in a child process, which has no event thread. */
     void (*abandon)(struct rlt_backend *backend);
-    /** Free it. Threads: any thread, after shut_down(), when nobody can wake() it any more. */
+    /** Free the backend. Threads: any thread, after shut_down(), when no thread can wake() it any
+     *  more. */
     void (*destroy)(struct rlt_backend *backend);
 };
 
 /**
- * The part of a backend that is one cluster's: the transport of its slots, which are counted from 0
- * there, and what subscribers are told of those that are watched.
+ * The part of a backend that serves one cluster: the transport of its slots, which are counted from
+ * 0 there, and the watch that tells subscribers of readable ones.
  */
 struct rlt_port {
     struct rlt_transport transport;
@@ -51,7 +52,7 @@ struct rlt_backend {
     const struct rlt_backend_ops *ops;
     struct rlt_port *ports; /* one for each cluster */
     uint32_t port_count;
-    uint64_t wakeups; /* times that wait() was ended by wake(); event thread */
+    uint64_t wakeups; /* waits that wake() has ended; event thread */
 };
 
 struct rlt_backend_options {

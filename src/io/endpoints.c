@@ -31,7 +31,7 @@ static void add(struct rlt_endpoints *endpoints, const struct sockaddr *address,
     }
 }
 
-/* Add what the system's resolver knows. Returns: as getaddrinfo(). */
+/* Add the addresses of the system's resolver. Returns: as getaddrinfo(). */
 static int look_up(struct rlt_endpoints *endpoints, const char *host, int flags)
 {
     struct addrinfo hints = {
@@ -108,7 +108,7 @@ int rlt_endpoints_resolve(struct rlt_endpoints *endpoints, const char *host)
         add_loopback(endpoints);
         return 0;
     }
-    /* Where there is one family only, questions for the other one are not even asked. */
+    /* On a machine with one family, the other one is not asked for. */
     int result = look_up(endpoints, host, AI_ADDRCONFIG);
     bool asked =
         result != EAI_AGAIN && result != EAI_FAIL && result != EAI_SYSTEM && result != EAI_MEMORY;

@@ -24,12 +24,12 @@ union rlt_endpoint {
 
 struct rlt_endpoints {
     uint32_t count;
-    const char *failure; /* why there is none, as the resolver says; static; may be NULL */
+    const char *failure; /* the resolver's reason why there is none; static; may be NULL */
     union rlt_endpoint list[2 * RLT_FAMILY_MAX];
 };
 
 /**
- * Look a name up, for as long as the system's resolver likes: nsswitch.conf decides who is asked.
+ * Look a name up. Blocks as long as the system's resolver does: nsswitch.conf decides who is asked.
  *
  * Names of the loopback ("localhost", "x.localhost", RFC 6761) always have 127.0.0.1 and ::1 too:
  * a process that sees one family beside the loopback may have a local server that listens on the
@@ -39,13 +39,13 @@ struct rlt_endpoints {
  */
 int rlt_endpoints_resolve(struct rlt_endpoints *endpoints, const char *host);
 
-/** The address that `host` is, if it is one and no name. Does not block. Returns: as above. */
+/** Parse `host` as an address; a name is an error. Does not block. Returns: as above. */
 int rlt_endpoints_numeric(struct rlt_endpoints *endpoints, const char *host);
 
 /**
- * Give all a port, and put them into the order in which they are tried: the families in turn,
- * beginning with that of the first one (RFC 8305, 4); within a family at random, so that clients
- * that start together spread over the addresses.
+ * Give all addresses a port, and put them into the order in which they are tried: the families in
+ * turn, beginning with that of the first address (RFC 8305, 4); within a family at random, so that
+ * clients that start together spread over the addresses.
  */
 void rlt_endpoints_arrange(struct rlt_endpoints *endpoints, uint16_t port,
                            struct rlt_random *random);

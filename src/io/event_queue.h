@@ -19,7 +19,7 @@ struct rlt_event_queue {
     uint32_t count;
 };
 
-/** Append one; there is room. */
+/** Append an event; there is room. */
 static inline void rlt_event_queue_add(struct rlt_event_queue *queue, uint32_t slot,
                                        enum rlt_io_kind kind, int error)
 {
@@ -28,7 +28,7 @@ static inline void rlt_event_queue_add(struct rlt_event_queue *queue, uint32_t s
         (struct rlt_io_event){.slot = slot, .kind = kind, .error = error};
 }
 
-/** Take the first ones, up to `max`. Returns: their number. */
+/** Take the first events, up to `max`. Returns: their number. */
 static inline uint32_t rlt_event_queue_take(struct rlt_event_queue *queue,
                                             struct rlt_io_event *events, uint32_t max)
 {

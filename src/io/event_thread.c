@@ -15,14 +15,14 @@
 #include "io/wake/park.h"
 #include "roulette.h"
 
-/* The most that can have happened to a slot and to a shard since the last wait: all of it is told
- * at once, the core counts on that (rlt_cluster_step()). */
+/* The most events of a slot and of a shard since the last wait: all are reported at once, on which
+ * the core relies (rlt_cluster_step()). */
 #define SLOT_EVENTS_MAX  6
 #define SHARD_EVENTS_MAX (2 * RLT_POOL_MAX * SLOT_EVENTS_MAX)
 
 /* ---- Waiting ------------------------------------------------------------------------------ */
 
-/* Whether no TLS layer has something to do that no event announces. */
+/* Whether no TLS layer has work that no event announces. */
 static bool layers_may_sleep(const struct rlt_event_thread *thread)
 {
     for (uint32_t i = 0; i < thread->shard_count; i++) {
@@ -35,8 +35,8 @@ static bool layers_may_sleep(const struct rlt_event_thread *thread)
 }
 
 /*
- * Up to when to wait for events; 0: only look. Before that, spin for a while after the last event:
- * the thread's doorbell is not armed then, so that nobody makes a system call to wake it.
+ * Until when to wait for events; 0: only look. The thread spins for a while after the last event:
+ * its doorbell is not armed then, so no thread makes a system call to wake it.
  */
 static uint64_t waiting_deadline(struct rlt_event_thread *thread, uint64_t event_ns)
 {
@@ -48,7 +48,7 @@ static uint64_t waiting_deadline(struct rlt_event_thread *thread, uint64_t event
                : 0;
 }
 
-/* What a cluster receives is lent while it sleeps: without it there is nothing that it can do. */
+/* Take the receive side back before any other work; wait for a borrower that still has it. */
 static void bring_home(struct rlt_loan *loan)
 {
     while (!rlt_loan_recall(loan)) {
@@ -58,7 +58,7 @@ static void bring_home(struct rlt_loan *loan)
 
 /* ---- Events ------------------------------------------------------------------------------- */
 
-/* The events of one shard's slots, counted as its cluster does. */
+/* Pick the events of one shard's slots, with slots as its cluster counts them. */
 static uint32_t pick_events(const struct rlt_port *port, const struct rlt_io_event *events,
                             uint32_t count, struct rlt_io_event *picked)
 {
@@ -73,7 +73,7 @@ static uint32_t pick_events(const struct rlt_port *port, const struct rlt_io_eve
     return picked_count;
 }
 
-/* Give a shard its events. */
+/* Give the events of a shard to its cluster. */
 static void serve_shard(struct rlt_event_thread *thread, uint32_t index,
                         const struct rlt_io_event *all, uint32_t all_count, uint64_t now_ns)
 {
@@ -137,7 +137,7 @@ static void on_stopped(void *context, uint32_t index)
     rlt_shard_announce_stopped(thread->shards[index]);
 }
 
-/* Make the backend and what stands on it. What was made is freed by the fini functions. */
+/* Make the backend and its shards' clusters. The fini functions free what was made. */
 static int set_up(struct rlt_event_thread *thread)
 {
     const struct rlt_backend_options *options = &thread->options;
@@ -178,7 +178,7 @@ static void *run(void *argument)
     (void)prctl(PR_SET_NAME, name);
     int error = set_up(thread);
     if (error < 0) {
-        /* The starter has a last error of its own. */
+        /* The starter thread has a last error of its own. */
         (void)snprintf(thread->start_failure, sizeof(thread->start_failure), "%s",
                        roulette_last_error());
     }
@@ -219,7 +219,7 @@ int rlt_event_thread_start(struct rlt_event_thread *thread, const struct rlt_soc
     thread->options.socket = *socket;
     thread->options.seed = seed;
     atomic_store_explicit(&thread->phase, 0, memory_order_relaxed);
-    /* The thread inherits a full mask: signals are the application's threads'. */
+    /* The thread inherits a full mask: the application's threads handle signals. */
     sigset_t all;
     sigset_t before;
     (void)sigfillset(&all);

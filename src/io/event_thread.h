@@ -22,8 +22,8 @@ struct rlt_event_thread {
     struct rlt_shard **shards; /* in the order of the loop's entries */
     uint32_t shard_count;
     uint32_t index;
-    uint64_t spin_ns;            /* looks for more to do, before it sleeps */
-    struct rlt_io_event *events; /* what wait() told */
+    uint64_t spin_ns;            /* busy-polls for so long before it sleeps */
+    struct rlt_io_event *events; /* events of the last wait() */
     uint32_t event_max;
     pthread_t thread;
     bool joined;
@@ -31,7 +31,7 @@ struct rlt_event_thread {
     /* Start-up: what the thread reports to its starter. */
     struct rlt_backend_options options;
     int start_error;
-    char start_failure[RLT_ERROR_TEXT_MAX]; /* what to say about it; "" */
+    char start_failure[RLT_ERROR_TEXT_MAX]; /* the text of `start_error`; "" */
     /* 0 starting, 1 started (or failed). Release by the thread, acquire by its starter. */
     _Atomic(uint32_t) phase;
 };
@@ -50,24 +50,25 @@ void rlt_event_thread_add(struct rlt_event_thread *thread, struct rlt_shard *sha
 /**
  * Start the thread: it makes its backend and its shards' clusters.
  *
- * Threads: the one that opens the client. Waits until that is done.
+ * Threads: the one that opens the client. Waits until all is made.
  * Returns: 0; what rlt_uring_create() or rlt_shard_set_up() returned; ROULETTE_ESYSTEM (no thread).
  *          It has ended after a failure, and `start_failure` may say more.
  */
 int rlt_event_thread_start(struct rlt_event_thread *thread, const struct rlt_socket_options *socket,
                            uint64_t seed);
 
-/** Whether the calling thread is an event thread: a log callback runs in one, and must not wait for
- *  it. */
+/** Whether the calling thread is an event thread: a log callback runs there, and must not wait for
+ *  that thread. */
 bool rlt_event_thread_is_here(void);
 
-/** Wait until it has ended: all its shards must have been asked to stop. */
+/** Wait until the thread has ended: all its shards must have been asked to stop. */
 void rlt_event_thread_join(struct rlt_event_thread *thread);
 
-/** In a child process, which does not have the thread: close the copies of its descriptors. */
+/** Close the copies of the thread's descriptors, in a child process, which does not have the
+ *  thread. */
 void rlt_event_thread_abandon(struct rlt_event_thread *thread);
 
-/** Free what it has. Threads: when it is joined and nothing of its shards is used any more. */
+/** Free its memory. Threads: any thread, once it is joined and its shards are not used any more. */
 void rlt_event_thread_fini(struct rlt_event_thread *thread);
 
 #endif

@@ -22,7 +22,7 @@ static_assert(sizeof(struct rlt_span) == sizeof(struct iovec), "spans are iovecs
 static_assert(offsetof(struct rlt_span, bytes) == offsetof(struct iovec, iov_base), "");
 static_assert(offsetof(struct rlt_span, len) == offsetof(struct iovec, iov_len), "");
 
-/** What the kernel reads until an operation completes. */
+/** The header and spans that the kernel reads until an operation completes. */
 struct rlt_iovecs {
     struct msghdr header;
     struct iovec spans[RLT_MESSAGE_SPANS_MAX];
@@ -42,7 +42,7 @@ static inline void rlt_iovecs_check_writable(const struct rlt_iovecs *iovecs)
     rlt_asan_check(iovecs->spans, iovecs->header.msg_iovlen);
 }
 
-/** For one system call: without a copy. */
+/** Make a header for one system call, without a copy of the spans. */
 static inline struct msghdr rlt_iovecs_of(const struct rlt_span *spans, uint32_t count)
 {
     return (struct msghdr){.msg_iov = (struct iovec *)(uintptr_t)spans, .msg_iovlen = count};

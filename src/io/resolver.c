@@ -14,18 +14,18 @@
 struct rlt_query {
     CK_STAILQ_ENTRY(rlt_query) link;
     CK_SLIST_HEAD(, rlt_lookup) askers;
-    bool running; /* a thread has it; otherwise it waits for one */
-    bool lost;    /* nobody joins it any more */
+    bool running; /* a thread runs it; otherwise it waits for one */
+    bool lost;    /* no lookup joins it any more */
     uint64_t started_ns;
     char host[256];
 };
 
-/* Held for a few instructions, or while a thread is made; around fork(), so that a child finds it
- * free. It guards all below. */
+/* Guards all below. Held for a few instructions, or while a thread is made; around fork(), so that
+ * a child finds it free. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 static CK_STAILQ_HEAD(, rlt_query) queries = CK_STAILQ_HEAD_INITIALIZER(queries); /* as asked */
-static uint32_t thread_count; /* those with a lost query not counted */
+static uint32_t thread_count; /* without those of lost queries */
 static uint32_t lost_count;
 
 /* ---- Queries ------------------------------------------------------------------------------ */
@@ -36,7 +36,7 @@ static void remove_query(struct rlt_query *query)
     rlt_memory_free(query);
 }
 
-/* One that will not end for a long time is left to those that have joined it already. */
+/* Mark an overdue query as lost: only lookups that have joined it wait for it. */
 static void lose_if_overdue(struct rlt_query *query)
 {
     if (query->running && lost_count < RLT_RESOLVER_LOST_MAX &&
@@ -47,7 +47,7 @@ static void lose_if_overdue(struct rlt_query *query)
     }
 }
 
-/* The query for a host that can be joined, or NULL. */
+/* The query for a host that a lookup can join, or NULL. */
 static struct rlt_query *find_query(const char *host)
 {
     struct rlt_query *query;
@@ -81,12 +81,12 @@ static void begin_query(struct rlt_query *query)
 static void answer_all(struct rlt_query *query, int error, const struct rlt_endpoints *found)
 {
     struct rlt_lookup *lookup;
-    struct rlt_lookup *next; /* read first: a lookup is its asker's once `done` is called */
+    struct rlt_lookup *next; /* read first: the asker may free a lookup once `done` is called */
     CK_SLIST_FOREACH_SAFE (lookup, &query->askers, link, next) {
         lookup->query = NULL;
         lookup->error = error;
         lookup->found = *found;
-        /* Under the lock: who leaves later knows that it is over. */
+        /* Under the lock: rlt_resolver_leave() sees later that the lookup is over. */
         lookup->done(lookup->context, lookup);
     }
     CK_SLIST_INIT(&query->askers);
@@ -152,8 +152,8 @@ static void after_fork_in_parent(void)
     (void)pthread_mutex_unlock(&lock);
 }
 
-/* The threads are the parent's: nothing that was asked is answered here. Those that asked leave
- * when their client is freed. */
+/* The threads are the parent's: no lookup is answered here. Askers leave when their client is
+ * freed. */
 static void after_fork_in_child(void)
 {
     struct rlt_query *query;
@@ -210,7 +210,7 @@ int rlt_resolver_ask(struct rlt_lookup *lookup)
     if (query == NULL) {
         result = make_query(lookup->host, &query);
     } else if (!query->running && thread_count < RLT_RESOLVER_THREADS_MAX) {
-        (void)start_thread(query); /* none could be made when it was asked first */
+        (void)start_thread(query); /* no thread could be made at the first request */
     }
     if (result == 0) {
         lookup->query = query;
@@ -228,7 +228,7 @@ bool rlt_resolver_leave(struct rlt_lookup *lookup)
         CK_SLIST_REMOVE(&query->askers, lookup, rlt_lookup, link);
         lookup->query = NULL;
         if (CK_SLIST_EMPTY(&query->askers) && !query->running) {
-            remove_query(query); /* no thread has it, and nobody wants it any more */
+            remove_query(query); /* no thread runs it, and no lookup waits for it */
         }
     }
     (void)pthread_mutex_unlock(&lock);

@@ -46,8 +46,8 @@ static void wake(struct rlt_shard *shard)
     backend->ops->wake(backend);
 }
 
-/* Wake the event thread for this cluster, whatever the doorbells say: it waits for what the caller
- * has given back, or does not know of what the caller has left to it. */
+/* Wake the event thread for this cluster, whatever the doorbells say: it waits for a loan that the
+ * caller has given back, or does not know of work that the caller has left. */
 static void call(struct rlt_shard *shard)
 {
     rlt_cluster_call(shard->cluster);
@@ -138,7 +138,7 @@ void rlt_shard_denial(const struct rlt_shard *shard, char text[RLT_TEXT_CELL_BYT
     (void)rlt_text_cell_get(&shard->cluster->env.denial, text);
 }
 
-/* Relaxed: a flush that begins while another one tells may tell of the same. */
+/* Relaxed: a flush that begins while another one reports may report the same messages. */
 uint64_t rlt_shard_denied_told(const struct rlt_shard *shard)
 {
     return atomic_load_explicit(&shard->cluster->env.denied_told, memory_order_relaxed);

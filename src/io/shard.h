@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * A shard: what a client has for one cluster, and what other threads than the event thread may do
- * with it.
+ * A shard: a client's part for one cluster, and the calls on it for other threads than the event
+ * thread.
  */
 #ifndef RLT_IO_SHARD_H
 #define RLT_IO_SHARD_H
@@ -37,35 +37,34 @@ struct rlt_shard {
     _Atomic(bool) stopped;
 };
 
-/** Note what the shard is made of. `tls` NULL: in clear. */
+/** Fill in a shard. `tls` NULL: in clear. */
 void rlt_shard_init(struct rlt_shard *shard, uint32_t index, const struct rlt_config *config,
                     const struct rlt_address *address, struct rlt_tls_context *tls, uint64_t seed);
 
 /**
  * Make the cluster above its port of a backend.
  *
- * Ownership: rlt_shard_fini() frees what was made, also after a failure.
+ * Ownership: rlt_shard_fini() frees it, also after a failure.
  * Threads:   the event thread that will serve it.
  * Returns:   0 or ROULETTE_ENOMEM.
  */
 int rlt_shard_set_up(struct rlt_shard *shard, struct rlt_port *port);
 
-/** The cluster is stopped, and the event thread is through with it. Threads: the event thread. */
+/** Announce that the event thread is done with the cluster. Threads: the event thread. */
 void rlt_shard_announce_stopped(struct rlt_shard *shard);
 
-/** Give a command to the cluster. Threads: any thread, while the shard is not stopped. */
+/** Submit a command to the cluster. Threads: any thread, while the shard is not stopped. */
 void rlt_shard_submit(struct rlt_shard *shard, struct rlt_command *command);
 
-/** Ask the cluster for something about a member. Threads: its subscriber's owner thread, while the
- *  shard is not stopped. */
+/** Ask the cluster for a change of a member. Threads: the member's owner thread, while the shard is
+ *  not stopped. */
 void rlt_shard_ask(struct rlt_shard *shard, struct rlt_member *member, enum rlt_ask what);
 
-/** The cluster sleeps: send in its place, or wake it. Part of rlt_shard_notify(). */
+/** Send for a cluster that sleeps, or wake it. Part of rlt_shard_notify(). */
 void rlt_shard_send_or_wake(struct rlt_shard *shard, uint32_t path, struct rlt_pace *pace);
 
 /**
- * After something was put into the wire queue of a path. `pace` is the calling
- * thread's.
+ * Tell the cluster that a frame was enqueued on a path. `pace` is the calling thread's.
  *
  * Threads: any thread.
  */
@@ -78,8 +77,8 @@ static inline void rlt_shard_notify(struct rlt_shard *shard, uint32_t path, stru
 }
 
 /**
- * If the mailbox's subscriber may receive by itself: be told in place of the event thread by
- * rlt_shard_descriptor(), to be polled for input, that there is something to receive.
+ * Attend the cluster, if the mailbox's subscriber may receive by itself: rlt_shard_descriptor(), to
+ * be polled for input, becomes readable for the caller in place of the event thread.
  *
  * Threads: the mailbox's owner thread; until it calls rlt_shard_leave().
  * Returns: false if it may not.
@@ -92,15 +91,16 @@ static inline int rlt_shard_descriptor(const struct rlt_shard *shard)
 }
 
 /**
- * Receive what is there. Threads: the one that attends.
+ * Receive all that is there. Threads: the one that attends.
  *
- * Returns: false if the event thread has to go on: leave then, and wait for it alone.
+ * Returns: false if the event thread has to go on: call rlt_shard_leave(), and wait for the bell
+ *          alone.
  */
 bool rlt_shard_receive(struct rlt_shard *shard, const struct rlt_mailbox *mailbox);
 
 /* ---- What application threads read of the cluster ------------------------------------------ */
 
-/* api/ goes through these, and never into the cluster: its structs are core/'s to change. */
+/* api/ uses these, and never reaches into the cluster, whose structs belong to core/. */
 
 /** The wire queue of a path in the pool. Threads: any thread. */
 static inline struct rlt_wire_queue *rlt_shard_queue(struct rlt_shard *shard, uint32_t path)
@@ -108,7 +108,7 @@ static inline struct rlt_wire_queue *rlt_shard_queue(struct rlt_shard *shard, ui
     return &shard->cluster->paths[path].queue;
 }
 
-/** Bytes that wait in the wire queues of all positions. Threads: any thread. */
+/** Bytes that wait in the wire queues of all paths. Threads: any thread. */
 uint64_t rlt_shard_queued_bytes(const struct rlt_shard *shard);
 
 /** The counters. Threads: any thread. */
@@ -123,30 +123,29 @@ void rlt_shard_count_excess(struct rlt_shard *shard, uint32_t count);
 /** Read the ledger. Threads: any thread. */
 void rlt_shard_ledger(const struct rlt_shard *shard, struct roulette_ledger *ledger);
 
-/** Read the ledger as it would be if the cluster stopped now: what is in no final state is counted
- *  as discarded. Threads: any thread. */
+/** Read the ledger as it would be if the cluster stopped now: messages in no final state count as
+ *  discarded. Threads: any thread. */
 void rlt_shard_ledger_if_stopped(const struct rlt_shard *shard, struct roulette_ledger *ledger);
 
 /**
- * Why a connection was lost or an attempt failed the last time.
+ * Copy why a connection was lost or an attempt failed the last time.
  *
  * Threads: any thread.
  * Returns: the code; 0: never.
  */
 int rlt_shard_failure(const struct rlt_shard *shard, char text[RLT_TEXT_CELL_BYTES]);
 
-/** What the server said last of a message that it refused. Threads: any thread. */
+/** Copy the server's last text about a message that it refused. Threads: any thread. */
 void rlt_shard_denial(const struct rlt_shard *shard, char text[RLT_TEXT_CELL_BYTES]);
 
-/** Of how many refused messages flushes have told; raise that. Threads: any thread. */
+/** How many refused messages flushes have reported; raise that number. Threads: any thread. */
 uint64_t rlt_shard_denied_told(const struct rlt_shard *shard);
 void rlt_shard_note_denied_told(struct rlt_shard *shard, uint64_t denied);
 
-/** The name of what the event thread waits on: "io_uring". Threads: any thread. */
+/** The name of the event thread's backend: "io_uring". Threads: any thread. */
 const char *rlt_shard_backend_name(const struct rlt_shard *shard);
 
-/** The receive memory of the cluster: its first slab, and each one by its index. Threads: any
- *  thread. */
+/** The cluster's receive memory: its first slab, and each slab by index. Threads: any thread. */
 const uint8_t *rlt_shard_slab_arena(const struct rlt_shard *shard);
 struct rlt_slab *rlt_shard_slab(const struct rlt_shard *shard, uint32_t index);
 
@@ -155,13 +154,13 @@ struct rlt_slab *rlt_shard_slab(const struct rlt_shard *shard, uint32_t index);
 /** Ask the event thread to close everything. rlt_event_thread_join() waits for it. */
 void rlt_shard_stop(struct rlt_shard *shard);
 
-/** Whether the event thread is through with the cluster. Threads: any thread. */
+/** Whether the event thread is done with the cluster. Threads: any thread. */
 static inline bool rlt_shard_is_stopped(const struct rlt_shard *shard)
 {
     return atomic_load_explicit(&shard->stopped, memory_order_acquire);
 }
 
-/** Free the cluster. Threads: when nothing of it is used any more. */
+/** Free the cluster. Threads: any thread, when none uses the cluster any more. */
 void rlt_shard_fini(struct rlt_shard *shard);
 
 #endif

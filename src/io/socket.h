@@ -14,7 +14,7 @@
 struct rlt_socket_options {
     bool tcp_nodelay;
     /* How long sent bytes may stay unacknowledged before the kernel gives the connection up
-     * (TCP_USER_TIMEOUT, RFC 5482): finds a dead path even while nothing is received. 0: the
+     * (TCP_USER_TIMEOUT, RFC 5482): finds a dead peer even while nothing is received. 0: the
      * kernel's default. */
     uint32_t user_timeout_ms;
     /* How long one address of a host is tried alone before the next one is tried beside it
@@ -30,15 +30,16 @@ struct rlt_socket_options {
 int rlt_socket_create(int family, const struct rlt_socket_options *options);
 
 /**
- * Send what the kernel takes at once. No cancellation point: a thread that ended here would keep
- * what it has borrowed (core/cluster/direct_send.h).
+ * Send as much as the kernel takes at once. No cancellation point: a thread that ended here would
+ * keep its loan (core/cluster/direct_send.h).
  *
  * Returns: the bytes taken, 0 if none or on an error.
  */
 size_t rlt_socket_send_now(int fd, const struct rlt_span *spans, uint32_t count);
 
 /**
- * Receive what is there. No cancellation point, as rlt_socket_send_now().
+ * Receive all that is there, up to the spans' room. No cancellation point, as
+ * rlt_socket_send_now().
  *
  * Returns: the bytes received; 0 if there are none; < 0 if the stream is over.
  */
@@ -55,9 +56,8 @@ bool rlt_socket_is_own_peer(int fd);
 void rlt_socket_abort(int *fd);
 
 /**
- * Whether the peer's machine acknowledges what is sent, and our questions while it takes nothing:
- * false if it has left two retransmissions in a row without an answer (TCP_INFO). True if the
- * kernel does not tell.
+ * Whether the peer's machine acknowledges sent bytes, and window probes while it takes none: false
+ * if two retransmissions in a row had no answer (TCP_INFO). True if the kernel does not tell.
  */
 bool rlt_socket_is_acknowledged(int fd);
 

@@ -16,17 +16,17 @@
 #include "roulette.h"
 
 /* Per slot: receive, send, connects, and a cancel for each. With many clusters seldom all at once:
- * what does not fit is submitted early. */
+ * a full queue is submitted early. */
 #define ENTRIES_PER_SLOT 8
 #define ENTRIES_MIN      16
 #define ENTRIES_MAX      256
-/* What can be complete at once of a slot: a receive and a send, and either all racers, or what is
- * left of them behind a winner, and a cancel for each; of a port its watch; and the wake-up.
- * Without room the kernel has to find memory for each, and old ones submit nothing before we have
- * taken some (EBUSY, io_uring_enter(2)). */
+/* Completions that a slot can have at once: a receive and a send, and either all racers, or the
+ * losers behind a winner, and a cancel for each; a port's watch; and the wake-up. Without room the
+ * kernel allocates memory for each, and old kernels submit nothing before some are taken (EBUSY,
+ * io_uring_enter(2)). */
 #define COMPLETIONS_PER_SLOT (2 * (2 + RLT_URING_RACERS - 1))
 
-/* TLS is a layer above: see tls_layer.h. */
+/* TLS is a layer above: see io/tls/layer.h. */
 static void uring_secure(struct rlt_transport *transport, uint32_t slot_index, const char *host)
 {
     (void)host;
@@ -113,7 +113,7 @@ static void uring_free(struct rlt_uring *uring)
 static void uring_destroy(struct rlt_backend *backend)
 {
     struct rlt_uring *uring = rlt_container_of(backend, struct rlt_uring, backend);
-    /* In a child process the parent's lookups go on, and their answers are not for it. */
+    /* In a child process: the parent's lookups go on, and are not answered here. */
     for (uint32_t i = 0; i < uring->slot_count; i++) {
         rlt_uring_forget_lookup(&uring->slots[i]);
     }

@@ -11,7 +11,7 @@
 #include "io/backend.h"
 
 /**
- * Make an io_uring backend. All its functions but wake() belong to the calling thread from here.
+ * Make an io_uring backend. From here on only the calling thread may use its functions, but wake().
  *
  * Ownership: ops->shut_down(), then ops->destroy() end it.
  * Returns:   0; ROULETTE_ENOTSUP, ROULETTE_ESYSTEM (as rlt_uring_setup()); ROULETTE_ENOMEM.

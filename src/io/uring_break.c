@@ -12,7 +12,7 @@
 #include "io/wake/park.h"
 #include "roulette.h"
 
-/* How long to do nothing where waiting itself does not work. */
+/* How long to pause where waiting itself fails. */
 #define PAUSE_NS RLT_NS_PER_MS
 
 /* ---- Breaking ----------------------------------------------------------------------------- */
@@ -33,7 +33,7 @@ void rlt_uring_on_failure(struct rlt_uring *uring, int result)
     if (!may_pass(-result)) {
         rlt_uring_break(uring, -result);
     } else if (uring->failing_ns == 0) {
-        uring->failing_ns = now_ns; /* once is nothing */
+        uring->failing_ns = now_ns; /* a single failure may pass */
     } else if (now_ns - uring->failing_ns < RLT_URING_PATIENCE_NS) {
         pause_shortly();
     } else {
@@ -50,7 +50,7 @@ static void shut_down(int fd)
     }
 }
 
-/* What the kernel has is cancelled with the ring; nobody sends or receives beside it any more. */
+/* End the ring, which cancels its operations; no borrower sends or receives beside it any more. */
 static void end_ring(struct rlt_uring *uring)
 {
     for (uint32_t i = 0; i < uring->slot_count; i++) {

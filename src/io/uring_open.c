@@ -10,8 +10,8 @@
 #include "io/wake/park.h"
 #include "roulette.h"
 
-/* On the lookup's thread. The ring is there: whoever takes the lookup, or gives it up, leaves the
- * resolver first, which waits until this has returned. */
+/* Called on the lookup's thread. The ring still exists: taking the lookup, or giving it up, leaves
+ * the resolver first, which waits until this has returned. */
 static void lookup_done(void *context, struct rlt_lookup *lookup)
 {
     struct rlt_uring *uring = context;
@@ -19,7 +19,7 @@ static void lookup_done(void *context, struct rlt_lookup *lookup)
     rlt_park_descriptor_signal(uring->wake_fd);
 }
 
-/* Begin with the addresses that are known at once, or ask for them. */
+/* Begin with the addresses, if they are known at once, or ask the resolver for them. */
 static int begin(struct rlt_uring *uring, uint32_t index, struct rlt_lookup *lookup)
 {
     struct rlt_uring_slot *slot = &uring->slots[index];
@@ -84,7 +84,7 @@ void rlt_uring_take_resolved(struct rlt_uring *uring)
 
 void rlt_uring_forget_lookup(struct rlt_uring_slot *slot)
 {
-    /* One that was answered meanwhile is among uring->resolved, which drops it. */
+    /* A lookup that was answered meanwhile is in uring->resolved, and is dropped there. */
     if (!slot->resolving || rlt_resolver_leave(slot->lookup)) {
         rlt_memory_free(slot->lookup);
     }

@@ -20,11 +20,11 @@ void rlt_uring_open(struct rlt_transport *transport, uint32_t slot, const char *
 /** rlt_transport_ops.close. */
 void rlt_uring_close(struct rlt_transport *transport, uint32_t slot);
 
-/** Take finished lookups; those of an open that was given up meanwhile are dropped. */
+/** Take finished lookups; drop those of an open that was given up meanwhile. */
 void rlt_uring_take_resolved(struct rlt_uring *uring);
 
 /**
- * The slot's open is over or given up: forget its addresses, or that they were asked for. Also in a
+ * Free the addresses of a slot whose open is over or given up, or cancel their lookup. Also in a
  * child process.
  */
 void rlt_uring_forget_lookup(struct rlt_uring_slot *slot);

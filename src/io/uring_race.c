@@ -40,7 +40,7 @@ static void cancel(struct rlt_uring *uring, uint32_t index, struct rlt_uring_rac
     }
 }
 
-/* All places are taken: the oldest racer makes room, which its completion tells. */
+/* Cancel the oldest racer, since all places are taken; its completion makes room. */
 static void cancel_oldest(struct rlt_uring *uring, uint32_t index)
 {
     struct rlt_uring_slot *slot = &uring->slots[index];
@@ -79,7 +79,7 @@ static int start(struct rlt_uring *uring, uint32_t index, struct rlt_uring_racer
 
 /* ---- The race ----------------------------------------------------------------------------- */
 
-/* Whether that an address could not be connected to says more than what is noted. */
+/* Whether a failed connect says more than the failure noted so far. */
 static bool says_more_than(const struct rlt_uring_slot *slot)
 {
     return slot->race_error == 0 || slot->race_error == ROULETTE_ESYSTEM;
@@ -104,7 +104,7 @@ static const char *advise(int error)
     }
 }
 
-/* An address could not be connected to, with an errno. */
+/* Note a failed connect to an address, with its errno. */
 static void note_connect(struct rlt_uring_slot *slot, const union rlt_endpoint *endpoint, int error)
 {
     char address[INET6_ADDRSTRLEN + 8] = "";
@@ -118,7 +118,7 @@ static void note_connect(struct rlt_uring_slot *slot, const union rlt_endpoint *
     rlt_uring_explain(slot, call, error, advise(error));
 }
 
-/* No socket could be made for an address. */
+/* Note that no socket could be made for an address. */
 static void note_socket(struct rlt_uring_slot *slot, int error)
 {
     if (slot->race_error != 0) {
@@ -210,7 +210,7 @@ void rlt_uring_race_on_connect(struct rlt_uring *uring, uint32_t index, uint32_t
         return;
     }
     if (result == 0) {
-        slot->race_error = ROULETTE_ESELF; /* which says more than anything else */
+        slot->race_error = ROULETTE_ESELF; /* says more than any other error */
         slot->failure[0] = '\0';
     } else {
         note_connect(slot, racer->endpoint, result == -ECANCELED ? ETIMEDOUT : -result);

@@ -9,11 +9,11 @@
 #include "io/system/system_text.h"
 #include "roulette.h"
 
-/* Interruptions that are put up with when the ring is tried. */
+/* Interruptions that are tolerated when the ring is tried. */
 #define PROBES_MAX 16
 #define PROBE_S    1
 
-/* Out of 0 to 2 with the ring's descriptor: all of liburing's calls use these two fields. */
+/* Move the ring's descriptor out of 0 to 2: all of liburing's calls use these two fields. */
 static int lift(struct io_uring *ring)
 {
     ring->ring_fd = rlt_descriptor_above(ring->ring_fd);
@@ -48,7 +48,7 @@ static int create(struct io_uring *ring, unsigned entries, unsigned completions)
     return result;
 }
 
-/* Whether the ring can be used: to make one may be allowed where that is not. */
+/* Try to use the ring: a sandbox may allow to make a ring and not to use it. */
 static int probe(struct io_uring *ring)
 {
     struct io_uring_cqe *completion = NULL;

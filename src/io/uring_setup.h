@@ -8,8 +8,8 @@
 #include <liburing.h>
 
 /**
- * Make a ring that can be used of `entries` (a power of two), with room for `completions`, that a
- * child process does not inherit.
+ * Make a working ring of `entries` (a power of two), with room for `completions`, that a child
+ * process does not inherit.
  *
  * Ownership: io_uring_queue_exit() ends it.
  * Threads:   the one that will use it.

@@ -8,7 +8,7 @@
 #include "io/system/descriptor.h"
 #include "io/system/system_text.h"
 
-/* Attempts to make room in the queue of submissions. */
+/* Attempts to make room in the submission queue. */
 #define ROOM_ATTEMPTS 3
 
 void rlt_uring_break(struct rlt_uring *uring, int error)

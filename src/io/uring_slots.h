@@ -3,7 +3,7 @@
  * The state of an io_uring backend: one ring, the ports of the clusters that its event thread
  * serves, and their slots. For io/uring*.c only.
  *
- * A slot has an index among all of the backend; a port's transport counts its own from 0.
+ * A slot has an index into all slots of the backend; a port's transport counts its own from 0.
  */
 #ifndef RLT_IO_URING_SLOTS_H
 #define RLT_IO_URING_SLOTS_H
@@ -25,14 +25,14 @@
 enum rlt_uring_op {
     RLT_URING_RECEIVE,
     RLT_URING_SEND,
-    RLT_URING_TRANSFERS, /* the number of those above: one of each at a time in a slot */
+    RLT_URING_TRANSFERS, /* the number of kinds above: one operation of each in a slot */
     RLT_URING_WAKE,
     RLT_URING_WATCH, /* of a port */
     RLT_URING_CANCEL,
-    RLT_URING_CONNECT, /* of a slot's first racer; the next ones follow */
+    RLT_URING_CONNECT, /* of a slot's first racer; the next racers' follow */
 };
 
-/* Addresses of a host that are tried beside each other, at most. */
+/* Addresses of a host that are tried in parallel, at most. */
 #define RLT_URING_RACERS 4
 
 /* An address that is being tried (io/uring_race.h). */
@@ -51,20 +51,20 @@ struct rlt_uring_slot {
     bool resolving;
     bool closing;
     bool watched;
-    bool told;                 /* that it can be watched no more: once */
-    uint32_t repeats;          /* of operations in a row that were interrupted */
+    bool told;                 /* the failure of its watch was reported, once */
+    uint32_t repeats;          /* interrupted operations in a row */
     struct rlt_lookup *lookup; /* the host's addresses, while they are looked up or tried */
-    uint32_t tried;            /* the first ones of them */
-    int race_error;            /* why none of those was connected */
+    uint32_t tried;            /* addresses tried so far */
+    int race_error;            /* why none of these was connected */
     char failure[384];         /* the system call that failed, and what to change; "" */
-    uint64_t next_ns;          /* when the next one is tried beside them; RLT_NEVER: not by time */
+    uint64_t next_ns;          /* when the next one is tried, too; RLT_NEVER: not by time */
     uint32_t racer_count;
     struct rlt_uring_racer racers[RLT_URING_RACERS];
     struct rlt_iovecs receive;
     struct rlt_iovecs send;
 };
 
-/* What is polled for a port. Owner: the event thread. */
+/* The poll of a port's watch. Owner: the event thread. */
 struct rlt_uring_watch {
     bool armed;
     uint32_t count; /* slots that are watched */
@@ -74,10 +74,10 @@ struct rlt_uring {
     struct rlt_backend backend;
     struct io_uring ring;
     int wake_fd;
-    uint64_t wake_count; /* what the kernel reads from wake_fd */
+    uint64_t wake_count; /* the kernel reads wake_fd into this */
     bool wake_armed;
     uint32_t wake_failures; /* in a row */
-    bool wake_lost;         /* nobody can wake this thread: it looks by itself now and then */
+    bool wake_lost;         /* no thread can wake this one: it polls now and then */
     struct rlt_socket_options socket_options;
     struct rlt_random random;
     /* Events that did not come from the kernel; RLT_URING_EARLY for each slot at most. */
@@ -90,11 +90,11 @@ struct rlt_uring {
 
     /* When the ring cannot be used any more (io/uring_break.h). */
     int broken;          /* the errno; 0: it works */
-    uint64_t failing_ns; /* since when enter fails; 0: it does not */
-    char failure[512];   /* why the last one broke, or why no new one can be made; "" */
+    uint64_t failing_ns; /* since when enter fails; 0: it works */
+    char failure[512];   /* why the ring broke, or why no new one can be made; "" */
     unsigned entries;    /* of the ring, for the next one */
     unsigned completions;
-    struct io_uring_sqe nowhere; /* takes what is submitted meanwhile */
+    struct io_uring_sqe nowhere; /* takes submissions while the ring is broken */
 
     struct rlt_uring_watch *watches; /* of each port */
     uint32_t slot_count;
@@ -109,7 +109,7 @@ static inline struct rlt_uring *rlt_uring_of(struct rlt_transport *transport)
     return rlt_container_of(port->backend, struct rlt_uring, backend);
 }
 
-/** The index among all slots. */
+/** The index of a port's slot among all slots. */
 static inline uint32_t rlt_uring_index(struct rlt_transport *transport, uint32_t slot)
 {
     return rlt_container_of(transport, struct rlt_port, transport)->first_slot + slot;
@@ -120,16 +120,16 @@ static inline uint64_t rlt_uring_tag(uint32_t index, uint32_t generation, uint32
     return ((uint64_t)generation << 32) | ((uint64_t)index << 8) | (uint64_t)op;
 }
 
-/** The ring cannot be used any more, for an errno of io_uring_enter(): see io/uring_break.h. */
+/** Break the ring, for an errno of io_uring_enter(): see io/uring_break.h. */
 void rlt_uring_break(struct rlt_uring *uring, int error);
 
 /**
- * All slots of all ports may want something at once: submit what there is, to make room. If the
- * kernel does not take it, the ring is broken.
+ * Submit the queued entries to make room, since all slots of all ports may want some at once. If
+ * the kernel does not take them, the ring is broken.
  */
 struct io_uring_sqe *rlt_uring_make_room(struct rlt_uring *uring);
 
-/** Room for a submission; in a broken ring one that goes nowhere, and fails with the next wait. */
+/** The next submission entry; in a broken ring a dummy, whose operation fails at the next wait. */
 static inline struct io_uring_sqe *rlt_uring_next_entry(struct rlt_uring *uring)
 {
     if (rlt_unlikely(uring->broken != 0)) {

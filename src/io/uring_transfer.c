@@ -74,8 +74,8 @@ bool rlt_uring_watch(struct rlt_transport *transport, uint32_t slot_index, bool 
         rlt_watch_remove(watch, slot->fd);
     } else if (uring->broken != 0 || (*count == 0 && rlt_watch_is_attended(watch)) ||
                !rlt_watch_add(watch, slot->fd)) {
-        /* A reader that attends still began with what was watched before. It may be another
-         * subscriber's, held up; or the same, just being woken, and then it will have left soon. */
+        /* A reader that still attends began with the earlier watch. It may be another subscriber's
+         * thread, preempted; or the same, just being woken, which will leave soon. */
         return false;
     }
     slot->watched = on;

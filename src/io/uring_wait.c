@@ -13,10 +13,10 @@
 #include "io/wake/watch.h"
 #include "roulette.h"
 
-/* Interruptions of an operation in a row, after which it has failed: a kernel that says nothing
- * else must not keep this thread busy. */
+/* Interruptions of an operation in a row, after which it has failed: a kernel that always
+ * interrupts must not keep this thread busy. */
 #define REPEATS_MAX 1000
-/* Failures in a row to read what other threads wake this one by, after which it does without. */
+/* Failures in a row to read wake_fd, after which this thread does without. */
 #define WAKE_FAILURES_MAX 3
 
 /* ---- Completion --------------------------------------------------------------------------- */
@@ -38,7 +38,7 @@ static void on_transfer(struct rlt_uring *uring, uint32_t index, enum rlt_uring_
     event->bytes = result > 0 ? (size_t)result : 0;
 }
 
-/* A watched slot of the port can be read; which one is not known. Or the watch has failed. */
+/* Handle a port's watch: some slot is readable, which is not known; or the watch has failed. */
 static void on_watch(struct rlt_uring *uring, uint32_t port_index, int result)
 {
     uring->watches[port_index].armed = false;
@@ -51,8 +51,8 @@ static void on_watch(struct rlt_uring *uring, uint32_t port_index, int result)
     }
 }
 
-/* Another thread has ended the wait. Or it cannot: then this one looks by itself, and not at once
- * again. */
+/* Handle the completion on wake_fd: another thread has ended the wait; or the read failed, and is
+ * not tried again at once. */
 static void on_wake(struct rlt_uring *uring, int result)
 {
     uring->wake_armed = false;
@@ -61,7 +61,7 @@ static void on_wake(struct rlt_uring *uring, int result)
     uring->wake_lost = uring->wake_failures >= WAKE_FAILURES_MAX;
 }
 
-/* What a slot asked for has ended. True if `event` was filled. */
+/* Handle the end of a slot's operation. Returns: whether `event` was filled. */
 static bool on_slot(struct rlt_uring *uring, uint32_t index, uint32_t op, int result,
                     struct rlt_io_event *event)
 {
@@ -82,7 +82,7 @@ static bool on_slot(struct rlt_uring *uring, uint32_t index, uint32_t op, int re
     return true;
 }
 
-/* Handle one completion. True if `event` was filled. */
+/* Handle one completion. Returns: whether `event` was filled. */
 static bool on_completion(struct rlt_uring *uring, const struct io_uring_cqe *completion,
                           struct rlt_io_event *event)
 {
@@ -111,7 +111,7 @@ static bool on_completion(struct rlt_uring *uring, const struct io_uring_cqe *co
 
 /* ---- Submission --------------------------------------------------------------------------- */
 
-/* Poll what is watched, for each port; not while the core has still to be told of the last time. */
+/* Poll the watch of each port, unless its last event is still to be reported to the core. */
 static void arm_watches(struct rlt_uring *uring)
 {
     if (uring->early.count != 0) {
@@ -136,7 +136,7 @@ static void arm_wake(struct rlt_uring *uring)
     uring->wake_armed = true;
 }
 
-/* Submit what is asked for and wait. Returns: a negative errno, or not. */
+/* Submit the queued operations and wait. Returns: a negative errno, or >= 0. */
 static int submit_and_wait(struct rlt_uring *uring, uint64_t deadline_ns)
 {
     uint64_t now_ns = deadline_ns != 0 ? rlt_clock_ns() : 0;
@@ -171,8 +171,8 @@ static void submit(struct rlt_uring *uring, uint64_t deadline_ns)
     }
 }
 
-/* Take what the kernel has completed, up to `max` events with the `count` that there are. Returns:
- * how many there are then. */
+/* Take the kernel's completions, up to `max` events with the `count` that there are. Returns: the
+ * new number of events. */
 static uint32_t reap(struct rlt_uring *uring, struct rlt_io_event *events, uint32_t count,
                      uint32_t max)
 {
@@ -195,8 +195,8 @@ uint32_t rlt_uring_wait(struct rlt_backend *backend, uint64_t deadline_ns,
                         struct rlt_io_event *events, uint32_t max)
 {
     struct rlt_uring *uring = rlt_container_of(backend, struct rlt_uring, backend);
-    /* First what had no room the last time, however much the kernel has by now: it is behind all
-     * events that came with it or before. */
+    /* First the events that had no room the last time, however many completions there are: they
+     * come behind all events that came with them or before. */
     uint32_t count = rlt_event_queue_take(&uring->early, events, max);
     deadline_ns = count != 0 ? 0 : rlt_min_u64(deadline_ns, uring->race_ns);
     if (rlt_likely(uring->broken == 0)) {

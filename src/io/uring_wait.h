@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * One turn of an event thread with an io_uring backend: submit what was asked for, wait, and make
- * events of what the kernel has completed.
+ * One turn of an event thread with an io_uring backend: submit the queued operations, wait, and
+ * make events of the kernel's completions.
  *
  * Owner: the event thread.
  */

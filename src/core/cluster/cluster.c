@@ -117,7 +117,7 @@ bool rlt_cluster_ask(struct rlt_cluster *cluster, struct rlt_member *member, enu
     return rlt_member_ask(member, what) && rlt_cluster_submit(cluster, &member->command);
 }
 
-/* The cluster stops: nothing is waited for. */
+/* End all fences of a connection: the cluster stops. */
 static void end_fences(struct rlt_connection *connection)
 {
     rlt_connection_finish_fences(connection, rlt_ping_marks_take_waiting(&connection->sender.pings),
@@ -137,7 +137,7 @@ static void add_fence(struct rlt_cluster *cluster, struct rlt_fence_part *part)
             continue;
         }
         if (rlt_handover_is_leaving(handover)) {
-            /* What it waits for is published by the connection that takes over. */
+            /* The connection that takes over publishes the messages that the link waits for. */
             link->next = handover->held;
             handover->held = link;
         } else {
@@ -149,7 +149,8 @@ static void add_fence(struct rlt_cluster *cluster, struct rlt_fence_part *part)
     }
 }
 
-/* All earlier commands are carried out. A mailbox that they left may be freed after this. */
+/* End a part of kind SYNC: all earlier commands are executed. A mailbox that they left may be freed
+ * after this. */
 static void sync_part(struct rlt_cluster *cluster, struct rlt_fence_part *part)
 {
     rlt_exchange_publish_dirty(&cluster->exchange);
@@ -166,7 +167,7 @@ static void end_subscription(struct rlt_exchange *exchange, struct rlt_interest 
     rlt_exchange_end(exchange, interest, ROULETTE_ECLOSED);
 }
 
-/* End all subscriptions, fail all fences, close all connections. */
+/* End all interests, fail all fences, close all connections. */
 static void stop(struct rlt_cluster *cluster)
 {
     cluster->env.stopping = true;
@@ -220,7 +221,7 @@ static void execute_all(struct rlt_cluster *cluster)
     struct rlt_stack_node *node = rlt_stack_take(&cluster->commands);
     while (node != NULL) {
         struct rlt_command *command = rlt_container_of(node, struct rlt_command, node);
-        /* Read first: the command's memory may be its owner's again once it is carried out. */
+        /* Read first: an executed command's memory may be its owner's again. */
         node = rlt_stack_next(node);
         execute(cluster, command);
     }
@@ -238,7 +239,7 @@ void rlt_cluster_step(struct rlt_cluster *cluster, uint64_t now_ns)
             rlt_sender_look(&path->active->sender);
         }
         if (rlt_handover_is_leaving(&path->handover)) {
-            /* It may take over in this run. */
+            /* The second connection may take over in this step. */
             rlt_sender_look(&rlt_path_other(path, path->active)->sender);
         }
     }

@@ -14,8 +14,8 @@
  *         rlt_cluster_awake(now)
  *         for each event: rlt_cluster_on_event(event, now)
  *
- * Owner: the event thread, except for what publishers and subscribers share: the wire queues,
- * the command queue, the mailboxes and the metrics; and for what it lends while it sleeps
+ * Owner: the event thread, except the parts shared with publishers and subscribers (wire queues,
+ * command queue, mailboxes, metrics), and the parts that it lends while it sleeps
  * (core/cluster/direct_send.h, core/cluster/direct_receive.h).
  */
 #ifndef RLT_CORE_CLUSTER_CLUSTER_H
@@ -33,7 +33,7 @@
 #include "lockfree/loan.h"
 #include "lockfree/stack.h"
 
-/** What wakes the cluster: bits of its doorbell. */
+/** Reasons to wake the cluster: bits of its doorbell. */
 enum rlt_wake {
     RLT_WAKE_COMMANDS = 1,
     RLT_WAKE_LANES = 2,
@@ -75,8 +75,8 @@ static inline struct rlt_connection *rlt_cluster_connection(struct rlt_cluster *
 /**
  * Make a cluster that is not connected. `seed` decides all jitter.
  *
- * Ownership: rlt_cluster_destroy() ends it, when it is stopped (or was never started) and no
- *            mailbox or slab of it is used any more.
+ * Ownership: rlt_cluster_destroy() ends it, once it is stopped (or if it was never started) and
+ *            none of its mailboxes and slabs is used any more.
  * Returns:   0 or ROULETTE_ENOMEM.
  */
 int rlt_cluster_create(const struct rlt_config *config, const struct rlt_address *address,
@@ -86,11 +86,12 @@ void rlt_cluster_destroy(struct rlt_cluster *cluster);
 
 void rlt_cluster_start(struct rlt_cluster *cluster, uint64_t now_ns);
 
-/** Do everything that can be done now, without waiting. Since the last run the events of all that
- *  the transport had were told: who is late judges nobody's silence by the clock. */
+/** Do everything that can be done now, without waiting. The caller has reported all events of the
+ *  transport since the last step, so a late thread does not take unread bytes for a peer's silence.
+ */
 void rlt_cluster_step(struct rlt_cluster *cluster, uint64_t now_ns);
 
-/** An operation of the transport ended. */
+/** Handle the end of an operation of the transport. */
 void rlt_cluster_on_event(struct rlt_cluster *cluster, const struct rlt_io_event *event,
                           uint64_t now_ns);
 
@@ -98,29 +99,29 @@ void rlt_cluster_on_event(struct rlt_cluster *cluster, const struct rlt_io_event
 bool rlt_cluster_has_work(struct rlt_cluster *cluster);
 
 /**
- * Arm the doorbell. What is put into a queue from here on either rings it, or is found by
- * rlt_cluster_has_work() behind a fence (lockfree/doorbell.h).
+ * Arm the doorbell. A thread that enqueues from here on either knocks, or rlt_cluster_has_work()
+ * finds its entry behind a fence (lockfree/doorbell.h).
  */
 void rlt_cluster_arm(struct rlt_cluster *cluster);
 
 /**
- * It is armed and has no work: publishers may send, and a subscriber receive, by themselves until
- * rlt_cluster_awake().
+ * Lend what can be lent: the doorbell is armed and there is no work, so publishers may send, and a
+ * subscriber receive, by themselves until rlt_cluster_awake().
  */
 void rlt_cluster_sleep(struct rlt_cluster *cluster);
 
-/** Not asleep, or not any more: disarm the doorbell, take back what was lent. The caller has
- * brought `cluster->receiving` home. */
+/** Disarm the doorbell and recall the loans, at the end of a sleep. The caller has brought
+ * `cluster->receiving` home. */
 void rlt_cluster_awake(struct rlt_cluster *cluster, uint64_t now_ns);
 
 /** When rlt_cluster_step() has a timer to serve; RLT_NEVER: none. Before rlt_cluster_arm(). */
 uint64_t rlt_cluster_deadline(struct rlt_cluster *cluster);
 
-/** Whether RLT_COMMAND_STOP was carried out and everything is closed. */
+/** Whether RLT_COMMAND_STOP was executed and everything is closed. */
 bool rlt_cluster_is_stopped(const struct rlt_cluster *cluster);
 
 /**
- * After something was put into a queue of the cluster: whether the caller must wake the event
+ * Knock at the cluster, after enqueueing something. Returns: whether the caller must wake the event
  * thread.
  *
  * Threads: any thread.
@@ -132,10 +133,10 @@ static inline bool rlt_cluster_knock(struct rlt_cluster *cluster, uint32_t what)
 }
 
 /**
- * The caller gave back what the event thread waits for, or left something to it that it does not
- * know of: the caller must wake the thread, and this says for which cluster. If that one is just
- * falling asleep, it finds what is back, by the argument of doorbell.h: its store is the doorbell,
- * ours the loan.
+ * Note for which cluster the caller will wake the event thread, which waits for a loan that the
+ * caller gave back, or does not know of work that the caller left. An event thread that is falling
+ * asleep finds the loan, by the argument of doorbell.h: its store is the doorbell, the caller's the
+ * loan.
  *
  * Threads: any thread.
  */
@@ -146,21 +147,21 @@ static inline void rlt_cluster_call(struct rlt_cluster *cluster)
 }
 
 /**
- * Put a command into the queue.
+ * Enqueue a command.
  *
  * Threads: any thread. Returns: true if the caller must wake the event thread.
  */
 bool rlt_cluster_submit(struct rlt_cluster *cluster, struct rlt_command *command);
 
 /**
- * Ask for something about a member.
+ * Ask the event thread for a change of a member.
  *
  * Threads: the owner thread of its subscriber. Returns: as rlt_cluster_submit().
  */
 bool rlt_cluster_ask(struct rlt_cluster *cluster, struct rlt_member *member, enum rlt_ask what);
 
 /**
- * Read the ledger. Once the cluster is stopped, what is in no other state is discarded.
+ * Read the ledger. Once the cluster is stopped, messages in no other state count as discarded.
  *
  * Threads: any thread.
  */

@@ -5,16 +5,16 @@
 #include "core/cluster/inbound.h"
 #include "core/connection/connection.h"
 
-/* A message that comes less than this behind another is part of a burst: the event thread receives
- * it better. Of the order of a wake-up. */
+/* A message that comes less than this behind another is part of a burst, which the event thread
+ * receives better. About the time of a wake-up. */
 #define GAP_NS UINT64_C(10000)
-/* What comes now and then is not larger, at first and later. */
+/* The largest receive that counts as small. */
 #define SPARSE_BYTES ((size_t)4 * 1024)
 #define BURST_BYTES  ((size_t)16 * 1024)
-/* Receives in a row after which it is believed. */
+/* Small receives in a row after which a watch begins. */
 #define SPARSE_MIN 4
-/* Receives in a row of a watched connection by the event thread, after which it is watched no more:
- * the subscriber is not where it was expected. */
+/* Receives in a row by the event thread on a watched connection, after which the watch ends: the
+ * subscriber does not wait in roulette_receive(). */
 #define UNATTENDED_MAX 8
 
 /* ---- The event thread --------------------------------------------------------------------- */
@@ -31,7 +31,7 @@ static bool should_watch(struct rlt_connection *connection)
     const struct rlt_env *env = connection->env;
     const struct rlt_exchange *exchange = connection->exchange;
     return connection->sparse == SPARSE_MIN && exchange->mailbox_count == 1 &&
-           exchange->counted == 0 && /* what a message may end, the event thread has to know */
+           exchange->counted == 0 && /* only the event thread ends counted interests */
            exchange->last_mailbox != NULL && env->config->spin_ns == 0 &&
            env->transport->ops->watch != NULL && connection->session.state == RLT_SESSION_READY &&
            connection->session.unanswered_ns == RLT_NEVER && rlt_connection_is_active(connection) &&
@@ -56,7 +56,7 @@ bool rlt_direct_receive_settle(struct rlt_connection *connection)
             connection->watched = true;
             exchange->watched_count++;
         } else {
-            connection->sparse = SPARSE_MIN - 1; /* tried again with the next message */
+            connection->sparse = SPARSE_MIN - 1; /* watched again after the next message */
         }
     }
     rlt_exchange_tell_watched(exchange);
@@ -141,10 +141,10 @@ static bool has_left_over(const struct rlt_cluster *cluster)
 static enum rlt_receipt receive_from_all(struct rlt_cluster *cluster)
 {
     if (has_left_over(cluster)) {
-        return RLT_RECEIPT_LEFT; /* the event thread is on its way */
+        return RLT_RECEIPT_LEFT; /* the event thread is waking up */
     }
     enum rlt_receipt result = RLT_RECEIPT_DONE;
-    /* What is left over came before what the next connection has. */
+    /* Left-over bytes come before those of the next connection. */
     for (uint32_t i = 0; i < cluster->pool_size && result != RLT_RECEIPT_WAKE; i++) {
         if (cluster->paths[i].active->watched) {
             enum rlt_receipt receipt = receive_messages(cluster->paths[i].active);
@@ -165,7 +165,7 @@ enum rlt_receipt rlt_direct_receive(struct rlt_cluster *cluster, const struct rl
         rlt_direct_receive_is_for(cluster, mailbox) ? receive_from_all(cluster) : RLT_RECEIPT_LEFT;
     rlt_exchange_note_slabs(&cluster->exchange);
     if (!rlt_loan_give_back(&cluster->receiving)) {
-        /* The event thread waits for it: see io/shard.c. */
+        /* The event thread waits for the loan: see io/event_thread.c. */
         transport->ops->wake(transport, &cluster->receiving.state);
         return RLT_RECEIPT_LEFT;
     }

@@ -3,10 +3,11 @@
 
 #include "core/cluster/cluster.h"
 
-/* A publisher that sent less than this ago is in a burst: the event thread sends it better. Of the
- * order of a system call with a wake-up, so that no publisher spends most of its time in them. */
+/* A publisher that sent less than this ago is in a burst, which the event thread sends better.
+ * About the time of a system call with a wake-up, so that no publisher spends most of its time in
+ * them. */
 #define GAP_NS UINT64_C(10000)
-/* What a publishing thread sends by itself at a time: it has other things to do. */
+/* Bytes that a borrower sends at a time, at most: it has other things to do. */
 #define BYTES_MAX ((size_t)32 * 1024)
 
 /* ---- The event thread --------------------------------------------------------------------- */
@@ -32,7 +33,7 @@ void rlt_direct_send_lend(struct rlt_cluster *cluster)
     }
 }
 
-/* It is ours again: do what had to wait. */
+/* Go on with work that waited for the loan, which is HOME again. */
 static void resume(struct rlt_connection *connection, uint64_t now_ns)
 {
     struct rlt_transport *transport = connection->env->transport;
@@ -74,7 +75,7 @@ static void wake_producers(void *context, _Atomic(uint32_t) *word)
     transport->ops->wake(transport, word);
 }
 
-/* Make a batch. Returns false if there is nothing, or nothing that a publisher should send. */
+/* Make a batch. Returns: false if there is nothing that a borrower should send. */
 static bool gather(struct rlt_sender *sender)
 {
     if (sender->unmarked + BYTES_MAX >= RLT_SENDER_PING_BYTES) {
@@ -85,7 +86,7 @@ static bool gather(struct rlt_sender *sender)
     bool goes_on = true;
     for (uint32_t i = 0; i <= sender->seen.lanes && goes_on; i++) {
         int lane = i < sender->seen.lanes ? (int)i : RLT_WIRE_LANES;
-        /* Twice, because a chunk ends where the ring wraps. */
+        /* Twice, because a chunk ends where the buffer wraps. */
         for (int part = 0; part < 2 && goes_on; part++) {
             goes_on = rlt_sender_gather_lane(sender, lane, left, &added);
             left -= added;
@@ -94,7 +95,7 @@ static bool gather(struct rlt_sender *sender)
     return sender->batch.count != 0;
 }
 
-/* Give back, and see whether somebody left work to us meanwhile. */
+/* Give the loan back, and check whether another thread left work to the borrower meanwhile. */
 static enum rlt_direct_result give_back(struct rlt_path *path)
 {
     const struct rlt_wire_queue *queue = &path->queue;
@@ -119,7 +120,7 @@ bool rlt_direct_send_begin(struct rlt_cluster *cluster, uint32_t index, uint64_t
     if (now_ns >= sender->sent_ns + GAP_NS) {
         /* In this order: see direct_send.h. */
         rlt_sender_look(sender);
-        sender->looked = false; /* for this batch alone: the event thread looks anew */
+        sender->looked = false; /* for this batch only: the event thread looks anew */
         if (rlt_stack_is_empty(&cluster->commands) && !rlt_loan_is_recalled(loan) &&
             gather(sender)) {
             sender->sent_ns = now_ns;

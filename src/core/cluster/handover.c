@@ -30,7 +30,7 @@ static void begin_move(struct rlt_path *path, uint64_t now_ns)
 
 /* ---- The phases --------------------------------------------------------------------------- */
 
-/* Whether the timer of the phase has run out, which it does once. */
+/* Whether the timer of the phase has run out: true once. */
 static bool is_due(const struct rlt_handover *handover, uint64_t now_ns)
 {
     return handover->deadline_ns == RLT_NEVER || now_ns >= handover->deadline_ns;
@@ -41,14 +41,14 @@ static bool is_last_round(const struct rlt_handover *handover)
     return handover->settles > SETTLES_MAX;
 }
 
-/* Whether the second connection is to be told of a subscription, now or later. */
+/* Whether the second connection is to be told of an interest, now or later. */
 static bool is_untold(const struct rlt_interest *interest)
 {
     return !interest->on_second && rlt_interest_is_wanted(interest);
 }
 
-/* What the old connection is subscribed to by now is recorded from now on. Returns: whether the
- * second one is to be told of something. */
+/* Record all interests of the old connection from now on. Returns: whether the second one is to be
+ * told of any. */
 static bool note_untold(struct rlt_path *path)
 {
     const struct rlt_interests *table = &path->exchange->interests;
@@ -63,7 +63,7 @@ static bool note_untold(struct rlt_path *path)
     return found;
 }
 
-/* Returns: false if there is no memory for it; then the old connection goes on. */
+/* Begin RECORDING. Returns: false if there is no memory; then the old connection goes on. */
 static bool begin_recording(struct rlt_path *path, uint64_t now_ns)
 {
     struct rlt_handover *handover = &path->handover;
@@ -78,7 +78,7 @@ static bool begin_recording(struct rlt_path *path, uint64_t now_ns)
     return true;
 }
 
-/* Begin SETTLING; it is over at once. */
+/* Begin SETTLING, with its timer due at once. */
 static void settle(struct rlt_path *path, uint64_t now_ns)
 {
     struct rlt_handover *handover = &path->handover;
@@ -93,7 +93,7 @@ static bool run_connecting(struct rlt_path *path, uint64_t now_ns)
     struct rlt_handover *handover = &path->handover;
     struct rlt_connection *second = handover->second;
     if (!handover->started && is_due(handover, now_ns)) {
-        /* It may still be closing, as the old one of the last handover: then that is waited for. */
+        /* The old connection of the last handover may still be closing: then wait. */
         if (second->session.state == RLT_SESSION_IDLE) {
             handover->started = true;
             rlt_connection_start(second, now_ns);
@@ -113,16 +113,16 @@ static bool run_connecting(struct rlt_path *path, uint64_t now_ns)
     if (note_untold(path)) {
         return begin_recording(path, now_ns);
     }
-    settle(path, now_ns); /* there is nothing to be told */
+    settle(path, now_ns); /* no interest is to be told */
     return true;
 }
 
-/* Wait for a PONG of a connection to a PING that is sent from now on. */
+/* Begin a fence: the PONG of a PING that the connection sends from now on. */
 static bool begin_fence(struct rlt_handover *handover, struct rlt_connection *connection)
 {
     struct rlt_fence *fence = rlt_fence_create(1, RLT_COMMAND_FENCE);
     if (fence == NULL) {
-        return false; /* tried again at the next run */
+        return false; /* tried again at the next step */
     }
     struct rlt_fence_part *part = &fence->parts[0];
     part->pending = 1;
@@ -166,13 +166,13 @@ static bool run_recording(struct rlt_path *path, uint64_t now_ns)
     return true;
 }
 
-/* Whether the old connection has been subscribed to it since RECORDING began. */
+/* Whether the old connection has had the interest since RECORDING began. */
 static bool is_recorded(const struct rlt_interest *interest)
 {
     return interest->on_server && interest->young != RLT_HANDOVER_YOUNG;
 }
 
-/* Tell the second connection of what it does not know. True when it was told of everything. */
+/* Tell the second connection of interests that it does not know. Returns: whether it knows all. */
 static bool write_all(struct rlt_path *path)
 {
     struct rlt_handover *handover = &path->handover;
@@ -191,7 +191,8 @@ static bool write_all(struct rlt_path *path)
         }
         interest->on_second = true;
         handover->wrote = true;
-        /* It delivers from here on, also what the active one was not told of yet. */
+        /* The second one delivers from here on, also interests that the active one was not told of
+         * yet. */
         rlt_exchange_notify(path->exchange, interest, RLT_NOTICE_RESTORED, 0);
     }
     return true;
@@ -226,7 +227,7 @@ static bool run_fencing(struct rlt_path *path, uint64_t now_ns)
 static bool run_settling(struct rlt_path *path, uint64_t now_ns)
 {
     struct rlt_handover *handover = &path->handover;
-    /* What has come by then must have been read: this thread may be late. */
+    /* All that has come by the deadline must have been read: this thread may be late. */
     uint64_t seen_ns =
         rlt_min_u64(path->active->reading.seen_ns, handover->second->reading.seen_ns);
     if (!is_due(handover, seen_ns)) {
@@ -236,7 +237,8 @@ static bool run_settling(struct rlt_path *path, uint64_t now_ns)
     if (!rlt_merge_has_caught_up(&handover->merge)) {
         return false; /* a copy, or the timer of what waits, comes */
     }
-    /* What the old one is to leave it leaves before: who joins later would find it subscribed. */
+    /* The old one first writes its waiting UNSUBs: a member that joins later would find it
+     * subscribed. */
     const struct rlt_connection *active = path->active;
     if (active->pending->first != NULL || rlt_inquiry_is_under_way(&active->inquiry)) {
         return false;
@@ -262,7 +264,7 @@ static bool run_settling(struct rlt_path *path, uint64_t now_ns)
     return true;
 }
 
-/* The old connection leaves its queue groups. True when it was told to leave all. */
+/* Write the old connection's UNSUBs of its queue groups. Returns: whether all are written. */
 static bool leave_groups(struct rlt_path *path)
 {
     struct rlt_handover *handover = &path->handover;
@@ -308,7 +310,7 @@ static bool run_crossing(struct rlt_path *path, uint64_t now_ns)
         return false;
     }
     handover->deadline_ns = RLT_NEVER;
-    /* If the second one is being closed, its loss is dealt with first. */
+    /* If the second one is being closed, its loss is handled first. */
     if (rlt_sender_is_busy(&old->sender) || handover->second->session.state != RLT_SESSION_READY) {
         return false;
     }
@@ -317,7 +319,7 @@ static bool run_crossing(struct rlt_path *path, uint64_t now_ns)
     return true;
 }
 
-/* Copies that have come by then are dropped, also if this thread is late. */
+/* Drop copies that have come by the deadline, also if this thread is late. */
 static bool run_lingering(struct rlt_path *path)
 {
     struct rlt_handover *handover = &path->handover;
@@ -331,7 +333,7 @@ static bool run_lingering(struct rlt_path *path)
 void rlt_handover_step(struct rlt_path *path, uint64_t now_ns)
 {
     struct rlt_handover *handover = &path->handover;
-    /* While its sending side is lent nothing is begun; its return wakes the event thread. */
+    /* No phase begins while the sending side is lent; its return wakes the event thread. */
     bool more = !path->active->sender.lent;
     rlt_merge_step(&handover->merge, path->exchange, path->active->reading.seen_ns);
     while (more) {
@@ -417,7 +419,7 @@ void rlt_handover_on_unsubscribe(struct rlt_path *path, struct rlt_interest *int
     }
     bool is_ready = handover->second->session.state == RLT_SESSION_READY;
     if (is_ready && !rlt_connection_write_unsub(handover->second, interest->sid)) {
-        return; /* no room: it is told when it has taken over */
+        return; /* no room: the UNSUB is written after the takeover */
     }
     interest->on_second = false;
     if (!interest->exclusive) {

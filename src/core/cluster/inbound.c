@@ -15,9 +15,9 @@
 /* ---- Operations of the server ------------------------------------------------------------- */
 
 /*
- * Two entries of the server list that lead to one NATS cluster: a wildcard subscription, made on
- * both, would get each message twice. Servers of a cluster share its name; a server without one
- * is known by its id. Those of a cluster that was given no name begin with one each, at random,
+ * Check whether two entries of the server list lead to one NATS cluster: a wildcard subscription,
+ * made on both, would get each message twice. Servers of a cluster share its name; a server without
+ * one is known by its id. Those of a cluster that was given no name begin with one each, at random,
  * and agree on one of these when they have found each other: then an INFO has it.
  */
 static void check_identity(const struct rlt_connection *connection, bool connected)
@@ -31,11 +31,11 @@ static void check_identity(const struct rlt_connection *connection, bool connect
     }
     uint64_t identity = rlt_ring_hash(name, strlen(name)) | 1;
     if (!connected && rlt_counter_get(&config->identities[env->index]) == identity) {
-        return; /* an INFO about something else */
+        return; /* a later INFO with the same identity */
     }
     rlt_counter_set(&config->identities[env->index], identity);
-    /* Between our store and the loads, as on the other event threads: of two clusters that come at
-     * once, one sees the other. */
+    /* Between this thread's store and the loads, as on the other event threads: of two clusters
+     * that connect at once, one sees the other. */
     atomic_thread_fence(memory_order_seq_cst);
     for (uint32_t i = 0; i < config->cluster_count; i++) {
         if (i != env->index && rlt_counter_get(&config->identities[i]) == identity) {
@@ -77,7 +77,7 @@ static void on_pong(struct rlt_connection *connection, uint64_t now_ns)
         }
         return;
     }
-    /* Whoever waited for this PONG finds the messages before it. */
+    /* A thread that waited for this PONG finds the messages before it. */
     rlt_exchange_show(connection->exchange);
     bool stray = rlt_ping_marks_owe_none(&connection->sender.pings);
     rlt_counter_add(&connection->env->metrics.stray_pongs, stray ? 1 : 0);
@@ -93,7 +93,7 @@ static void on_ping(struct rlt_connection *connection)
 {
     static const char pong[] = "PONG\r\n";
     uint8_t *out = rlt_control_claim(&connection->sender.control, sizeof(pong));
-    /* A peer that pings faster than it reads gets fewer answers, not more of our memory. */
+    /* A peer that pings faster than it reads gets fewer answers, not more memory. */
     if (out != NULL) {
         memcpy(out, pong, sizeof(pong) - 1);
         rlt_control_commit(&connection->sender.control, out + sizeof(pong) - 1);
@@ -114,7 +114,7 @@ static void fail_for_no_server(struct rlt_connection *connection)
     rlt_connection_fail(connection, ROULETTE_EPROTOCOL);
 }
 
-/* The receiver cannot go on; `result` is what it said. */
+/* Fail the connection for an error of the receiver. */
 static void fail_for_bytes(struct rlt_connection *connection, int result)
 {
     if (result == RLT_RECEIVER_NO_MEMORY) {
@@ -130,7 +130,7 @@ static void fail_for_bytes(struct rlt_connection *connection, int result)
                         result == -RLT_PARSE_INFO_TOO_LONG ? ROULETTE_EINFO : ROULETTE_EPROTOCOL);
 }
 
-/* Nothing is subscribed before the connection is ready, so whose it claims to be it is not. */
+/* Nothing is subscribed before the connection is ready, so no sid can be right. */
 static void on_early_message(struct rlt_connection *connection)
 {
     connection->exchange->batch_received++;
@@ -175,20 +175,20 @@ static void on_operation(struct rlt_connection *connection, const struct rlt_fra
     }
 }
 
-/* Messages as many as can be had at once, or one operation. Returns: as rlt_receiver_next(). */
-static int next_streaks(struct rlt_connection *connection, bool many, struct rlt_streak *runs,
+/* The next messages, as many as possible, or one operation. Returns: as rlt_receiver_next(). */
+static int next_streaks(struct rlt_connection *connection, bool many, struct rlt_streak *streaks,
                         uint32_t *count, struct rlt_slab **slab)
 {
     struct rlt_receiver *receiver = &connection->receiver;
     if (rlt_likely(many)) {
-        *count = rlt_receiver_take_streaks(receiver, runs, RLT_FAN_OUT_STREAKS_MAX, slab);
+        *count = rlt_receiver_take_streaks(receiver, streaks, RLT_FAN_OUT_STREAKS_MAX, slab);
         if (*count != 0) {
             return 1;
         }
     }
     *count = 1;
-    runs[0].more = 0;
-    return rlt_receiver_next(receiver, &runs[0].frame, slab);
+    streaks[0].more = 0;
+    return rlt_receiver_next(receiver, &streaks[0].frame, slab);
 }
 
 static void note_bytes(struct rlt_connection *connection, size_t count)
@@ -225,20 +225,20 @@ void rlt_inbound_go_on(struct rlt_connection *connection, uint64_t now_ns)
         .side = (uint8_t)connection->side,
         .active = rlt_connection_is_active(connection),
     };
-    struct rlt_streak runs[RLT_FAN_OUT_STREAKS_MAX];
+    struct rlt_streak streaks[RLT_FAN_OUT_STREAKS_MAX];
     struct rlt_slab *slab;
     bool ready = connection->session.state == RLT_SESSION_READY;
-    uint32_t run_count;
+    uint32_t streak_count;
     int result;
-    while ((result = next_streaks(connection, ready && !rlt_merge_is_open(merge), runs, &run_count,
-                                  &slab)) > 0) {
-        const struct rlt_frame *frame = &runs[0].frame;
+    while ((result = next_streaks(connection, ready && !rlt_merge_is_open(merge), streaks,
+                                  &streak_count, &slab)) > 0) {
+        const struct rlt_frame *frame = &streaks[0].frame;
         if (rlt_unlikely(result == RLT_RECEIVER_OVERSIZED && ready)) {
             rlt_fan_out_oversized(exchange, frame);
         } else if (rlt_likely(frame->op == RLT_OP_MSG && ready)) {
             if (rlt_likely(!rlt_merge_is_open(merge)) ||
                 rlt_merge_take(merge, exchange, connection->side, frame, slab, now_ns)) {
-                rlt_fan_out(exchange, runs, run_count, slab);
+                rlt_fan_out(exchange, streaks, streak_count, slab);
             }
         } else {
             on_operation(connection, frame, now_ns);
@@ -259,14 +259,14 @@ void rlt_inbound_go_on(struct rlt_connection *connection, uint64_t now_ns)
 
 bool rlt_inbound_take_messages(struct rlt_connection *connection, size_t count)
 {
-    struct rlt_streak runs[RLT_FAN_OUT_STREAKS_MAX];
+    struct rlt_streak streaks[RLT_FAN_OUT_STREAKS_MAX];
     struct rlt_receiver *receiver = &connection->receiver;
     struct rlt_slab *slab;
-    uint32_t run_count;
+    uint32_t streak_count;
     note_bytes(connection, count);
-    while ((run_count =
-                rlt_receiver_take_streaks(receiver, runs, RLT_FAN_OUT_STREAKS_MAX, &slab)) != 0) {
-        rlt_fan_out(connection->exchange, runs, run_count, slab);
+    while ((streak_count = rlt_receiver_take_streaks(receiver, streaks, RLT_FAN_OUT_STREAKS_MAX,
+                                                     &slab)) != 0) {
+        rlt_fan_out(connection->exchange, streaks, streak_count, slab);
     }
     note_joins(connection);
     return rlt_receiver_is_at_rest(receiver);

@@ -4,10 +4,10 @@
 #include "base/assert.h"
 #include "base/defs.h"
 
-/* So long after many messages were sent at once, publishers need no fences. */
+/* How long after a send of many messages publishers need no fences. */
 #define CROWD_NS RLT_NS_PER_MS
 
-/* The thread's doorbell has one thing to be rung for. */
+/* The one interest bit of the thread's doorbell. */
 #define WANTED 1
 
 void rlt_loop_add(struct rlt_loop *loop, struct rlt_cluster *cluster)
@@ -35,7 +35,7 @@ static void set_asymmetric(struct rlt_loop *loop, bool asymmetric)
     }
 }
 
-/* While publishers send many messages, the barrier before each sleep is for many fences. */
+/* While publishers send many messages, one barrier before each sleep replaces many fences. */
 static bool is_crowded(const struct rlt_loop *loop)
 {
     return loop->crowd_ns != 0 && loop->now_ns - loop->crowd_ns < CROWD_NS;
@@ -51,7 +51,8 @@ static void note_crowd(struct rlt_loop *loop, const struct rlt_cluster *cluster)
     }
 }
 
-/* Between arming and the second look. False if the second look could miss something. */
+/* Pass the barrier between arming and the second look. Returns: false if that look could miss an
+ * entry. */
 static bool pass_barrier(struct rlt_loop *loop)
 {
     if (!loop->asymmetric) {
@@ -59,11 +60,12 @@ static bool pass_barrier(struct rlt_loop *loop)
         return true;
     }
     if (!is_crowded(loop)) {
-        set_asymmetric(loop, false); /* behind this barrier all see it */
+        set_asymmetric(loop, false); /* behind this barrier all threads see it */
     }
     if (!loop->barrier()) {
-        /* It worked once, but a sandbox forbids it now. Ringers fence for themselves from here on;
-         * those that have not seen that yet are through before the thread tries to sleep again. */
+        /* The barrier worked once, but a sandbox forbids it now. Threads that knock fence for
+         * themselves from here on; those that have not seen that yet are through before this thread
+         * tries to sleep again. */
         loop->barrier = NULL;
         set_asymmetric(loop, false);
         return false;
@@ -91,7 +93,7 @@ void rlt_loop_step(struct rlt_loop *loop, uint64_t now_ns)
     }
 }
 
-/* Whether somebody has rung for a cluster that sleeps. */
+/* Whether a thread has knocked at a sleeping cluster. */
 static bool is_wanted(const struct rlt_loop_entry *entry)
 {
     return entry->state == RLT_LOOP_ASLEEP && !rlt_doorbell_is_untouched(&entry->cluster->doorbell);
@@ -128,7 +130,7 @@ static void arm_all(struct rlt_loop *loop)
     rlt_doorbell_arm_unfenced(&loop->doorbell, WANTED);
 }
 
-/* What is armed and has no work sleeps from here on. */
+/* Put the armed clusters without work to sleep. */
 static void put_to_sleep(struct rlt_loop *loop)
 {
     for (uint32_t i = 0; i < loop->count; i++) {
@@ -142,7 +144,7 @@ static void put_to_sleep(struct rlt_loop *loop)
 
 bool rlt_loop_may_sleep(struct rlt_loop *loop)
 {
-    /* Looked at before, because it costs less than the barrier. */
+    /* Checked first, because it costs less than the barrier. */
     if (has_work(loop)) {
         return false;
     }
@@ -183,7 +185,7 @@ void rlt_loop_awake(struct rlt_loop *loop, bool woken, uint64_t now_ns)
         if (wanted || (entry->state == RLT_LOOP_ASLEEP && entry->deadline_ns <= now_ns)) {
             wake(loop, entry, now_ns);
         } else if (entry->state == RLT_LOOP_AWAKE) {
-            /* A publisher may have given back what it still had when the cluster woke. */
+            /* A borrower may have given back a loan that was out when the cluster woke. */
             rlt_cluster_awake(entry->cluster, now_ns);
         }
     }

@@ -5,7 +5,7 @@
  *
  *     rlt_loop_start()
  *     repeat:
- *         rlt_loop_step(now)             what the clusters that are awake have to do
+ *         rlt_loop_step(now)             all work of the clusters that are awake
  *         if rlt_loop_is_over(): end
  *         deadline = rlt_loop_may_sleep() ? rlt_loop_deadline() : 0
  *         wait for events until the deadline (0: only look)
@@ -13,13 +13,14 @@
  *         for each event: rlt_loop_on_event(its cluster, event, now)
  *
  * Clusters go to sleep together, when none of those that are awake has anything to do; each of them
- * is woken by itself. So what a cluster costs that has nothing to do is one look at its doorbell
- * and one at its deadline, however many share the thread, and publishers send by themselves to a
- * cluster that is asleep (core/cluster/direct_send.h) while the thread works for another one.
+ * is woken by itself. So a cluster without work costs one look at its doorbell and one at its
+ * deadline, however many share the thread, and publishers send by themselves to a cluster that is
+ * asleep (core/cluster/direct_send.h) while the thread works for another one.
  *
- * Who wants a cluster that sleeps rings its doorbell, then the thread's (rlt_cluster_knock()). The
- * thread arms its own, then looks at those of all clusters: one of the two sees the other, by the
- * argument of lockfree/doorbell.h, with the cluster's doorbell as the queue.
+ * A thread that wants a sleeping cluster knocks at its doorbell, then at the thread's
+ * (rlt_cluster_knock()). The event thread arms its own, then looks at those of all clusters: one of
+ * the two sees the other, by the argument of lockfree/doorbell.h, with the cluster's doorbell as
+ * the queue.
  *
  * Owner: the event thread, except `doorbell`.
  */
@@ -36,7 +37,7 @@
 
 enum rlt_loop_state {
     RLT_LOOP_AWAKE = 0,
-    RLT_LOOP_ASLEEP,  /* its doorbell is armed, what it can lend is lent */
+    RLT_LOOP_ASLEEP,  /* its doorbell is armed, its loans are lent */
     RLT_LOOP_STOPPED, /* nothing is left to do: its memory is the starter's */
 };
 
@@ -48,19 +49,18 @@ struct rlt_loop_entry {
 };
 
 struct rlt_loop {
-    /* The thread's: rung for the first cluster that is wanted while all sleep. */
+    /* The thread's: knocked at for the first wanted cluster while all sleep. */
     alignas(RLT_CACHE_LINE) struct rlt_doorbell doorbell;
 
     /* Immutable after rlt_loop_add(). */
     alignas(RLT_CACHE_LINE) struct rlt_loop_entry *entries; /* the owner's memory */
     uint32_t count;
-    /* Bring a loan that the event thread has lent home, and wait until it is: see
-     * core/cluster/direct_receive.h. */
+    /* Recall a loan, and wait until it is HOME: see core/cluster/direct_receive.h. */
     void (*bring_home)(struct rlt_loan *loan);
     /* The cluster of an entry is stopped: the loop does not touch it any more. */
     void (*on_stopped)(void *context, uint32_t index);
     void *context;
-    /* NULL, or makes all threads of the process execute a fence, so that those who ring need not
+    /* NULL, or makes all threads of the process execute a fence, so that those who knock need not
      * (lockfree/doorbell.h): used while publishers send many messages at once. Returns whether it
      * did. Set before rlt_loop_add(). */
     bool (*barrier)(void);
@@ -68,10 +68,10 @@ struct rlt_loop {
     uint32_t running;  /* entries that are not stopped */
     uint64_t now_ns;   /* of the last run */
     uint64_t crowd_ns; /* when many messages were sent at once the last time, to any cluster */
-    bool asymmetric;   /* the doorbells: the barrier stands for the ringers' fences */
+    bool asymmetric;   /* the doorbells: the barrier replaces the knocking threads' fences */
 };
 
-/** Give the loop its next cluster. Threads: before it starts. */
+/** Add a cluster. Threads: any thread, before the loop starts. */
 void rlt_loop_add(struct rlt_loop *loop, struct rlt_cluster *cluster);
 
 void rlt_loop_start(struct rlt_loop *loop, uint64_t now_ns);
@@ -80,8 +80,8 @@ void rlt_loop_start(struct rlt_loop *loop, uint64_t now_ns);
 void rlt_loop_step(struct rlt_loop *loop, uint64_t now_ns);
 
 /**
- * Put the clusters to sleep that have nothing to do. If true, all sleep, and the caller may wait
- * for events until rlt_loop_deadline(). rlt_loop_awake() follows in either case.
+ * Put the clusters without work to sleep. If true, all sleep, and the caller may wait for events
+ * until rlt_loop_deadline(). rlt_loop_awake() follows in either case.
  */
 bool rlt_loop_may_sleep(struct rlt_loop *loop);
 
@@ -89,12 +89,12 @@ bool rlt_loop_may_sleep(struct rlt_loop *loop);
 uint64_t rlt_loop_deadline(const struct rlt_loop *loop);
 
 /**
- * The thread is awake: wake the clusters that were rung for and those whose timer is due. `woken`:
- * another thread has ended the wait; counted in the metrics of those that were rung for.
+ * Wake the clusters that were knocked at and those whose timer is due. `woken`: another thread has
+ * ended the wait; counted in the metrics of the clusters that were knocked at.
  */
 void rlt_loop_awake(struct rlt_loop *loop, bool woken, uint64_t now_ns);
 
-/** An operation of a cluster's transport ended; `event->slot` is the cluster's. */
+/** Handle the end of an operation of a cluster's transport; `event->slot` is the cluster's. */
 void rlt_loop_on_event(struct rlt_loop *loop, uint32_t index, const struct rlt_io_event *event,
                        uint64_t now_ns);
 

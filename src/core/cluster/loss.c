@@ -8,8 +8,9 @@
 #include "core/connection/failure.h"
 #include "core/delivery/refused_login.h"
 
-/* What was subscribed on the lost connection ends, or waits for the next one; also if another one
- * that takes over has it already: what was on its way on this one may be on no other. */
+/* End the interests of the lost connection, or let them wait for the next one; also if the
+ * connection that takes over has them already: messages in flight on this one may be on no other.
+ */
 static void lose_subscriptions(struct rlt_connection *connection, int error)
 {
     struct rlt_exchange *exchange = connection->exchange;
@@ -32,7 +33,7 @@ static void lose_subscriptions(struct rlt_connection *connection, int error)
     }
 }
 
-/* An attempt to connect has failed. */
+/* Handle a failed attempt to connect. */
 static void on_missed(struct rlt_connection *connection, int error)
 {
     bool active = rlt_connection_is_active(connection);
@@ -43,7 +44,7 @@ static void on_missed(struct rlt_connection *connection, int error)
     }
 }
 
-/* The connection is lost. Returns: false if another one has taken over. */
+/* Handle a lost connection. Returns: false if another one has taken over. */
 static bool on_lost(struct rlt_path *path, struct rlt_connection *connection, int error,
                     uint64_t now_ns)
 {
@@ -64,18 +65,18 @@ static bool on_lost(struct rlt_path *path, struct rlt_connection *connection, in
     return false;
 }
 
-/* max_retry attempts have failed. */
+/* Give the path up: max_retry attempts have failed. */
 static void give_up(struct rlt_connection *connection)
 {
-    /* Relaxed: publishers may see it late; those that wait are woken below. */
+    /* Relaxed: publishers may see the state late; those that wait are woken below. */
     atomic_store_explicit(&connection->wire->state, RLT_WIRE_UNREACHABLE, memory_order_relaxed);
     rlt_sender_fail_queued(&connection->sender, rlt_connection_wake_producers, connection);
     rlt_away_on_given_up(connection);
-    /* Those too for whom there is no room yet: behind a frame that is not committed. */
+    /* Also publishers that have no room yet, behind an uncommitted frame. */
     rlt_sender_wake_all(&connection->sender, rlt_connection_wake_producers, connection);
 }
 
-/* Nothing of the old connection is in progress any more: leave nothing of it behind. */
+/* Clear the state of the old connection, which has no operation in progress any more. */
 static void clear_connection(struct rlt_connection *connection)
 {
     connection->receiving = false;

@@ -14,7 +14,7 @@
 struct rlt_connection;
 struct rlt_path;
 
-/** The transport is closed: nothing of the connection is in progress any more. */
+/** Handle a connection whose transport is closed: no operation is in progress any more. */
 void rlt_loss_on_closed(struct rlt_path *path, struct rlt_connection *connection, uint64_t now_ns);
 
 #endif

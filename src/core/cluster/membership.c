@@ -32,7 +32,7 @@ static void drain(struct rlt_exchange *exchange, struct rlt_member *member)
     }
 }
 
-/* Take a member out of the table; without any, the server is told, or the subscription goes. */
+/* Take a member out of the table; after the last one, tell the server, or free the interest. */
 static void leave(struct rlt_exchange *exchange, struct rlt_member *member)
 {
     struct rlt_interest *interest = rlt_interests_of(&exchange->interests, member);
@@ -65,13 +65,13 @@ static void finish(struct rlt_exchange *exchange, struct rlt_member *member)
 void rlt_membership_change(struct rlt_cluster *cluster, struct rlt_member *member)
 {
     struct rlt_exchange *exchange = &cluster->exchange;
-    /* Partner of rlt_member_ask(). Acquire: what was written before it was asked. Release: we are
-     * through with the command's link, which the next one who asks writes. */
+    /* Partner of rlt_member_ask(). Acquire: writes before the request. Release: this thread is done
+     * with the command's link, which the next request writes. */
     uint32_t asked = atomic_exchange_explicit(&member->command.asked, 0, memory_order_acq_rel);
     if (asked & RLT_ASK_SUBSCRIBE) {
         subscribe(cluster, member);
     }
-    /* Notices are not published before all is done, so the member is still here. */
+    /* Notices are published after all this, so the owner thread has not freed the member. */
     if (asked & RLT_ASK_DRAIN) {
         drain(exchange, member);
     }

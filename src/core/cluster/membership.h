@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * What subscribers ask the event thread about their members: to join, to drain, to leave.
+ * Requests of subscribers about their members: to join, to drain, to leave.
  *
  * Owner: the event thread.
  */
@@ -10,8 +10,8 @@
 struct rlt_cluster;
 struct rlt_member;
 
-/** Do what was asked about a member since the last time; once it is taken, the command may be put
- *  into the queue again. */
+/** Execute the requests about a member since the last time; once they are taken, the owner thread
+ *  may enqueue the command again. */
 void rlt_membership_change(struct rlt_cluster *cluster, struct rlt_member *member);
 
 #endif

@@ -23,7 +23,7 @@
 struct rlt_path {
     /* The active connection's sending side, lent to publishers. */
     alignas(RLT_CACHE_LINE) struct rlt_loan loan;
-    /* Publishers read it while they have borrowed its sending side; it does not change then. */
+    /* A borrower of the sending side reads it; it does not change while lent. */
     struct rlt_connection *active;
 
     alignas(RLT_CACHE_LINE) struct rlt_env *env; /* immutable */

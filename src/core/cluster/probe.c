@@ -7,8 +7,8 @@
 
 #define AGAIN_NS RLT_NS_PER_S
 
-/* When the active connection's server is to be asked; RLT_NEVER: it is not suspected, or the other
- * connection has something else to do. */
+/* When to probe the active connection's server; RLT_NEVER: it is not suspected, or the other
+ * connection is busy. */
 static uint64_t due_ns(const struct rlt_path *path)
 {
     if (path->handover.phase != RLT_HANDOVER_NONE || path->env->stopping) {
@@ -19,7 +19,7 @@ static uint64_t due_ns(const struct rlt_path *path)
     return due_ns == RLT_NEVER || due_ns > again_ns ? due_ns : again_ns;
 }
 
-/* Tell that a connection is kept beyond its time, and that it need not be any more. */
+/* Log that a connection is kept beyond its time, and the end of that. */
 static void tell(struct rlt_path *path, uint64_t now_ns)
 {
     struct rlt_probe *probe = &path->probe;

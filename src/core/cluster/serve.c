@@ -11,7 +11,7 @@
 
 /* ---- Telling the server ------------------------------------------------------------------- */
 
-/* SUB or UNSUB. False if there was no room. */
+/* Write the SUB or UNSUB of an interest. Returns: false if there was no room. */
 static bool write_change(struct rlt_connection *connection, struct rlt_interest *what)
 {
     if (what->on_server) {
@@ -20,13 +20,14 @@ static bool write_change(struct rlt_connection *connection, struct rlt_interest 
     return rlt_connection_write_sub(connection, what);
 }
 
-/* Tell the server what it does not know yet. False if there was no room for all of it. */
+/* Write the SUBs and UNSUBs that the server does not know yet. Returns: false if there was no room
+ * for all. */
 static bool write_subscriptions(struct rlt_path *path, struct rlt_connection *connection)
 {
     struct rlt_exchange *exchange = path->exchange;
     struct rlt_interest *interest;
     if (!rlt_sender_takes_lanes(&connection->sender)) {
-        return true; /* they wait for the connection that takes over */
+        return true; /* they wait for the takeover */
     }
     if (rlt_inquiry_is_under_way(&connection->inquiry)) {
         return connection->pending->first == NULL;
@@ -55,7 +56,7 @@ static bool write_subscriptions(struct rlt_path *path, struct rlt_connection *co
 
 /* ---- Sending and receiving ---------------------------------------------------------------- */
 
-/* Whether what was published may be held back: nobody waits for it, and nothing moves. */
+/* Whether messages may be held back: no flush waits, and no handover goes on. */
 static bool may_hold(const struct rlt_path *path, const struct rlt_connection *connection)
 {
     const struct rlt_ping_marks *pings = &connection->sender.pings;
@@ -63,7 +64,7 @@ static bool may_hold(const struct rlt_path *path, const struct rlt_connection *c
            pings->armed == NULL && path->handover.phase == RLT_HANDOVER_NONE;
 }
 
-/* A batch was made: perhaps hold what comes behind it. */
+/* Note a new batch: perhaps hold the messages behind it. */
 static void note_batch(struct rlt_path *path, struct rlt_connection *connection, uint64_t now_ns)
 {
     struct rlt_sender *sender = &connection->sender;
@@ -114,7 +115,7 @@ static void send_batch(struct rlt_path *path, struct rlt_connection *connection,
         total += sender->batch.spans[i].len;
     }
     if (count != 0 && total == 0) {
-        /* Only frames that are given up: nothing for the kernel. */
+        /* The batch has only frames that are given up: nothing for the kernel. */
         (void)rlt_sender_on_sent(sender, 0, rlt_connection_wake_producers, connection);
     } else if (count != 0) {
         rlt_connection_send(connection, now_ns);
@@ -199,7 +200,7 @@ bool rlt_serve_has_work(struct rlt_connection *connection)
     bool can_tell = ready && ((may_tell && (connection->pending->first != NULL ||
                                             rlt_sub_suspects_have_work(connection))) ||
                               rlt_inquiry_has_work(connection));
-    /* Messages and fences wait for what is not told, or this thread would never sleep. */
+    /* Messages and fences wait for untold interests, or this thread would never sleep. */
     return !(connection->receiving || connection->watched) || (can_send && can_tell) ||
            (can_send &&
             rlt_sender_has_work(&connection->sender,
@@ -219,7 +220,7 @@ static void on_sent(struct rlt_connection *connection, size_t count, uint64_t no
     }
 }
 
-/* The transport knows more about some failures than a code can say. */
+/* Explain a failure with the transport's text, which says more than the code. */
 static void explain(struct rlt_connection *connection, int error)
 {
     struct rlt_transport *transport = connection->env->transport;

@@ -22,7 +22,7 @@ void rlt_takeover_end(struct rlt_path *path)
     handover->deadline_ns = RLT_NEVER;
 }
 
-/* What the second connection's server was told is what "the server" knows from now on. */
+/* Take the second connection's SUBs as those of "the server" from now on. */
 static void adopt_subscriptions(struct rlt_path *path)
 {
     const struct rlt_interests *table = &path->exchange->interests;
@@ -32,7 +32,7 @@ static void adopt_subscriptions(struct rlt_path *path)
         rlt_exchange_set_on_server(path->exchange, interest, interest->on_second);
         interest->on_second = false;
         if (interest->on_server) {
-            /* Only those that were told LOST are told, when the old connection was lost. */
+            /* RESTORED goes only to those that were told LOST, when the old connection was lost. */
             rlt_exchange_notify(path->exchange, interest, RLT_NOTICE_RESTORED, 0);
         }
         if (wanted != interest->on_server) {
@@ -43,7 +43,7 @@ static void adopt_subscriptions(struct rlt_path *path)
     }
 }
 
-/* Empty a queue of subscriptions: adopting them looks at all of them anyway. */
+/* Empty a queue of interests: adopting them looks at all of them anyway. */
 static void clear(struct rlt_interest_queue *queue)
 {
     while (queue->first != NULL) {
@@ -59,7 +59,7 @@ void rlt_takeover_swap(struct rlt_path *path, uint64_t now_ns)
     rlt_takeover_drop_fence(path);
     clear(old->pending);
     path->active = second;
-    /* Flushes go with the lanes that they wait for. */
+    /* Flushes move with the lanes that they wait for. */
     struct rlt_fence_link *lists[] = {handover->held,
                                       rlt_ping_marks_take_unsent(&old->sender.pings)};
     handover->held = NULL;
@@ -74,7 +74,7 @@ void rlt_takeover_swap(struct rlt_path *path, uint64_t now_ns)
     atomic_store_explicit(&second->wire->payload_max, rlt_sender_payload_max(&second->sender),
                           memory_order_relaxed);
     if (second->session.state != RLT_SESSION_READY) {
-        second->session.attempts = 0; /* those that failed until now put nothing out of reach */
+        second->session.attempts = 0; /* earlier failures do not count against max_retry */
     }
     adopt_subscriptions(path);
     rlt_merge_end_side(&handover->merge, path->exchange, old->side);
@@ -89,10 +89,10 @@ bool rlt_takeover_on_active_lost(struct rlt_path *path, uint64_t now_ns)
     struct rlt_handover *handover = &path->handover;
     if (handover->phase == RLT_HANDOVER_RECORDING && handover->settles == 0) {
         rlt_merge_close(&handover->merge,
-                        path->exchange); /* the second one is subscribed later than that */
+                        path->exchange); /* the second one has subscribed later than that */
     }
     if (handover->phase == RLT_HANDOVER_NONE || handover->phase == RLT_HANDOVER_LINGERING) {
-        /* Second copies that were on their way on it do not come any more. */
+        /* Second copies in flight on the lost connection do not come any more. */
         rlt_takeover_end(path);
         return false;
     }
@@ -101,16 +101,16 @@ bool rlt_takeover_on_active_lost(struct rlt_path *path, uint64_t now_ns)
     } else if (!handover->started) {
         return false;
     }
-    /* They wait behind messages that are in doubt now. */
+    /* These fences wait behind messages that are in doubt now. */
     rlt_connection_finish_fences(path->active, handover->held, ROULETTE_EDISCONNECTED);
     handover->held = NULL;
     rlt_takeover_swap(path, now_ns);
     return true;
 }
 
-/* Messages for a member of a queue group, or for what the active connection was not told of, went
- * to the second one only, and may be lost with it. The active one is still subscribed, unless it
- * has left its groups. */
+/* Lose an interest of the second connection: messages for a member of a queue group, or for an
+ * interest that the active one was not told of, went to the second one only, and may be lost. The
+ * active one is still subscribed, unless it has left its groups. */
 static void lose_on_second(struct rlt_path *path, struct rlt_interest *interest, bool has_left)
 {
     bool permanent = path->env->config->restart == ROULETTE_RESTART_PERMANENT;
@@ -124,7 +124,7 @@ static void lose_on_second(struct rlt_path *path, struct rlt_interest *interest,
         if (interest->on_server) {
             rlt_exchange_notify(path->exchange, interest, RLT_NOTICE_RESTORED, 0);
         } else {
-            /* The active one may still bring what it was sent before it left. */
+            /* The active one may still bring messages that were sent to it before it left. */
             rlt_interests_renew(&path->exchange->interests, interest);
         }
     }
@@ -147,7 +147,7 @@ void rlt_takeover_on_second_lost(struct rlt_path *path, uint64_t now_ns)
     rlt_takeover_drop_fence(path);
     bool was_leaving = rlt_handover_is_leaving(handover);
     if (was_leaving) {
-        /* The old one goes on as if nothing had been begun; it is told of its groups again. */
+        /* The old one goes on as before the handover; it subscribes to its groups again. */
         struct rlt_connection *active = path->active;
         active->sender.role = RLT_ROLE_ACTIVE;
         while (handover->held != NULL) {
@@ -156,7 +156,7 @@ void rlt_takeover_on_second_lost(struct rlt_path *path, uint64_t now_ns)
             rlt_ping_marks_add_fence(&active->sender.pings, link);
         }
     }
-    /* The active one may still bring what the second one has brought. */
+    /* The active one may still bring copies of messages that the second one has brought. */
     rlt_merge_end_side(&handover->merge, path->exchange, handover->second->side);
     for (uint32_t i = 0; (interest = rlt_interests_next(table, path->index, &i)) != NULL; i++) {
         bool may_miss = interest->on_second && (interest->exclusive || !interest->on_server);

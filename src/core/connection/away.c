@@ -3,7 +3,7 @@
 
 #include "core/connection/connection.h"
 
-/* A link that waits is over with an error or 0; PENDING: it is not. */
+/* The result of a waiting link: an error, 0, or PENDING: it waits on. */
 #define PENDING 1
 
 static bool is_unreachable(const struct rlt_connection *connection)
@@ -27,7 +27,7 @@ static int result_of(const struct rlt_connection *connection, enum rlt_fence_sco
     case RLT_FENCE_MESSAGES:
         return is_settled(connection) ? 0 : PENDING;
     case RLT_FENCE_SUBSCRIPTION:
-        /* It has ended meanwhile, and says why itself. */
+        /* The interest has ended meanwhile, and has its own error. */
         return rlt_connection_has_told_all(connection) ? 0 : PENDING;
     case RLT_FENCE_DRAIN:
         return 0;
@@ -39,7 +39,7 @@ void rlt_away_end_fences(struct rlt_connection *connection)
 {
     struct rlt_ping_marks *pings = &connection->sender.pings;
     if (connection->session.state == RLT_SESSION_READY || connection->session.established) {
-        return; /* a PONG ends them, or the loss: what was sent has no final state before */
+        return; /* a PONG or the loss ends them: sent messages have no final state before */
     }
     struct rlt_fence_link *link = rlt_ping_marks_take_waiting(pings);
     while (link != NULL) {

@@ -5,7 +5,7 @@
 
 #include "core/connection/connection.h"
 
-/* The server has closed an established connection of its own accord, and it is the active one. */
+/* Whether the server closed an established, active connection of its own accord. */
 static bool is_closed_by_server(const struct rlt_connection *connection)
 {
     const struct rlt_session *session = &connection->session;
@@ -50,7 +50,7 @@ void rlt_blame_on_closed(struct rlt_connection *connection)
     }
     blame(connection);
     if (connection->line_fault == RLT_LINE_FAULT_PAYLOAD) {
-        /* A limit was lowered: what is refused next may have been taken here. */
+        /* A limit was lowered: a message that is refused next may have been accepted here. */
         rlt_suspect_note_unknown(&connection->sender);
     }
 }

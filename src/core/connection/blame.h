@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * A server that closes a connection may have been sent something that it does not take: a SUB
+ * Looking for the line because of which a server closes a connection: a SUB
  * (core/connection/sub_suspects.h) or a message (core/sending/suspect.h). Messages follow behind
- * all SUBs, so while SUBs are unconfirmed it is they that are looked at.
+ * all SUBs, so while SUBs are unconfirmed these are the suspects.
  *
  * Owner: the event thread.
  */
@@ -11,10 +11,11 @@
 
 struct rlt_connection;
 
-/** The transport is closed, and rlt_sender_on_lost() was called; the SUB marks are still there. */
+/** Look for a culprit once the transport is closed, behind rlt_sender_on_lost(); the SUB marks are
+ *  still there. */
 void rlt_blame_on_closed(struct rlt_connection *connection);
 
-/** What was subscribed is lost, and waits for the next connection. */
+/** End the interest that was found, once all are lost and wait for the next connection. */
 void rlt_blame_end_found(struct rlt_connection *connection);
 
 #endif

@@ -17,7 +17,7 @@ void rlt_connection_wake_producers(void *context, _Atomic(uint32_t) *word)
 
 /* ---- Life --------------------------------------------------------------------------------- */
 
-/* A session that has not begun. */
+/* Make a session that has not begun. */
 static void init_session(struct rlt_connection *connection, uint64_t seed)
 {
     const struct rlt_env *env = connection->env;
@@ -94,8 +94,8 @@ static void close_transport(struct rlt_connection *connection)
     }
 }
 
-/* It was in `state`, and is not any more. Returns: whether that was READY. A probe is no connection
- * of the application's: what becomes of it is not counted. */
+/* Count the end of a connection that was in `state`. Returns: whether that was READY. A probe is
+ * not counted. */
 static bool count_end(struct rlt_connection *connection, enum rlt_session_state state)
 {
     bool was_ready = state == RLT_SESSION_READY && !connection->probing;
@@ -149,7 +149,7 @@ void rlt_connection_retire(struct rlt_connection *connection)
 void rlt_connection_stop(struct rlt_connection *connection)
 {
     enum rlt_session_state state = connection->session.state;
-    /* Relaxed: a publisher that sees it late is counted as discarded by the ledger. */
+    /* Relaxed: messages of a publisher that sees it late are discarded in the ledger. */
     atomic_store_explicit(&connection->wire->state, RLT_WIRE_CLOSED, memory_order_relaxed);
     rlt_sender_wake_all(&connection->sender, rlt_connection_wake_producers, connection);
     switch (rlt_session_stop(&connection->session)) {
@@ -189,12 +189,12 @@ bool rlt_connection_write_unsub(struct rlt_connection *connection, uint64_t sid)
     return true;
 }
 
-/* The SUB of a counted one, with the UNSUB that says how many messages are wanted. */
+/* Write the SUB of a counted interest, with the UNSUB that limits its messages. */
 static bool write_counted(struct rlt_connection *connection, struct rlt_interest *interest)
 {
     struct rlt_sender *sender = &connection->sender;
     struct rlt_topic_key key = rlt_interest_key(interest);
-    /* If the server still has the sid after all, it would ignore the SUB and count on. */
+    /* A server that still has the sid would ignore the SUB and count on. */
     if (interest->again && !rlt_connection_write_unsub(connection, interest->sid)) {
         return false;
     }
@@ -203,7 +203,7 @@ static bool write_counted(struct rlt_connection *connection, struct rlt_interest
         !rlt_sender_write_sub(sender, &key, interest->sid)) {
         return false;
     }
-    /* It ends the subscription at some time: as any UNSUB it is the end of a window of SUBs. */
+    /* As any UNSUB, this one ends a window of SUBs. */
     uint8_t *out = rlt_control_claim(&sender->control, RLT_UNSUB_LEN_MAX);
     RLT_ASSERT(out != NULL);
     rlt_control_commit(&sender->control, rlt_encode_unsub(out, interest->sid, max));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /**
  * One connection of a cluster: a session (when to do what), a sender and a receiver (bytes), and
- * what the server was told of subscriptions. It opens, fails and closes; what is done with it
- * meanwhile is core/cluster/serve.h.
+ * the SUBs that were written. This file opens, fails and closes a connection; core/cluster/serve.h
+ * drives an open one.
  *
  * Owner: the event thread.
  */
@@ -31,46 +31,45 @@ struct rlt_connection {
     alignas(RLT_CACHE_LINE) struct rlt_env *env;
     struct rlt_exchange *exchange;
     uint32_t slot; /* in the cluster and in its transport */
-    uint32_t path; /* of the pool: it has two connections, one of which is active */
+    uint32_t path; /* of the pool: a path has two connections, one of them active */
     int side;      /* of the path: 0 or 1 */
     struct rlt_session session;
     struct rlt_sender sender;
     struct rlt_receiver receiver;
-    struct rlt_hold hold;               /* on what is published */
-    bool away;                          /* its path had none since, or at the first try */
-    struct rlt_interest_queue *pending; /* of the path: server and table differ about these */
+    struct rlt_hold hold;               /* of published messages */
+    bool away;                          /* no connection of its path since, or ever */
+    struct rlt_interest_queue *pending; /* of the path: interests to tell the server of */
     struct rlt_inquiry inquiry;
     struct rlt_sub_suspects sub_suspects;
-    enum rlt_line_fault line_fault; /* what the server said of what it was sent, before it closed */
+    enum rlt_line_fault line_fault; /* the fault that the server named before it closed */
     struct rlt_info info;
-    char failure[RLT_TEXT_CELL_BYTES]; /* why it fails, or has; "" (core/connection/failure.h) */
-    bool failure_told;                 /* by a line of its own */
+    char failure[RLT_TEXT_CELL_BYTES]; /* why it fails, or failed; "" (core/connection/failure.h) */
+    bool failure_told;                 /* in a log line of its own */
     bool receiving;                    /* a receive is in progress */
-    bool watched;    /* no receive is in progress: an epoll watch tells that it can be read */
-    bool left_over;  /* a borrower stopped inside what it received: the event thread parses the rest
-                      */
-    uint32_t sparse; /* receives in a row that were small and had a pause before */
+    bool watched;    /* no receive is in progress: an epoll watch reports readability */
+    bool left_over;  /* a borrower stopped inside the buffer: the event thread parses the rest */
+    uint32_t sparse; /* small receives in a row, with a pause before each */
     uint64_t received_ns; /* when the event thread last received something */
     struct rlt_reading reading;
     bool stopped;
-    bool close_due; /* the transport is to be closed, once what is lent is back (direct_send.h) */
-    bool probing;   /* it only asks whether its server lives (core/cluster/probe.h) */
-    bool retiring;  /* another one has taken over: closing, to be used again */
+    bool close_due; /* close the transport once the loan is back (direct_send.h) */
+    bool probing;   /* only asks whether its server lives (core/cluster/probe.h) */
+    bool retiring;  /* the path's other connection has taken over: closing, for later use */
 
     struct rlt_wire_queue *wire; /* of the path */
 };
 
-/** What a connection is made of: `wire` is its path's queue. */
+/** The place of a connection: `wire` is its path's queue. */
 struct rlt_connection_place {
     struct rlt_env *env;
     struct rlt_exchange *exchange;
     struct rlt_wire_queue *wire;
     uint32_t slot;
     uint32_t path;
-    int side; /* 0: it is the active one at first */
+    int side; /* 0: active at first */
 };
 
-/** `seed` decides its jitter. `connection` is zeroed. Returns: 0 or ROULETTE_ENOMEM. */
+/** Make a connection in zeroed memory. `seed` decides its jitter. Returns: 0 or ROULETTE_ENOMEM. */
 int rlt_connection_init(struct rlt_connection *connection, const struct rlt_connection_place *place,
                         uint64_t seed);
 void rlt_connection_fini(struct rlt_connection *connection);
@@ -78,16 +77,16 @@ void rlt_connection_fini(struct rlt_connection *connection);
 /** Begin to connect. */
 void rlt_connection_start(struct rlt_connection *connection, uint64_t now_ns);
 
-/** Another connection has taken over: close this one, and be ready to start again. */
+/** Close the connection, since the path's other one has taken over; it may be started again. */
 void rlt_connection_retire(struct rlt_connection *connection);
 
 /** End for good; rlt_connection.stopped is set at once or after the transport's last event. */
 void rlt_connection_stop(struct rlt_connection *connection);
 
-/** The connection cannot go on; `error` says why. The first reason is kept. */
+/** Fail the connection with `error`. The first reason is kept. */
 void rlt_connection_fail(struct rlt_connection *connection, int error);
 
-/** The session has failed by itself (RLT_SESSION_CLOSE) while it was in `state`. */
+/** Fail the connection, whose session ended by itself (RLT_SESSION_CLOSE) in `state`. */
 void rlt_connection_on_timeout(struct rlt_connection *connection, enum rlt_session_state state);
 
 /** Forget the session: the connection may be started again. */
@@ -96,13 +95,13 @@ void rlt_connection_reset_session(struct rlt_connection *connection);
 /** An rlt_sender_wake_fn: wake the producers that wait for room. `context` is the connection. */
 void rlt_connection_wake_producers(void *context, _Atomic(uint32_t) *word);
 
-/** Cease to watch the connection, if it is watched (core/cluster/direct_receive.h). */
+/** Stop the connection's watch, if there is one (core/cluster/direct_receive.h). */
 void rlt_connection_unwatch(struct rlt_connection *connection);
 
-/** Give the transport what is left of the batch. */
+/** Give the transport the rest of the batch. */
 void rlt_connection_send(struct rlt_connection *connection, uint64_t now_ns);
 
-/** Whether it publishes and subscribes for its path. */
+/** Whether the connection publishes and subscribes for its path. */
 static inline bool rlt_connection_is_active(const struct rlt_connection *connection)
 {
     return rlt_sender_owns_lanes(&connection->sender);
@@ -132,21 +131,21 @@ static inline bool rlt_connection_may_subscribe(const struct rlt_connection *con
            !rlt_sub_marks_is_full(&connection->sender.subs);
 }
 
-/** Write the SUB of a subscription, and how many messages are wanted if that is limited. Returns:
+/** Write the SUB of an interest, with the number of messages wanted if that is limited. Returns:
  *  false if there is no room: send first. */
 bool rlt_connection_write_sub(struct rlt_connection *connection, struct rlt_interest *interest);
 
 /** Write an UNSUB. Returns: false if there is no room: send first. */
 bool rlt_connection_write_unsub(struct rlt_connection *connection, uint64_t sid);
 
-/** Whether the server knows of all that is subscribed. */
+/** Whether the server was told of all interests of the path. */
 static inline bool rlt_connection_has_told_all(const struct rlt_connection *connection)
 {
     return connection->pending->first == NULL &&
            rlt_sub_suspects_are_none(&connection->sub_suspects);
 }
 
-/** Whether published messages would be sent now: then the lanes are worth waking up for. */
+/** Whether messages would be sent now, so that publishers should wake the event thread. */
 static inline bool rlt_connection_wants_lanes(const struct rlt_connection *connection)
 {
     return connection->session.state == RLT_SESSION_READY &&

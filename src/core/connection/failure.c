@@ -33,7 +33,7 @@ void rlt_failure_report(struct rlt_connection *connection, enum rlt_report what,
 
 /* ---- The sentence ------------------------------------------------------------------------- */
 
-/* How far an attempt had come when its time was over, and what that tells. */
+/* Describe an attempt whose time was over, by the state that it had reached. */
 static const char *describe_timeout(enum rlt_session_state state)
 {
     switch (state) {
@@ -92,7 +92,7 @@ void rlt_failure_note(struct rlt_connection *connection, enum rlt_session_state 
     if (text[0] == '\0') {
         (void)snprintf(text, sizeof(connection->failure), "%s", describe(state, error));
     } else if (error == ROULETTE_EDISCONNECTED && !connection->failure_told) {
-        char detail[RLT_TEXT_CELL_BYTES / 2]; /* what the system says of the end */
+        char detail[RLT_TEXT_CELL_BYTES / 2]; /* the system's reason */
         (void)snprintf(detail, sizeof(detail), "%.200s", text);
         (void)snprintf(text, sizeof(connection->failure), "%s (%s)", describe(state, error),
                        detail);

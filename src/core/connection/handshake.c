@@ -9,7 +9,7 @@
 
 static const char ping[] = "PING\r\n";
 
-/* Write CONNECT and PING with what proves who we are. */
+/* Write CONNECT, with the credentials of `proof`, and PING. */
 static int write_connect(struct rlt_connection *connection, const struct rlt_proof *proof)
 {
     const struct rlt_config *config = connection->env->config;
@@ -71,7 +71,7 @@ void rlt_handshake_act(struct rlt_connection *connection, enum rlt_session_actio
     }
 }
 
-/* Whether the server and we agree about TLS; if not, the connection has failed. */
+/* Check that server and configuration agree about TLS; if not, fail the connection. */
 static bool agree_on_tls(struct rlt_connection *connection)
 {
     const struct rlt_info *info = &connection->info;

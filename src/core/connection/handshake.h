@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * What is said before a connection is ready: INFO, TLS, CONNECT.
+ * The steps before a connection is ready: INFO, TLS, CONNECT.
  *
  * Owner: the event thread.
  */
@@ -9,10 +9,10 @@
 
 #include "core/connection/connection.h"
 
-/** An INFO arrived: the first of a connection or a later one. */
+/** Handle an INFO: the first of a connection or a later one. */
 void rlt_handshake_on_info(struct rlt_connection *connection, const struct rlt_frame *frame);
 
-/** Do what the session wants: RLT_SESSION_SECURE, _CONNECT or _NOTHING. */
+/** Execute an action of the session: RLT_SESSION_SECURE, _CONNECT or _NOTHING. */
 void rlt_handshake_act(struct rlt_connection *connection, enum rlt_session_action action);
 
 #endif

@@ -27,7 +27,7 @@ static uint64_t last_ping_of(const struct rlt_connection *connection)
     return rlt_sub_marks_window(marks, marks->window_count - 1)->ping;
 }
 
-/* Write a PING to where there is room for it. */
+/* Write a PING to `out`, which has room. */
 static void write_ping(struct rlt_sender *sender, uint8_t *out)
 {
     memcpy(out, "PING\r\n", PING_LEN);
@@ -40,8 +40,8 @@ static bool is_settled(const uint64_t *mark)
     return rlt_sub_mark_is(*mark, RLT_SUB_SETTLED);
 }
 
-/* What a mark is about, as far as the connection's server may have it. NULL: the user has left it
- * and the server was told so, or it was refused, or a lame duck is leaving its queue group. */
+/* The interest of a mark, if the connection's server may have it. NULL: the interest was left and
+ * the server was told so, or it was refused, or a lame duck is leaving its queue group. */
 static struct rlt_interest *find_told(struct rlt_connection *connection, uint64_t mark)
 {
     struct rlt_interest *interest =
@@ -59,7 +59,7 @@ static struct rlt_interest *find_told(struct rlt_connection *connection, uint64_
 
 /* ---- What is known ------------------------------------------------------------------------ */
 
-/* Of a sid that was told again since, a later SUB has the last word. */
+/* Whether a later SUB with the same sid decides. */
 static bool is_superseded(struct rlt_connection *connection, uint64_t sid, uint64_t pongs)
 {
     const struct rlt_interest *interest = find_told(connection, sid);
@@ -73,7 +73,7 @@ static void refuse(struct rlt_connection *connection, uint64_t *mark, int error)
     rlt_refused_sub_end(connection, rlt_sub_mark_sid(*mark), error);
 }
 
-/* It exists now. If it was unsubscribed on the way, messages may be missing. */
+/* Settle a mark whose SUB exists now. If it was unsubscribed meanwhile, messages may be missing. */
 static void accept(struct rlt_connection *connection, uint64_t *mark)
 {
     struct rlt_exchange *exchange = connection->exchange;
@@ -92,7 +92,7 @@ static void accept(struct rlt_connection *connection, uint64_t *mark)
 
 /* ---- Questions ---------------------------------------------------------------------------- */
 
-/* Write a question about a subscription. False if there is no room. */
+/* Write a question about an interest. Returns: false if there is no room. */
 static bool ask(struct rlt_connection *connection, uint64_t *mark, struct rlt_interest *interest)
 {
     struct rlt_inquiry *inquiry = &connection->inquiry;
@@ -123,7 +123,7 @@ static bool ask(struct rlt_connection *connection, uint64_t *mark, struct rlt_in
     return true;
 }
 
-/* What the phase asks about, if it is a mark. */
+/* The interest that the phase asks about; NULL: none for this mark. */
 static struct rlt_interest *subject_of(struct rlt_connection *connection, const uint64_t *mark)
 {
     bool all = connection->inquiry.phase != RLT_INQUIRY_TESTING;
@@ -164,7 +164,7 @@ static uint64_t *awaited(struct rlt_connection *connection)
     return rlt_sub_marks_at(marks, inquiry->awaited);
 }
 
-/* A question was answered with an -ERR. */
+/* Handle an -ERR that answers a question. */
 static void on_answer(struct rlt_connection *connection, int error)
 {
     struct rlt_inquiry *inquiry = &connection->inquiry;
@@ -179,7 +179,7 @@ static void on_answer(struct rlt_connection *connection, int error)
     }
 }
 
-/* A question's PONG is here. */
+/* Handle the PONG of a question. */
 static void on_answered(struct rlt_connection *connection)
 {
     struct rlt_inquiry *inquiry = &connection->inquiry;
@@ -225,7 +225,7 @@ static void for_windows(struct rlt_connection *connection, window_fn *act)
     }
 }
 
-/* CLOSING is over: what is known without questions. */
+/* Judge a window at the end of CLOSING, without questions. */
 static void look_at(struct rlt_connection *connection, const struct rlt_sub_window *window,
                     uint32_t start)
 {
@@ -247,9 +247,8 @@ static void look_at(struct rlt_connection *connection, const struct rlt_sub_wind
     }
 }
 
-/* Whether another one was refused for what it is, and the limit did not let that be seen. Or
- * whether one that is likely was left by the user meanwhile, so that the test says nothing of it.
- */
+/* Whether another SUB was refused for its topic, which the limit has hidden. Or whether a likely
+ * one was left by the user meanwhile, so that the test proves nothing about it. */
 static bool hides_one(const struct rlt_sub_marks *marks, const struct rlt_sub_window *window,
                       uint32_t start)
 {
@@ -264,7 +263,7 @@ static bool hides_one(const struct rlt_sub_marks *marks, const struct rlt_sub_wi
     return invalid < window->invalid;
 }
 
-/* ASKING is over: as many as were refused for the limit are likely to be the last ones. */
+/* Mark the likely SUBs at the end of ASKING: the last ones, as many as the limit has refused. */
 static void suspect(struct rlt_connection *connection, const struct rlt_sub_window *window,
                     uint32_t start)
 {
@@ -279,7 +278,7 @@ static void suspect(struct rlt_connection *connection, const struct rlt_sub_wind
             continue;
         }
         if (window->limited == 0) {
-            accept(connection, mark); /* all that were refused are known */
+            accept(connection, mark); /* all refused SUBs are known */
         } else if (limited != 0) {
             rlt_sub_mark_set(mark, RLT_SUB_LIKELY);
             limited--;
@@ -287,7 +286,7 @@ static void suspect(struct rlt_connection *connection, const struct rlt_sub_wind
     }
 }
 
-/* CUTTING: unsubscribe them. Returns: whether all is written. */
+/* Unsubscribe the likely SUBs (CUTTING). Returns: whether all is written. */
 static bool cut_all(struct rlt_connection *connection)
 {
     struct rlt_inquiry *inquiry = &connection->inquiry;
@@ -306,7 +305,7 @@ static bool cut_all(struct rlt_connection *connection)
     return true;
 }
 
-/* TESTING has proved it: the likely ones were refused, and the others exist. */
+/* Judge a window after TESTING: the likely SUBs were refused, and the others exist. */
 static void judge(struct rlt_connection *connection, const struct rlt_sub_window *window,
                   uint32_t start)
 {
@@ -345,7 +344,7 @@ static void finish(struct rlt_connection *connection, int error)
     rlt_connection_finish_fences(connection, held, error);
 }
 
-/* Returns: whether there may be more to do now. */
+/* Run a phase. Returns: whether there may be more to do now. */
 static bool step(struct rlt_connection *connection)
 {
     struct rlt_inquiry *inquiry = &connection->inquiry;

@@ -1,28 +1,28 @@
 /* SPDX-License-Identifier: MIT */
 /**
  * Which SUBs a server has refused without naming them ("maximum subscriptions exceeded"), when
- * several stood between two PINGs (core/sending/sub_marks.h). Until that is known nothing else is
- * subscribed or unsubscribed on the connection, and fences that have passed are held back: who
- * waits for one may rely on what the server said.
+ * several stood between two PINGs (core/sending/sub_marks.h). Meanwhile nothing else is subscribed
+ * or unsubscribed on the connection, and fences that have passed are held back, so that a fence
+ * tells of every refusal before it.
  *
  *     NONE -> CLOSING -> ASKING -> CUTTING -> TESTING -> REMAKING -> NONE
  *
- *  CLOSING   the PONGs of all that is written are waited for. As many -ERRs as SUBs in a window:
- *            all were refused. Otherwise one or some of them.
+ *  CLOSING   the PONGs of all written lines are awaited. As many -ERRs as SUBs in a window: all
+ *            were refused. Otherwise one or some of them.
  *  ASKING    each SUB is sent again, alone between two PINGs. A server ignores a sid that it has,
- *            so no -ERR proves that the subscription exists, and takes nothing from it. An -ERR
- *            proves that it does not, unless it says: too many. nats-server 2.9 to 2.15 looks at
- *            the limit before the sid, so what exists is refused in the same words.
- *  CUTTING   of what is left, those are likely to have been refused for the limit that came last in
- *            their window. Each is unsubscribed: if it does not exist, that changes nothing.
+ *            so no -ERR proves that the SUB exists there, and does it no harm. An -ERR proves that
+ *            it does not, unless it says: too many. nats-server 2.9 to 2.15 looks at the limit
+ *            before the sid, so an existing SUB is refused in the same words.
+ *  CUTTING   of the rest, the last ones in their window have probably been refused for the limit.
+ *            Each is unsubscribed: if it does not exist, that changes nothing.
  *  TESTING   one of them is subscribed. Still too many: then no UNSUB has made room, so none of
- *            them existed; they are the refused ones, and all others exist.
- *  REMAKING  otherwise the limit was changed meanwhile. What is left is unsubscribed and subscribed
- *            again, each for itself. That tells for certain too, but may lose messages in between,
- *            which the subscribers are told: LOST and RESTORED.
+ *            them existed; these are the refused SUBs, and all others exist.
+ *  REMAKING  otherwise the limit was changed meanwhile. Each SUB of the rest is unsubscribed and
+ *            subscribed again. That is certain too, but may lose messages in between, which
+ *            subscribers are told: LOST and RESTORED.
  *
- * ASKING is enough for what is refused by its name, ASKING and TESTING for a limit; they lose
- * nothing. A phase with nothing to do is passed at once.
+ * ASKING is enough for SUBs that are refused by their topic, ASKING and TESTING for a limit;
+ * neither loses messages. A phase with nothing to do is passed at once.
  *
  * Owner: the event thread.
  */
@@ -48,10 +48,10 @@ enum rlt_inquiry_phase {
 /** Of one connection. All zero: none. */
 struct rlt_inquiry {
     enum rlt_inquiry_phase phase;
-    uint32_t next;      /* of the phase: the mark that is looked at next */
-    uint32_t awaited;   /* and the one at which the next answer is looked for */
-    uint64_t next_ping; /* number of the PING behind the question that is answered next */
-    uint64_t last_ping; /* and of the last one on its way; 0: none is */
+    uint32_t next;      /* of the phase: the next mark to ask about */
+    uint32_t awaited;   /* the next mark whose answer is awaited */
+    uint64_t next_ping; /* number of the PING behind the next question to be answered */
+    uint64_t last_ping; /* number of the last PING in flight; 0: none */
     bool proved;        /* TESTING: there was no room */
     struct rlt_fence_link *held;
 };
@@ -62,23 +62,23 @@ static inline bool rlt_inquiry_is_under_way(const struct rlt_inquiry *inquiry)
     return inquiry->phase != RLT_INQUIRY_NONE;
 }
 
-/** An -ERR about a SUB that it does not name arrived: what it ends is ended, or an inquiry begins.
- *  `error`: what it stands for. */
+/** Handle an -ERR that refuses a SUB without naming it: end the interest, or begin an inquiry.
+ *  `error`: its code. */
 void rlt_inquiry_on_refusal(struct rlt_connection *connection, int error);
 
-/** PONGs have arrived: SUBs are confirmed, or questions answered. */
+/** Handle PONGs: they confirm SUBs, or answer questions. */
 void rlt_inquiry_on_pong(struct rlt_connection *connection);
 
-/** Finish fence links that have passed, unless they are to be held back. */
+/** Finish fence links that have passed, or hold them back while an inquiry is under way. */
 void rlt_inquiry_pass(struct rlt_connection *connection, struct rlt_fence_link *links);
 
-/** Write what is to be asked next. */
+/** Write the next questions. */
 void rlt_inquiry_step(struct rlt_connection *connection);
 
 /** Whether rlt_inquiry_step() would find something to write. */
 bool rlt_inquiry_has_work(const struct rlt_connection *connection);
 
-/** The connection is gone: fences that are held back fail. */
+/** End the inquiry with the connection: fences that are held back fail. */
 void rlt_inquiry_end(struct rlt_connection *connection);
 
 #endif

@@ -20,7 +20,7 @@ static void end_subscription(struct rlt_connection *connection, const struct rlt
     }
 }
 
-/* Which login the server has refused. */
+/* Advice for a refused login, by its kind. */
 static const char *advise_login(const struct rlt_env *env)
 {
     const struct rlt_address *own = env->address;
@@ -36,7 +36,7 @@ static const char *advise_login(const struct rlt_env *env)
                : "it wants a login: give user and password, a token, credentials or an nkey";
 }
 
-/* The connection is over: what the server says, and what to change. */
+/* Explain the end of the connection: the server's text, and advice. */
 static void explain_farewell(struct rlt_connection *connection, const char *text,
                              const struct rlt_server_error *what)
 {
@@ -63,7 +63,7 @@ bool rlt_refusal_on_error(struct rlt_connection *connection, const struct rlt_fr
     struct rlt_server_error what =
         rlt_server_error_classify((const char *)frame->text, frame->text_len);
     rlt_counter_add(&env->metrics.server_errors, 1);
-    /* Of subscriptions they end one. */
+    /* An -ERR about a subscription ends one interest. */
     bool denied = what.reaction == RLT_REACTION_REPORT && what.error == ROULETTE_EPERMISSION;
     if (denied) {
         rlt_counter_add(&env->metrics.denied_publishes, 1);
@@ -77,7 +77,7 @@ bool rlt_refusal_on_error(struct rlt_connection *connection, const struct rlt_fr
         rlt_report(env, reports[what.reaction], text);
     }
     if (connection->probing && connection->session.state != RLT_SESSION_GREETING) {
-        return true; /* who refuses lives */
+        return true; /* a server that refuses lives */
     }
     if (what.reaction == RLT_REACTION_RECONNECT) {
         connection->line_fault = what.fault;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * What a server refuses (-ERR), and what that ends: the connection, one subscription, or nothing.
+ * Refusals of a server (-ERR), which end the connection, one interest, or nothing.
  * Source: the table nats-clients.md A.7 (proto/server_error.h).
  *
  * Owner: the event thread.
@@ -13,8 +13,8 @@
 #include "core/connection/connection.h"
 #include "proto/parser.h"
 
-/** An -ERR arrived: it is counted and logged, and what it ends is ended. Returns: whether it
- * answers a probe (core/cluster/probe.h) instead. */
+/** Handle an -ERR: count and log it, and end the connection or interest that it ends. Returns:
+ * whether it answers a probe (core/cluster/probe.h) instead. */
 bool rlt_refusal_on_error(struct rlt_connection *connection, const struct rlt_frame *frame);
 
 #endif

@@ -6,7 +6,7 @@
 #include "core/connection/connection.h"
 #include "core/seam/ring.h"
 
-/* The server refuses a subscription: it is over. False if the server was not told of it. */
+/* End a refused interest. Returns: false if the server was not told of it. */
 static bool end_refused(struct rlt_connection *connection, struct rlt_interest *interest, int error)
 {
     struct rlt_exchange *exchange = connection->exchange;
@@ -61,7 +61,7 @@ void rlt_refused_sub_end(struct rlt_connection *connection, uint64_t sid, int er
 {
     struct rlt_interest *interest = rlt_interests_find(&connection->exchange->interests, sid);
     if (interest != NULL && end_refused(connection, interest, error)) {
-        /* Not having room for it is no harm. */
+        /* Without room the UNSUB is not written, which does no harm. */
         (void)rlt_connection_write_unsub(connection, sid);
     }
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * Ending a subscription whose SUB a server has refused, on the connection that says so.
+ * Ending an interest whose SUB a server has refused on this connection.
  *
  * Owner: the event thread.
  */
@@ -14,13 +14,13 @@
 struct rlt_connection;
 
 /**
- * End what a sid names: the server's text has it, or it is that of the SUB which the line answers.
- * The server may hold it all the same: one that lowers a limit says so of its own accord, before it
- * closes the connection. So it is told.
+ * End the interest of a sid, which the server named, or which belongs to the SUB that the -ERR
+ * answers. The server may hold the SUB all the same: a server that lowers a limit sends an -ERR of
+ * its own accord, before it closes the connection. So an UNSUB is written.
  */
 void rlt_refused_sub_end(struct rlt_connection *connection, uint64_t sid, int error);
 
-/** End what the server's text names: a shared subscription, or all of one queue group. */
+/** End the interests that the server's text names: the shared one, or all of a queue group. */
 void rlt_refused_sub_end_named(struct rlt_connection *connection,
                                const struct rlt_server_error *what);
 

@@ -5,7 +5,7 @@
 #include "base/defs.h"
 #include "core/seam/backoff.h"
 
-/* A peer that has not answered the last ping allowed is given this long after it was due. */
+/* Time for an answer to the last allowed ping, from when that ping was due. */
 #define GRACE_NS        RLT_NS_PER_S
 #define PONG_LAG_NS     (60 * RLT_NS_PER_S)
 #define PING_JITTER_MAX RLT_NS_PER_S
@@ -57,10 +57,10 @@ static uint64_t after(uint64_t start_ns, uint64_t wait_ns)
     return start_ns != RLT_NEVER ? start_ns + wait_ns : RLT_NEVER;
 }
 
-/* A reason to give a READY session up: something that the peer owes. */
+/* A reason to give up a READY session: an overdue sign from the peer. */
 struct doubt {
     uint64_t since_ns; /* RLT_NEVER: there is none */
-    uint64_t end_ns;   /* given up then, if the peer does not answer elsewhere */
+    uint64_t end_ns;   /* given up then, if no probe is answered */
 };
 
 /* How long a peer may be silent. */
@@ -69,14 +69,14 @@ static uint64_t silence_ns(const struct rlt_session *session)
     return (session->config->max_ping_failure - 1) * session->config->ping_interval_ns + GRACE_NS;
 }
 
-/* Nothing has come since a ping. */
+/* The doubt that nothing has come since a ping. */
 static struct doubt silence(const struct rlt_session *session)
 {
     uint64_t since_ns = session->unanswered_ns;
     return (struct doubt){since_ns, after(since_ns, silence_ns(session))};
 }
 
-/* Nothing was taken of what is being sent. */
+/* The doubt that the peer does not read a send. */
 static struct doubt deafness(const struct rlt_session *session)
 {
     uint64_t since_ns = session->stuck_ns;
@@ -101,7 +101,7 @@ static uint64_t doubt_end_ns(const struct rlt_session *session, const struct dou
     return kept_ns > doubt->end_ns ? kept_ns : doubt->end_ns;
 }
 
-/* When the peer is to be asked because of a doubt: an interval before its end. */
+/* When to probe the peer because of a doubt: an interval before its end. */
 static uint64_t doubt_probe_ns(const struct rlt_session *session, const struct doubt *doubt)
 {
     if (doubt->since_ns == RLT_NEVER) {
@@ -282,7 +282,7 @@ enum rlt_session_action rlt_session_on_failure(struct rlt_session *session, int 
     return RLT_SESSION_CLOSE;
 }
 
-/* An attempt has failed, or a connection was lost: climb the ladder. */
+/* Climb the ladder, after a failed attempt or a lost connection. */
 static void climb(struct rlt_session *session, bool established, uint64_t now_ns)
 {
     bool stable = established && now_ns - session->ready_ns >= session->config->ping_interval_ns;

@@ -28,9 +28,9 @@
  *    (write_deadline, nats-clients.md A.8) closes. It has 60 s more than a silent peer has
  *    (or held_back_max and an interval, if that is more).
  *  - READY, and the peer is silent or does not read: a ping interval before it would be given up
- *    for that it is asked on another connection (core/cluster/probe.h). If it answers there, it is
- * given max_ping_failure intervals and 1 s from the answer on, and is asked again an interval
- * before they are over; but held_back_max at most beyond what it has anyway.
+ *    for that it is probed on another connection (core/cluster/probe.h). If it answers there, it
+ *    is given max_ping_failure intervals and 1 s from the answer on, and is probed again an
+ *    interval before they are over; but held_back_max at most beyond its usual time.
  *  - WAITING after an attempt that was refused at once, as by a machine on which the server's port
  *    is closed: rand(1 .. max(reconnect_interval, an eighth of the time without one)) ms, but
  *    not longer than the ladder below. Attempts that are made before the ladder's wait is over are
@@ -39,12 +39,12 @@
  *    reconnect_interval plus up to the other half as jitter. After n failures in a row:
  *    rand(1 .. min(base_backoff * 2^n, max_backoff)) ms. A connection that was up for less than
  *    a ping interval counts as one more failure, so that a server that accepts and drops is not
- *    stormed. The first attempt of all is made at once.
- *  - No peer is given up for what was not looked for: a thread that comes late to a deadline first
- *    sees what has happened until then.
+ *    stormed. The very first attempt is made at once.
+ *  - No peer is given up while its events are unread: a thread that is late for a deadline first
+ *    handles all events until then.
  *  - Nothing else of a session has a timer; a READY one wakes its thread once per ping interval.
- *    PINGs that others send (flushes, core/sending/confirm_timer.h) prove nothing to it, but a PONG
- * of theirs is one.
+ *    PINGs that others send (flushes, core/sending/confirm_timer.h) prove nothing to it, but
+ *    their PONGs do.
  */
 #ifndef RLT_CORE_CONNECTION_SESSION_H
 #define RLT_CORE_CONNECTION_SESSION_H
@@ -66,7 +66,7 @@ enum rlt_session_state {
     RLT_SESSION_CLOSING,
 };
 
-/** What the caller has to do after an event. */
+/** The caller's next action after an event. */
 enum rlt_session_action {
     RLT_SESSION_NOTHING,
     RLT_SESSION_OPEN,    /* open the transport */
@@ -95,7 +95,7 @@ struct rlt_session {
     bool stopping;
     bool established;       /* CLOSING: it was READY */
     uint32_t failures;      /* in a row; the exponent of the backoff */
-    uint32_t attempts;      /* failed since a connection was last READY; against max_retry */
+    uint32_t attempts;      /* failed since the last READY connection; against max_retry */
     uint64_t away_ns;       /* when the last connection was lost, or the session started */
     uint64_t attempt_ns;    /* when the last attempt began */
     uint64_t ladder_ns;     /* WAITING: when the ladder's wait is over */
@@ -104,9 +104,9 @@ struct rlt_session {
     uint64_t ready_ns;      /* when READY was reached */
     uint64_t unanswered_ns; /* when the oldest unanswered ping was sent; RLT_NEVER: none */
     uint64_t unponged_ns;   /* when the first ping behind the last PONG was; RLT_NEVER: none */
-    uint64_t stuck_ns;      /* last sign that what is being sent is read; RLT_NEVER: no send */
+    uint64_t stuck_ns;      /* last sign that the peer reads a send; RLT_NEVER: no send */
     uint64_t ping_ns;       /* when the next ping is due */
-    uint64_t answered_ns;   /* when the peer last answered elsewhere; 0: never */
+    uint64_t answered_ns;   /* when the peer last answered a probe; 0: never */
 };
 
 /** Make an IDLE session. `seed` decides all of its jitter. */
@@ -130,69 +130,69 @@ enum rlt_session_action rlt_session_stop(struct rlt_session *session);
 uint64_t rlt_session_deadline(const struct rlt_session *session);
 
 /**
- * Time has passed. What had happened by `seen_ns` was told by the calls below: a peer's silence is
- * judged by that, not by `now_ns`, since a thread that is late has not heard it yet.
+ * Act on the time. All events until `seen_ns` were reported by the calls below: a peer's silence is
+ * judged by `seen_ns`, not by `now_ns`, since a late thread has not read later events.
  *
  * Returns: NOTHING, OPEN, PING or CLOSE.
  */
 enum rlt_session_action rlt_session_on_timer(struct rlt_session *session, uint64_t now_ns,
                                              uint64_t seen_ns);
 
-/** The transport is connected. Returns: NOTHING or SECURE. */
+/** Note that the transport is connected. Returns: NOTHING or SECURE. */
 enum rlt_session_action rlt_session_on_opened(struct rlt_session *session);
 
-/** TLS is spoken now. Returns: NOTHING (INFO is to come) or CONNECT. */
+/** Note the end of the TLS handshake. Returns: NOTHING (INFO is to come) or CONNECT. */
 enum rlt_session_action rlt_session_on_secured(struct rlt_session *session);
 
-/** An INFO arrived. Returns: CONNECT or SECURE for the first of a connection, NOTHING later. */
+/** Note an INFO. Returns: CONNECT or SECURE for the first of a connection, NOTHING later. */
 enum rlt_session_action rlt_session_on_info(struct rlt_session *session);
 
-/** A PONG arrived. Returns: BECOME for the first one of a connection, NOTHING later. */
+/** Note a PONG. Returns: BECOME for the first one of a connection, NOTHING later. */
 enum rlt_session_action rlt_session_on_pong(struct rlt_session *session, uint64_t now_ns);
 
-/** What RLT_SESSION_PING asked for is sent: from now on the peer's silence counts. It could not be
- *  sent while a publisher had the connection's sending side, or a send was stuck. */
+/** Note that the PING of RLT_SESSION_PING is sent: from now on the peer's silence counts. The PING
+ *  had to wait while a borrower had the sending side, or a send was stuck. */
 void rlt_session_on_pinged(struct rlt_session *session, uint64_t now_ns);
 
-/** The peer, silent here or not reading, has answered on another connection. */
+/** Note that the peer, silent here or not reading, has answered a probe on another connection. */
 static inline void rlt_session_on_answer(struct rlt_session *session, uint64_t now_ns)
 {
     session->answered_ns = now_ns;
 }
 
-/** When the peer is to be asked on another connection; RLT_NEVER: there is no reason to. */
+/** When to probe the peer on another connection; RLT_NEVER: there is no reason to. */
 uint64_t rlt_session_probe_ns(const struct rlt_session *session);
 
-/** From when on the session lasts only because the peer has answered elsewhere; RLT_NEVER: it does
- *  not. It may be in the future. */
+/** From when on the session lasts only because the peer has answered a probe; RLT_NEVER: that is
+ *  not the reason. May be in the future. */
 uint64_t rlt_session_kept_ns(const struct rlt_session *session);
 
-/** Bytes arrived: the peer lives. */
+/** Note received bytes: the peer lives. */
 static inline void rlt_session_on_bytes(struct rlt_session *session)
 {
     session->unanswered_ns = UINT64_MAX;
 }
 
-/** A send begins, or goes on after the kernel took some of it. */
+/** Note that a send begins, or goes on after the kernel took a part. */
 static inline void rlt_session_on_send(struct rlt_session *session, uint64_t now_ns)
 {
     session->stuck_ns = now_ns;
 }
 
-/** The kernel has taken all of a send. */
+/** Note that the kernel took all of a send. */
 static inline void rlt_session_on_sent(struct rlt_session *session)
 {
     session->stuck_ns = UINT64_MAX;
 }
 
 /**
- * The connection cannot go on. The first reason is kept.
+ * Note that the connection failed. The first reason is kept.
  *
  * Returns: CLOSE, or NOTHING if it is closing already.
  */
 enum rlt_session_action rlt_session_on_failure(struct rlt_session *session, int error);
 
-/** The transport is closed, or could not be opened. Returns: LOST, MISSED or STOPPED. */
+/** Note that the transport is closed, or could not be opened. Returns: LOST, MISSED or STOPPED. */
 enum rlt_session_action rlt_session_on_closed(struct rlt_session *session, uint64_t now_ns);
 
 #endif

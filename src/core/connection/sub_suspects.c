@@ -39,7 +39,7 @@ static struct rlt_interest *find(struct rlt_connection *connection, uint64_t sid
     return rlt_interests_find(&connection->exchange->interests, sid);
 }
 
-/* Let one be told to the server, if that is still wanted. */
+/* Enqueue the SUB of a suspect, if its interest is still wanted. */
 static void request_sub(struct rlt_connection *connection, uint64_t sid)
 {
     struct rlt_interest *interest = find(connection, sid);
@@ -87,7 +87,7 @@ bool rlt_sub_suspects_on_closed(struct rlt_connection *connection, bool named)
         return true;
     }
     if (open == 0) {
-        /* Messages may have been on their way too: it is not told by this loss which it was. */
+        /* Messages may have been in flight too: this loss does not tell which line it was. */
         collect(connection);
         open = count_of(suspects);
         suspects->strikes = 0;
@@ -156,7 +156,7 @@ bool rlt_sub_suspects_step(struct rlt_connection *connection)
         return false;
     }
     if (suspects->open != 0) {
-        rlt_sub_suspects_on_pong(connection); /* nobody wants those of the window any more */
+        rlt_sub_suspects_on_pong(connection); /* the window is not wanted any more */
         return rlt_sub_suspects_are_none(suspects);
     }
     suspects->open = rlt_min_u32(suspects->window, count_of(suspects));

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * Finding the subscription that a server does not take. What was subscribed is told to the next
- * connection too; a SUB for which the server closes (its line is longer than max_control_line)
- * would end that one as well, and no message would ever be published on it.
+ * Finding the SUB that a server does not accept. All interests are subscribed again on the next
+ * connection; a SUB for which the server closes (its line is longer than max_control_line) would
+ * end that connection as well, and no message would ever be published on it.
  *
  * As core/sending/suspect.h, with SUBs for messages: those without PONG when a server closes a
- * connection twice in a row, or says that it does not take what it was sent, are the suspects. On
- * the next connection all others are subscribed first, and then the suspects, `window` of them at a
- * time, each behind the PONG of what came before. Messages wait until all are confirmed. One that
- * was alone in five losses in a row (in one, if the server has said it) is ended.
+ * connection twice in a row, or names a line that it does not accept, are the suspects. On the next
+ * connection all others are subscribed first, and then the suspects, `window` of them at a time,
+ * each behind the PONG of the lines before. Messages wait until all are confirmed. A SUB that was
+ * alone in five losses in a row (in one, if the server named the fault) is ended.
  *
  * Owner: the event thread.
  */
@@ -23,15 +23,15 @@ struct rlt_connection;
 /** Of one connection. All zero: none. */
 struct rlt_sub_suspects {
     uint64_t *sids; /* NULL: none */
-    uint32_t first; /* the next one to be tried */
+    uint32_t first; /* the next suspect to try */
     uint32_t end;
-    uint32_t window;  /* SUBs on their way at most */
-    uint32_t narrow;  /* how many that is for; then it is widened */
-    uint32_t open;    /* of the window on its way; 0: none is */
+    uint32_t window;  /* SUBs in flight at most */
+    uint32_t narrow;  /* how many SUBs `window` is for; then it is widened */
+    uint32_t open;    /* SUBs of the window in flight; 0: no window is */
     uint32_t losses;  /* in a row, with SUBs unconfirmed */
     uint32_t strikes; /* how often a SUB was alone */
-    bool pinged;      /* the PING behind what is on its way is due or written */
-    uint64_t culprit; /* sid of the one that is to be ended; 0: none */
+    bool pinged;      /* the PING behind the window in flight is due or written */
+    uint64_t culprit; /* sid of the interest to end; 0: none */
 };
 
 static inline bool rlt_sub_suspects_are_none(const struct rlt_sub_suspects *suspects)
@@ -39,35 +39,36 @@ static inline bool rlt_sub_suspects_are_none(const struct rlt_sub_suspects *susp
     return suspects->first == suspects->end;
 }
 
-/** Whether a sid is one that is told to the server later, with its window. */
+/** Whether a sid is a suspect, whose SUB is written later, with its window. */
 bool rlt_sub_suspects_keep(const struct rlt_sub_suspects *suspects, uint64_t sid);
 
-/** Forget all. */
+/** Forget all suspects. */
 void rlt_sub_suspects_fini(struct rlt_sub_suspects *suspects);
 
-/** The server has closed the connection; its SUB marks are still there. `named`: it has said that
- *  it does not take what it was sent. Returns: whether SUBs were unconfirmed. */
+/** Narrow the search after the server has closed the connection; the SUB marks are still there.
+ *  `named`: the server named a line that it does not accept. Returns: whether SUBs were
+ *  unconfirmed. */
 bool rlt_sub_suspects_on_closed(struct rlt_connection *connection, bool named);
 
-/** The connection is lost for another reason. */
+/** Forget the window in flight: the connection is lost for another reason. */
 static inline void rlt_sub_suspects_on_lost(struct rlt_sub_suspects *suspects)
 {
     suspects->open = 0;
     suspects->pinged = false;
 }
 
-/** What was subscribed waits for the next connection: take the suspects out, and end the one that
- *  was found, with `error`. */
+/** Take the suspects out of the interests that wait for the next connection, and end the culprit,
+ *  if one was found, with `error`. */
 void rlt_sub_suspects_hold(struct rlt_connection *connection, int error);
 
-/** All others are written. Let the next window of suspects follow if it may. Returns: whether there
- *  are none left. */
+/** Write the next window of suspects if it may follow; all other SUBs are written. Returns: whether
+ *  no suspects are left. */
 bool rlt_sub_suspects_step(struct rlt_connection *connection);
 
-/** Whether it would do something now. */
+/** Whether rlt_sub_suspects_step() would do something now. */
 bool rlt_sub_suspects_have_work(const struct rlt_connection *connection);
 
-/** A PONG has arrived. */
+/** Handle a PONG. */
 void rlt_sub_suspects_on_pong(struct rlt_connection *connection);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * Cutting what was peeked at in a lane: a chunk is whole frames, one behind the other.
+ * Cutting chunks of a lane: a chunk is whole frames, one behind the other, that were peeked at.
  *
- * Owner: who has the lane's consumer side.
+ * Owner: the thread that has the lane's consumer side.
  */
 #ifndef RLT_CORE_SENDING_CHUNK_H
 #define RLT_CORE_SENDING_CHUNK_H
@@ -17,8 +17,8 @@ void rlt_chunk_cut(struct rlt_lane_chunk *chunk, uint64_t count);
 
 /**
  * Cut a chunk of frames that were accepted under another limit before the first whose payload is
- * larger than `payload_max`. Returns: whether that is the first of all; then it is cut behind it,
- * to be given up.
+ * larger than `payload_max`. Returns: whether that is the chunk's first frame; then the chunk is
+ * this frame alone, to be given up.
  */
 bool rlt_chunk_check(struct rlt_lane_chunk *chunk, uint32_t payload_max);
 

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * When a PING is due because messages were sent and none follows them: at most `wait_ns` behind
- * the first of these, and at least half of it. The moments are the same for all connections (the
- * multiples of half of it), so that a thread of many wakes up once for all of them.
+ * When a PING is due because messages were sent and no PING follows them: at most `wait_ns`, and at
+ * least half of that, behind the first message. All connections use the same moments (multiples of
+ * half of `wait_ns`), so that an event thread with many of them wakes up once for all.
  *
- * It is one PING at a time: while any is without PONG, that is waited for. A connection on which
- * nothing is published has nothing to confirm, and no timer.
+ * There is one such PING at a time: none is sent while any PING is without PONG. A connection on
+ * which nothing is published has no timer.
  *
- * An event thread that sleeps has no timer for what a publisher sends by itself
- * (core/cluster/direct_send.h). The first one that does so behind a PING wakes it, and no other
- * until the next.
+ * A sleeping event thread has no timer for messages that a borrower sends
+ * (core/cluster/direct_send.h). The first borrower that sends behind a PING wakes it, and no other
+ * one until the next PING.
  *
- * Owner: who has the sender's lanes and batch.
+ * Owner: the thread that has the sender's lanes and batch.
  */
 #ifndef RLT_CORE_SENDING_CONFIRM_TIMER_H
 #define RLT_CORE_SENDING_CONFIRM_TIMER_H
@@ -24,7 +24,7 @@
 struct rlt_confirm_timer {
     uint64_t wait_ns; /* 0: no PING for that */
     uint64_t due_ns;  /* RLT_NEVER: nothing was sent behind the last PING */
-    bool seen;        /* lent: the event thread wakes up in time for what is sent now */
+    bool seen;        /* lent: the event thread wakes up in time for messages sent now */
 };
 
 static inline void rlt_confirm_timer_init(struct rlt_confirm_timer *timer, uint64_t wait_ns)
@@ -32,7 +32,7 @@ static inline void rlt_confirm_timer_init(struct rlt_confirm_timer *timer, uint6
     *timer = (struct rlt_confirm_timer){.wait_ns = wait_ns, .due_ns = RLT_NEVER};
 }
 
-/** Messages are being sent, and no PING with them. */
+/** Start the timer, if it is not running: messages are being sent without a PING. */
 static inline void rlt_confirm_timer_on_sent(struct rlt_confirm_timer *timer, uint64_t now_ns)
 {
     if (timer->due_ns == RLT_NEVER && timer->wait_ns != 0) {
@@ -41,19 +41,19 @@ static inline void rlt_confirm_timer_on_sent(struct rlt_confirm_timer *timer, ui
     }
 }
 
-/** A PING is behind all that was sent; or the connection is lost. */
+/** Stop the timer: a PING follows all that was sent, or the connection is lost. */
 static inline void rlt_confirm_timer_on_ping(struct rlt_confirm_timer *timer)
 {
     timer->due_ns = RLT_NEVER;
 }
 
-/** The event thread lends the sender, and sleeps. `awaits_pong`: and wakes up for that. */
+/** Note that the event thread lends the sender and sleeps. `awaits_pong`: a PONG will wake it. */
 static inline void rlt_confirm_timer_on_lent(struct rlt_confirm_timer *timer, bool awaits_pong)
 {
     timer->seen = awaits_pong || timer->due_ns != RLT_NEVER;
 }
 
-/** A publisher has sent. Returns: whether the event thread is to be woken for the timer. */
+/** Note that a borrower has sent. Returns: whether it must wake the event thread for the timer. */
 static inline bool rlt_confirm_timer_tell(struct rlt_confirm_timer *timer)
 {
     bool tell = !timer->seen && timer->due_ns != RLT_NEVER;

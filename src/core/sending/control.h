@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /**
  * The lines that a connection sends besides messages: CONNECT, SUB, UNSUB, PING, PONG. One buffer
- * is filled while the other one is in flight. Those that hold credentials are overwritten once they
+ * is filled while the other one is in flight. Lines that hold credentials are overwritten once they
  * are sent or lost.
  *
  * Owner: the event thread.
@@ -18,7 +18,7 @@
 
 struct rlt_control {
     uint8_t *buffers[2];
-    uint32_t filling;  /* index of the one that is filled */
+    uint32_t filling;  /* index of the buffer that is filled */
     size_t len;        /* bytes in it */
     size_t secret_len; /* bytes of both that hold credentials, to be overwritten; 0: none */
 };
@@ -26,27 +26,27 @@ struct rlt_control {
 /** Returns: 0 or ROULETTE_ENOMEM. */
 int rlt_control_init(struct rlt_control *control);
 
-/** Also of one that is zeroed. */
+/** Free the buffers. Zeroed memory is allowed. */
 void rlt_control_fini(struct rlt_control *control);
 
 /** Room for `len` bytes, or NULL: send first. rlt_control_commit() follows. */
 uint8_t *rlt_control_claim(struct rlt_control *control, size_t len);
 void rlt_control_commit(struct rlt_control *control, const uint8_t *end);
 
-/** Take what was written, in order to send it: `*len` bytes, valid until rlt_control_on_sent() or
- *  the next call. */
+/** Take the written lines to send them: `*len` bytes, valid until rlt_control_on_sent() or the next
+ *  call. */
 const uint8_t *rlt_control_take(struct rlt_control *control, size_t *len);
 
-/** The lines written so far hold credentials. */
+/** Mark the lines written so far as credentials. */
 static inline void rlt_control_mark_secret(struct rlt_control *control)
 {
     control->secret_len = control->len;
 }
 
-/** What was taken is sent or lost. */
+/** Release the taken lines, which were sent or lost. */
 void rlt_control_on_sent(struct rlt_control *control);
 
-/** The connection is lost: what was written is for nobody. */
+/** Drop the written lines: the connection is lost. */
 static inline void rlt_control_forget(struct rlt_control *control)
 {
     control->len = 0;

@@ -45,11 +45,11 @@ void rlt_denials_add(struct rlt_denials *denials, uint64_t key, bool keep)
 
 /* ---- Frames ------------------------------------------------------------------------------- */
 
-/* Something about a frame. Returns: false to stop before it. */
+/* Visit a frame. Returns: false to stop before it. */
 typedef bool frame_fn(void *context, uint8_t *frame, size_t len);
 
-/* Look at the frames of a lane from `mark` up to the message number `end`, which are committed.
- * Returns: the place at which it stopped. */
+/* Visit the committed frames of a lane from `mark` up to message number `end`. Returns: the place
+ * at which it stopped. */
 static struct rlt_lane_mark walk(struct rlt_sender *sender, int lane, struct rlt_lane_mark mark,
                                  uint64_t end, frame_fn *look, void *context)
 {
@@ -164,7 +164,7 @@ struct rlt_lane_mark rlt_denials_pass(struct rlt_sender *sender, int lane,
     return mark;
 }
 
-/* End a chunk before the first frame that is struck out. Returns: whether that is the first. */
+/* End a chunk before its first struck-out frame. Returns: whether the chunk is empty then. */
 static bool cut(struct rlt_lane_chunk *chunk)
 {
     size_t offset = 0;

@@ -24,7 +24,7 @@ struct rlt_fence *rlt_fence_create(uint32_t part_count, enum rlt_command_kind ki
 
 void rlt_fence_release(struct rlt_fence *fence)
 {
-    /* Acquire-release: all use of it comes before the free. */
+    /* Acquire-release: all use of the fence comes before the free. */
     uint32_t before = atomic_fetch_sub_explicit(&fence->references, 1, memory_order_acq_rel);
     RLT_ASSERT(before > 0);
     if (before == 1) {

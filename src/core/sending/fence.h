@@ -6,8 +6,8 @@
  * the cluster. On each connection a link waits until everything accepted before it was sent,
  * then rides on a PING, and passes with its PONG. The part that ends last wakes the flusher.
  *
- * On a connection that is away a link waits only as long as something is left that a server could
- * answer: core/connection/away.h says what that is, by the fence's scope.
+ * On a connection that is away a link waits only as long as a server could still answer something:
+ * core/connection/away.h lists that by the fence's scope.
  *
  * Ownership: counted; the flusher holds one reference (it may leave at its deadline) and each
  *            part's event thread one.
@@ -39,22 +39,22 @@ struct rlt_fence_part {
     struct rlt_fence *fence;
     uint32_t pending;     /* connections that have not passed; event thread */
     int error;            /* 0 or the first failure; published by `over` */
-    _Atomic(bool) over;   /* release: publishes `error`; acquire by a flusher that gives up */
+    _Atomic(bool) over;   /* release: publishes `error`; acquire: a flusher that gives up */
     uint64_t denied_told; /* the flusher's: api/denied.h */
     struct rlt_fence_link links[RLT_POOL_MAX];
 };
 
-/** What a fence is about. */
+/** The scope of a fence. */
 enum rlt_fence_scope {
-    RLT_FENCE_ALL,          /* a flush: all that was published and subscribed */
-    RLT_FENCE_MESSAGES,     /* a close: what was published */
+    RLT_FENCE_ALL,          /* a flush: all messages and subscriptions */
+    RLT_FENCE_MESSAGES,     /* a close: all messages */
     RLT_FENCE_SUBSCRIPTION, /* a subscription on one path */
-    RLT_FENCE_DRAIN,        /* what is on its way to subscriptions that have ended */
+    RLT_FENCE_DRAIN,        /* messages in flight to subscriptions that have ended */
 };
 
 struct rlt_fence {
     enum rlt_fence_scope scope;   /* immutable once the commands are given, as `path` is */
-    uint32_t path;                /* of RLT_FENCE_SUBSCRIPTION: it has this link alone */
+    uint32_t path;                /* of RLT_FENCE_SUBSCRIPTION, whose only link is there */
     _Atomic(uint32_t) references; /* acquire-release: the last one frees */
     _Atomic(uint32_t) remaining;  /* release: publishes a part's error; acquire by the flusher */
     _Atomic(uint32_t) done;       /* the flusher sleeps on it while it is 0 */
@@ -70,14 +70,15 @@ struct rlt_fence {
  */
 struct rlt_fence *rlt_fence_create(uint32_t part_count, enum rlt_command_kind kind);
 
-/** Give a reference up. Threads: any thread. */
+/** Give up a reference. Threads: any thread. */
 void rlt_fence_release(struct rlt_fence *fence);
 
-/** Something before a link, which goes on waiting, has failed: the first error is kept. */
+/** Keep the first error of something that a link waited for and that failed; the link goes on
+ *  waiting. */
 void rlt_fence_link_note(struct rlt_fence_link *link, int error);
 
 /**
- * One connection's link has passed (error 0) or failed.
+ * End the link of one connection, which has passed (error 0) or failed.
  *
  * Threads: the part's event thread.
  * Returns: NULL, or the fence if it is over now: the caller wakes the sleepers on fence->done and
@@ -85,8 +86,7 @@ void rlt_fence_link_note(struct rlt_fence_link *link, int error);
  */
 struct rlt_fence *rlt_fence_link_done(struct rlt_fence_link *link, int error);
 
-/** Finish fence links, all with the same result, and wake those who wait for fences that are over
- *  by that. */
+/** Finish fence links, all with the same result, and wake those whose fences are over now. */
 void rlt_fence_finish(struct rlt_fence_link *links, int error, struct rlt_transport *transport);
 
 #endif

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/sending/hold.h"
 
-/* A shorter hold is not worth the look. */
+/* A shorter hold is not worth its timer. */
 #define NS_MIN  (25 * RLT_NS_PER_US)
 #define TICK_NS (50 * RLT_NS_PER_US)
-/* Sends without a hold, after several that were for nothing. */
+/* Sends without a hold, after several holds that gained nothing. */
 #define PENALTY_MAX 127
 
-/* A moment at which the event thread looks at all that it holds; not too soon. */
+/* The next moment at which the event thread looks at all holds; not too soon. */
 static uint64_t next_tick(uint64_t now_ns)
 {
     return ((now_ns + NS_MIN) / TICK_NS + 1) * TICK_NS;
@@ -27,7 +27,7 @@ void rlt_hold_on_send(struct rlt_hold *hold, uint64_t count, size_t bytes, size_
         hold->skip--;
         return;
     }
-    /* So long, at the rate of the last send, until enough is there. */
+    /* The time, at the rate of the last send, until enough is there. */
     uint64_t enough_ns = enough * elapsed_ns / bytes;
     if (enough_ns < NS_MIN) {
         return;

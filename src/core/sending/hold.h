@@ -6,14 +6,14 @@
  * of many messages the next one waits until RLT_HOLD_BYTES are there, or RLT_HOLD_MAX_NS have
  * passed since.
  *
- * Only as long as messages keep coming: the event thread looks every 50 us, the same moments
- * for all connections, and what did not grow since the last look is sent at once. A publisher that
- * waits for an answer loses a tick or two by that: such a connection is not held again for one
- * send, then for three, and so on up to 127. (A publisher that lost its CPU for a moment looks the
- * same once, not in a row.) What somebody waits for (a flush) and a subscription are never held.
+ * A hold lasts only as long as messages keep coming: the event thread looks every 50 us, at the
+ * same moments for all connections, and sends at once if no message came since the last look. A
+ * publisher that waits for an answer loses a tick or two by that: such a connection is not held
+ * again for one send, then for three, and so on up to 127. (A publisher that was preempted looks
+ * the same once, not in a row.) Flushes and subscriptions are never held.
  *
- * Besides, all may be held for a stated time after a reconnect, since those who are to receive it
- * may come back later than the publisher. Flushes wait for the end of that.
+ * Besides, an option holds all messages for a stated time after a reconnect, since receivers may
+ * reconnect later than the publisher. Flushes wait for the end of that hold.
  *
  *     idle --- many messages sent ---> held --- enough, too long, no more come, ended ---> idle
  *
@@ -28,11 +28,11 @@
 
 #include "base/defs.h"
 
-/** A send of fewer messages says nothing: its publisher may wait for an answer. */
+/** A send of fewer messages starts no hold: its publisher may wait for an answer. */
 #define RLT_HOLD_COUNT 16
-/** What is worth a send. */
+/** Bytes that are worth a send. */
 #define RLT_HOLD_BYTES ((size_t)64 * 1024)
-/** The longest that a message waits for company: half of what other clients take for all. */
+/** The longest wait of a message for company: half of the delay that other clients give to all. */
 #define RLT_HOLD_MAX_NS (500 * RLT_NS_PER_US)
 
 struct rlt_hold {
@@ -41,32 +41,32 @@ struct rlt_hold {
     uint64_t tick_ns;  /* while active: the next look */
     size_t seen;       /* bytes at the last look */
     uint64_t sent_ns;  /* when messages were sent the last time; 0: not yet */
-    uint32_t skip;     /* sends to go without a hold, because one was for nothing */
-    uint32_t penalty;  /* what `skip` was then: grows with each in a row */
+    uint32_t skip;     /* sends to go without a hold, because a hold gained nothing */
+    uint32_t penalty;  /* the last value that `skip` began with: grows with each in a row */
     uint64_t back_ns;  /* after a reconnect: nothing is sent until then; 0: not so */
 };
 
-/** Messages are being sent: `count` of them in `bytes`. Afterwards the next ones may be held, until
- *  `limit` bytes wait at most. */
+/** Note a send of `count` messages in `bytes`. The next ones may be held, until `limit` bytes wait
+ *  at most. */
 void rlt_hold_on_send(struct rlt_hold *hold, uint64_t count, size_t bytes, size_t limit,
                       uint64_t now_ns);
 
-/** Look whether what is held has become enough: `bytes` wait. `limit`: as above. */
+/** End the hold if enough has come: `bytes` wait. `limit`: as above. */
 void rlt_hold_look(struct rlt_hold *hold, size_t bytes, size_t limit, uint64_t now_ns);
 
-/** Hold nothing back: what waits is urgent, or not to be sent. */
+/** End the hold: a waiting message is urgent, or is not to be sent. */
 static inline void rlt_hold_end(struct rlt_hold *hold)
 {
     hold->active = false;
 }
 
-/** The connection is made again: nothing goes out before `back_ns`. */
+/** Hold all messages until `back_ns`, after a reconnect. */
 static inline void rlt_hold_on_return(struct rlt_hold *hold, uint64_t back_ns)
 {
     hold->back_ns = back_ns;
 }
 
-/** The time after a reconnect may be over. */
+/** End the hold after a reconnect, if its time is over. */
 static inline void rlt_hold_step(struct rlt_hold *hold, uint64_t now_ns)
 {
     if (now_ns >= hold->back_ns) {
@@ -74,20 +74,20 @@ static inline void rlt_hold_step(struct rlt_hold *hold, uint64_t now_ns)
     }
 }
 
-/** Whether what was published is held back, for whatever reason. */
+/** Whether messages are held back, for whatever reason. */
 static inline bool rlt_hold_is_on(const struct rlt_hold *hold)
 {
     return hold->active || hold->back_ns != 0;
 }
 
-/** The connection is over, and its holds with it. */
+/** End all holds, with the connection. */
 static inline void rlt_hold_on_closed(struct rlt_hold *hold)
 {
     hold->active = false;
     hold->back_ns = 0;
 }
 
-/** When to look; RLT_NEVER: not held. */
+/** When to look again; RLT_NEVER: nothing is held. */
 static inline uint64_t rlt_hold_deadline(const struct rlt_hold *hold)
 {
     uint64_t back_ns = hold->back_ns != 0 ? hold->back_ns : RLT_NEVER;

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The sender's part of the publish ledger: what became of a batch, what a PONG confirms, what the
- * loss of a connection leaves in doubt.
+ * The sender's part of the publish ledger: messages that a batch has sent, that a PONG confirms,
+ * that the loss of a connection leaves in doubt.
  */
 #include "base/assert.h"
 #include "core/sending/sender.h"
 #include "proto/encode.h"
 
-/* The kernel took all of a part (or there was nothing to take, because it is given up). */
+/* Book a part that the kernel took in full, or that is given up. */
 static void complete(struct rlt_sender *sender, uint32_t index, bool given_up,
                      rlt_sender_wake_fn *wake, void *context)
 {
@@ -20,7 +20,7 @@ static void complete(struct rlt_sender *sender, uint32_t index, bool given_up,
         /* An earlier connection may have sent it, under a larger limit. */
         bool sent = part->start.count < sender->reached[part->lane].count;
         rlt_counter_add(sent ? &sender->metrics->in_doubt : &sender->metrics->failed, messages);
-        sender->stalled = false; /* the next one may be given up now */
+        sender->stalled = false; /* the next frame may be given up now */
     } else {
         sender->sent += messages;
         rlt_counter_add_shared(&sender->metrics->published_bytes,
@@ -38,7 +38,7 @@ static void forget_batch(struct rlt_sender *sender)
     rlt_ping_marks_end_batch(&sender->pings);
 }
 
-/* The kernel took `count` bytes. Returns the number of spans still to be sent. */
+/* Book `count` bytes that the kernel took. Returns: the number of spans still to be sent. */
 static uint32_t take_sent(struct rlt_sender *sender, size_t count, rlt_sender_wake_fn *wake,
                           void *context)
 {
@@ -81,7 +81,8 @@ bool rlt_sender_on_sent_direct(struct rlt_sender *sender, size_t count, rlt_send
 void rlt_sender_on_denied(struct rlt_sender *sender, uint64_t key)
 {
     uint64_t count = sender->denials.count;
-    /* Behind an early PONG nothing was sent. What a borrower sends just now is its own. */
+    /* After an early PONG nothing was sent. Messages that a borrower is sending now are not
+     * counted. */
     if (!sender->pings.early &&
         (sender->lent ||
          count < sender->sent + rlt_batch_messages(&sender->batch) - sender->confirmed)) {
@@ -89,7 +90,7 @@ void rlt_sender_on_denied(struct rlt_sender *sender, uint64_t key)
     }
 }
 
-/* Book what was refused of `open` messages that leave the connection's books. Returns: how many. */
+/* Book as denied the refused ones of `open` messages that leave the books. Returns: how many. */
 static uint64_t book_denied(struct rlt_sender *sender, uint64_t open)
 {
     uint64_t denied = rlt_min_u64(sender->denials.count, open);
@@ -98,7 +99,7 @@ static uint64_t book_denied(struct rlt_sender *sender, uint64_t open)
     return denied;
 }
 
-/* What a PING's PONG confirms. Returns its fences. */
+/* Confirm the messages of a mark. Returns: its fences. */
 static struct rlt_fence_link *confirm(struct rlt_sender *sender, const struct rlt_ping_mark *mark)
 {
     if (mark == NULL) {
@@ -131,7 +132,8 @@ struct rlt_fence_link *rlt_sender_take_early_pong(struct rlt_sender *sender)
     return confirm(sender, rlt_ping_marks_pop_early(&sender->pings));
 }
 
-/* Part `index` was not completed: its whole frames are sent, the lane goes on behind them. */
+/* Rewind part `index`, which was not completed: its whole frames are sent, the lane goes on behind
+ * them. */
 static void rewind_part(struct rlt_sender *sender, uint32_t index, rlt_sender_wake_fn *wake,
                         void *context)
 {
@@ -165,8 +167,8 @@ static void rewind_part(struct rlt_sender *sender, uint32_t index, rlt_sender_wa
     }
 }
 
-/* At least once: remember how far each lane was sent, and go back to what is neither confirmed nor
- * refused. Returns: the number of messages that were refused. */
+/* Note how far each lane was sent, and rewind it to the first message that is neither confirmed nor
+ * refused (at_least_once). Returns: the number of refused messages. */
 static uint64_t go_back(struct rlt_sender *sender)
 {
     uint64_t denied =

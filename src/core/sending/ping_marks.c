@@ -83,7 +83,7 @@ static struct rlt_ping_mark *take_first(struct rlt_ping_marks *marks)
 
 struct rlt_ping_mark *rlt_ping_marks_pop(struct rlt_ping_marks *marks)
 {
-    /* None is open, but for those behind an early one, which are not sent: nobody's PONG. */
+    /* No PING is open, but for one behind an early PONG, which is not sent: a PONG of no PING. */
     if (rlt_ping_marks_owe_none(marks)) {
         return NULL;
     }

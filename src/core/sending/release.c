@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Giving the lanes their room back: what is over is released, or given up.
+ * Giving the lanes their room back: settled messages are released, or given up.
  */
 #include "base/assert.h"
 #include "core/sending/sender.h"
@@ -23,8 +23,8 @@ void rlt_sender_release(struct rlt_sender *sender, int lane, struct rlt_lane_mar
     wake_waiter(sender, lane, wake, context);
 }
 
-/* At least once: messages that an earlier connection sent and nobody confirmed, also those that
- * were refused. */
+/* Count messages that an earlier connection sent and no PONG confirmed, also refused ones
+ * (at_least_once). */
 static uint64_t count_in_doubt(const struct rlt_sender *sender)
 {
     uint64_t count = 0;

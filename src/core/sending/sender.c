@@ -86,12 +86,12 @@ static size_t gather_lane(struct rlt_sender *sender, int lane, size_t limit)
     if (!rlt_denials_peek(sender, lane, limit, &chunk)) {
         return 0;
     }
-    /* A chunk that is not larger than the limit has no frame that is. A publisher may have read an
-     * older limit than the server's last INFO, however late it commits: so look, each time. */
+    /* A chunk within the limit has no frame above it. A publisher may have checked against an older
+     * limit than that of the server's last INFO, however late it commits: so check again. */
     uint32_t payload_max = rlt_sender_payload_max(sender);
     bool given_up = chunk.len > payload_max && rlt_chunk_check(&chunk, payload_max);
     if (given_up && sender->keep && sender->released[lane].count != chunk.start.count) {
-        /* What is before it may have to be sent again: give it up once that is confirmed. */
+        /* Messages before it may have to be sent again: give it up once they are confirmed. */
         sender->stalled = true;
         return 0;
     }
@@ -122,9 +122,9 @@ void rlt_sender_look(struct rlt_sender *sender)
 }
 
 /*
- * What is taken from each of `turns` lanes. From few it is much, because on the same machine each
- * send wakes the reader; but a lane has its room back only when all of it is sent, and a chunk
- * within payload_max need not be looked through.
+ * The bytes taken from each of `turns` lanes. From few lanes many, because on the same machine each
+ * send wakes the reader; but a lane gets its room back only when all of a part is sent, and a chunk
+ * within payload_max need not be scanned.
  */
 static size_t share_of_lane(const struct rlt_sender *sender, uint32_t turns)
 {
@@ -151,7 +151,7 @@ static void gather_lanes(struct rlt_sender *sender)
     for (uint32_t i = 0; i < turns && budget != 0; i++) {
         uint32_t turn = (sender->lane_turn + i) % turns;
         int lane = turn == lanes ? SHARED : (int)turn;
-        /* Twice, because a chunk ends where the ring wraps. */
+        /* Twice, because a chunk ends where the buffer wraps. */
         size_t first = gather_lane(sender, lane, rlt_min_size(budget, share));
         budget -= rlt_min_size(budget, first);
         if (first != 0 && first < share && budget != 0) {
@@ -181,7 +181,7 @@ void rlt_sender_adopt_lanes(struct rlt_sender *sender, struct rlt_sender *from)
     from->suspect = (struct rlt_suspect){0};
 }
 
-/* All that was accepted before now is to be sent before the fences' PING. */
+/* Arm the fences: all that was accepted before now is sent before their PING. */
 static void arm_fences(struct rlt_sender *sender)
 {
     if (rlt_ping_marks_arm(&sender->pings)) {
@@ -195,14 +195,14 @@ static bool fences_reached(const struct rlt_sender *sender)
            (!rlt_sender_takes_lanes(sender) || rlt_wire_queue_has_passed_fence(sender->queue));
 }
 
-/* At least once: whether something is sent that no PING on its way will confirm. */
+/* Whether a message is sent that no PING in flight will confirm (at_least_once). */
 static bool must_confirm(const struct rlt_sender *sender)
 {
     return sender->keep && sender->pings.count == 0 &&
            sender->sent + rlt_batch_messages(&sender->batch) != sender->confirmed;
 }
 
-/* Enough was sent that no PING on its way will confirm. */
+/* Whether enough is sent that no PING in flight will confirm. */
 static bool should_confirm(const struct rlt_sender *sender)
 {
     return sender->unmarked >= RLT_SENDER_PING_BYTES && sender->pings.count < RLT_SENDER_PING_COUNT;
@@ -220,13 +220,13 @@ static void gather_ping(struct rlt_sender *sender)
     sender->confirm_due = false;
     struct rlt_ping_mark *mark = rlt_ping_marks_push(&sender->pings, reached);
     if (mark == NULL) {
-        return; /* enough unanswered ones are out to find a dead peer; fences wait for a PONG */
+        return; /* enough PINGs are in flight to find a dead peer; fences wait for a PONG */
     }
     mark->sent = sender->sent + rlt_batch_messages(&sender->batch);
     sender->unmarked = 0;
     rlt_confirm_timer_on_ping(&sender->confirm_timer);
     for (int lane = 0; sender->keep && lane <= SHARED; lane++) {
-        /* Our PONG does not confirm what another one sends, whoever owns the lanes then. */
+        /* This PONG does not confirm messages of another connection, whoever owns the lanes. */
         mark->covers[lane] =
             rlt_sender_owns_lanes(sender) ? cursor_of(sender, lane) : (struct rlt_lane_mark){0, 0};
     }
@@ -269,7 +269,8 @@ bool rlt_sender_has_work(struct rlt_sender *sender, bool with_lanes)
     if (!with_lanes) {
         return false;
     }
-    /* Armed fences may wait for a frame that its producer has not committed; it rings then. */
+    /* Armed fences may wait for a frame that its producer has not committed; the producer knocks
+     * then. */
     bool fences =
         sender->pings.armed != NULL ? fences_reached(sender) : sender->pings.waiting != NULL;
     return (fences && sender->pings.count < RLT_PING_MARKS_MAX) ||

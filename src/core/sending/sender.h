@@ -1,25 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * The sending half of a connection: which bytes go next, what a partial send means, and which
+ * The sending half of a connection: which bytes go next, how a partial send goes on, and which
  * messages are confirmed, in doubt or still to be sent.
  *
  * One batch is in flight at a time: control lines (CONNECT, SUB, UNSUB, PONG), then committed
  * frames of the lanes in turn, then perhaps a PING. Every part of a batch ends at a frame
  * boundary, so control lines never fall into a frame.
  *
- * A lane part is released when the kernel has taken all of it; then its messages are "sent". A
- * PONG confirms what was sent before its PING. When the connection is lost, sent and unconfirmed
- * messages are in doubt, frames taken only in part were not processed by any server and are sent
- * again, whole, on the next connection, with all behind them.
+ * A lane part is released when the kernel has taken all of it; then its messages are "sent". A PONG
+ * confirms all messages sent before its PING. When the connection is lost, sent and unconfirmed
+ * messages are in doubt. No server has processed a frame that the kernel took only in part: it is
+ * sent again, whole, on the next connection, with all behind it.
  *
  * Besides flushes and keepalive, a PING follows every RLT_SENDER_PING_BYTES of messages, and some
- * time after messages that none follows (core/sending/confirm_timer.h): what is in doubt after a
- * loss is then a few times that at full speed, else what was on its way, not all that was sent
+ * time after messages that none follows (core/sending/confirm_timer.h). So a loss leaves a few
+ * times that many bytes in doubt at full speed, else the messages in flight, not all that were sent
  * since the last keepalive PING.
  *
  * With the guarantee at_least_once a part is released only when a PONG covers it, and there is
- * always a PING on its way while something is unconfirmed. When the connection is lost, all that
- * is not released is sent again.
+ * always a PING in flight while a message is unconfirmed. When the connection is lost, all parts
+ * that are not released are sent again.
  *
  * Owner: the event thread, or a publisher to whom it is lent.
  */
@@ -48,8 +48,8 @@
 /** A PING follows so many bytes of messages, unless that many PINGs are without PONG. */
 #define RLT_SENDER_PING_BYTES ((size_t)4 * 1024 * 1024)
 #define RLT_SENDER_PING_COUNT 4
-/** What a sender is to the lanes of its path, which one of two senders owns: no other one moves
- *  their marks. */
+/** The role of a sender towards the lanes of its path. One of the path's two senders owns them, and
+ *  moves their marks alone. */
 enum rlt_role {
     RLT_ROLE_ACTIVE,  /* their owner */
     RLT_ROLE_LEAVING, /* their owner, but nothing is taken from them any more */
@@ -80,29 +80,29 @@ struct rlt_sender {
     bool keep; /* until confirmed */
     rlt_sender_wake_fn *wake;
     void *wake_context;
-    bool stalled; /* a lane's next frame is to be given up, once what is before is confirmed */
+    bool stalled; /* a lane's next frame is given up once all before it is confirmed */
     struct rlt_lane_mark released[RLT_WIRE_LANES + 1]; /* where each lane begins */
     struct rlt_lane_mark reached[RLT_WIRE_LANES + 1];  /* sent on an earlier connection up to */
-    struct rlt_suspect suspect;                        /* for what the server has closed */
-    /* Up to here, in messages, each lane was sent on a connection that was lost for another reason
-     * than a line that its server named: what the server had processed by then is not known. */
+    struct rlt_suspect suspect;                        /* messages that a server may close for */
+    /* Up to here, in messages, each lane was sent on a connection that was lost without its server
+     * naming a bad line: how much the server had processed is not known. */
     uint64_t unknown[RLT_WIRE_LANES + 1];
 
-    bool lent;        /* borrowers have the lanes and the batch: see direct_send.h; event thread */
-    uint64_t sent_ns; /* when the last batch was sent; who has the lanes */
+    bool lent;        /* a borrower may have lanes and batch: see direct_send.h; event thread */
+    uint64_t sent_ns; /* when the last batch was sent; owner or borrower */
 
     enum rlt_role role; /* set by the path: core/cluster/path.h */
 
     bool ping_due;    /* a keepalive PING is wanted */
-    bool confirm_due; /* one for what is unconfirmed */
+    bool confirm_due; /* a PING for unconfirmed messages is wanted */
     struct rlt_confirm_timer confirm_timer;
     size_t unmarked; /* bytes of messages taken since the last mark */
     struct rlt_ping_marks pings;
     struct rlt_sub_marks subs;
 
-    /* Of the server's last INFO. Frames that are larger are given up, not sent: they would end the
-     * connection for all. */
-    _Atomic(uint32_t) payload_max; /* relaxed: a borrower may see it late, as a send may */
+    /* Of the server's last INFO. Larger frames are given up, not sent: the server would close the
+     * connection. */
+    _Atomic(uint32_t) payload_max; /* relaxed: a borrower may see a new limit late */
 };
 
 /** Returns: 0 or ROULETTE_ENOMEM. */
@@ -110,18 +110,18 @@ int rlt_sender_init(struct rlt_sender *sender, struct rlt_wire_queue *queue,
                     struct rlt_metrics *metrics);
 void rlt_sender_fini(struct rlt_sender *sender);
 
-/** Guarantee at_least_once: keep messages until they are confirmed. Before anything is sent. */
+/** Keep messages until they are confirmed (at_least_once). Call it before the first send. */
 void rlt_sender_keep(struct rlt_sender *sender, rlt_sender_wake_fn *wake, void *context);
 
 /**
- * Write a SUB; `key` is the topic, or "topic group". If many were written since the last PING, or
- * one and then an UNSUB, a PING comes first: see core/sending/sub_marks.h.
+ * Write a SUB; `key` is the topic, or "topic group". Many SUBs since the last PING, or a SUB and
+ * then an UNSUB, get a PING first: see core/sending/sub_marks.h.
  *
  * Returns: false if there is no room: send first, or wait for a PONG (`sender->subs` is full).
  */
 bool rlt_sender_write_sub(struct rlt_sender *sender, const struct rlt_topic_key *key, uint64_t sid);
 
-/** The server has told its max_payload (0: unlimited). */
+/** Note the server's max_payload (0: unlimited). */
 void rlt_sender_set_payload_max(struct rlt_sender *sender, uint32_t payload_max);
 
 /** Whether messages may be taken from the lanes. If not, fences wait for their PONG only. */
@@ -141,15 +141,15 @@ static inline uint32_t rlt_sender_payload_max(const struct rlt_sender *sender)
 }
 
 /**
- * Note what is in the lanes now: the next batch takes no more. A thread that gives a command and
- * then publishes relies on it: the event thread looks first, then carries out commands, then makes
- * the batch, so no message overtakes a subscription that its own thread made before.
+ * Note how far the lanes are filled: the next batch takes no more. The event thread looks first,
+ * then executes commands, then makes the batch, so no message overtakes a subscription that its own
+ * thread made before.
  */
 void rlt_sender_look(struct rlt_sender *sender);
 
 /**
- * Make the next batch, unless one is in flight. Takes what rlt_sender_look() saw, or what is there
- * if that was not called since the last batch. `with_lanes`: published messages may go too.
+ * Make the next batch, unless one is in flight. Takes what rlt_sender_look() saw; if it was not
+ * called since the last batch, all that is committed. `with_lanes`: published messages may go too.
  *
  * Returns: the number of spans in sender->batch to send; 0 if there is nothing to send or a batch
  *          is in flight.
@@ -162,7 +162,7 @@ static inline bool rlt_sender_is_busy(const struct rlt_sender *sender)
     return sender->lent || sender->batch.count != 0;
 }
 
-/** When a PING for what is unconfirmed can be sent; RLT_NEVER: there is no reason, or not now.
+/** When a PING for unconfirmed messages is due; RLT_NEVER: none is needed, or none can be sent now.
  *  Threads: the event thread. */
 static inline uint64_t rlt_sender_confirm_ns(const struct rlt_sender *sender)
 {
@@ -170,33 +170,32 @@ static inline uint64_t rlt_sender_confirm_ns(const struct rlt_sender *sender)
     return can ? sender->confirm_timer.due_ns : RLT_NEVER;
 }
 
-/** Whether what is left to do is to send messages alone, so that anybody can (direct_send.h). */
+/** Whether lane data is the only pending work, which a borrower may send (direct_send.h). */
 bool rlt_sender_may_lend(const struct rlt_sender *sender);
 
 /**
- * Add a lane's next frames to a direct batch (direct_send.h), of what rlt_sender_look() saw, unless
- * they are more than `limit` bytes or some may be given up. `*added`: the bytes.
+ * Add a lane's next frames, of those that rlt_sender_look() saw, to a direct batch (direct_send.h),
+ * unless they exceed `limit` bytes or some may be given up. `*added`: the bytes.
  *
- * Threads: who has borrowed the sender. Returns: false if there are some that were not added.
+ * Threads: the borrower. Returns: false if the lane has frames that were not added.
  */
 bool rlt_sender_gather_lane(struct rlt_sender *sender, int lane, size_t limit, size_t *added);
 
 /**
- * The kernel took `count` bytes of the batch.
+ * Book `count` bytes of the batch that the kernel took.
  *
- * Returns: the number of spans still to be sent; then rlt_batch_rest() begins with
- *          what was not taken. 0: the batch is done.
+ * Returns: the number of spans still to be sent, from rlt_batch_rest() on. 0: the batch is done.
  */
 uint32_t rlt_sender_on_sent(struct rlt_sender *sender, size_t count, rlt_sender_wake_fn *wake,
                             void *context);
 
-/** As rlt_sender_on_sent(), for a direct batch. Returns: whether it is done. Threads: who has
- *  borrowed the sender. */
+/** As rlt_sender_on_sent(), for a direct batch. Returns: whether the batch is done. Threads: the
+ *  borrower. */
 bool rlt_sender_on_sent_direct(struct rlt_sender *sender, size_t count, rlt_sender_wake_fn *wake,
                                void *context);
 
 /**
- * A PONG arrived: what was sent before its PING is confirmed. If that PING is in the batch in
+ * Confirm the messages sent before the PING that a PONG answers. If that PING is in the batch in
  * flight, the PONG counts once the batch is done: see rlt_sender_take_early_pong().
  *
  * Returns: the fence links that have passed, as a list; NULL if there are none.
@@ -204,44 +203,45 @@ bool rlt_sender_on_sent_direct(struct rlt_sender *sender, size_t count, rlt_send
 struct rlt_fence_link *rlt_sender_on_pong(struct rlt_sender *sender);
 
 /**
- * The server refuses a message. It says so in the order of what it was sent, so the message is one
- * that no PONG has confirmed yet, and is booked as denied with that PONG, or when the connection is
- * lost before. Who says more than that is believed for as many messages as there are. `key`: of its
- * name (rlt_denials_key()).
+ * Note that the server refused a message. Refusals come in the order of sending, so no PONG has
+ * confirmed the message yet: that PONG, or the loss of the connection, books it as denied. A server
+ * that refuses more messages than are unconfirmed is believed for those only. `key`: of the
+ * message's name (rlt_denials_key()).
  */
 void rlt_sender_on_denied(struct rlt_sender *sender, uint64_t key);
 
-/** When a batch is done: as rlt_sender_on_pong(), for a PONG that came before that. */
+/** Take a PONG that came before its batch was done: as rlt_sender_on_pong(), once the batch is
+ *  done. */
 struct rlt_fence_link *rlt_sender_take_early_pong(struct rlt_sender *sender);
 
 /**
- * The connection is gone, and no send is in progress any more. Messages move to in doubt, or
+ * Clean up after the connection's loss, when no send is in progress. Messages move to in doubt, or
  * back into their lanes.
  *
- * Returns: the fence links that have failed, as a list: those that had begun, and if messages
- *          are in doubt those that wait behind them.
+ * Returns: the fence links that have failed, as a list: those that had begun, and if messages are
+ *          in doubt those that wait behind these.
  */
 struct rlt_fence_link *rlt_sender_on_lost(struct rlt_sender *sender, rlt_sender_wake_fn *wake,
                                           void *context);
 
-/** Release a lane up to `mark`, and wake the producer that waits for that. */
+/** Release a lane up to `mark`, and wake the producer that waits for room. */
 void rlt_sender_release(struct rlt_sender *sender, int lane, struct rlt_lane_mark mark,
                         rlt_sender_wake_fn *wake, void *context);
 
-/** At least once, and there will be no other connection: count what was sent as in doubt. */
+/** Count sent messages as in doubt: at_least_once, and no other connection will follow. */
 void rlt_sender_give_up_unconfirmed(struct rlt_sender *sender);
 
-/** Give up everything in the lanes: failed, or in doubt if an earlier connection sent it. */
+/** Give up all messages in the lanes: failed, or in doubt if an earlier connection sent them. */
 void rlt_sender_fail_queued(struct rlt_sender *sender, rlt_sender_wake_fn *wake, void *context);
 
 /** Wake all producers that wait for room: the queue takes nothing any more. */
 void rlt_sender_wake_all(struct rlt_sender *sender, rlt_sender_wake_fn *wake, void *context);
 
-/** At least once: the lane's first message, up to `end`, is given up: failed, or in doubt if a
- * server may have processed it. */
+/** Give up the lane's first message, up to `end` (at_least_once): failed, or in doubt if a server
+ * may have processed it. */
 void rlt_sender_drop(struct rlt_sender *sender, int lane, struct rlt_lane_mark end);
 
-/** Add frames that were peeked at to the batch; `len` 0: they are given up. */
+/** Add peeked frames to the batch; `len` 0: they are given up. */
 static inline void rlt_sender_add_chunk(struct rlt_sender *sender, int lane,
                                         const struct rlt_lane_chunk *chunk, size_t len)
 {
@@ -253,7 +253,7 @@ static inline void rlt_sender_add_chunk(struct rlt_sender *sender, int lane,
 
 /* ---- For connections that move ------------------------------------------------------------ */
 
-/** Become the owner of the lanes, and go on where `from`, which is idle and was it, has stopped. */
+/** Become the owner of the lanes, and go on where `from`, the idle former owner, has stopped. */
 void rlt_sender_adopt_lanes(struct rlt_sender *sender, struct rlt_sender *from);
 
 /** Whether there may be something to gather. */

@@ -33,7 +33,7 @@ static struct rlt_sub_window *last_window(const struct rlt_sub_marks *marks)
     return marks->window_count != 0 ? rlt_sub_marks_window(marks, marks->window_count - 1) : NULL;
 }
 
-/* Whether the last window is the one that the PING of this number will end. */
+/* Whether the last window is still open: the PING of this number will end it. */
 static bool is_open(const struct rlt_sub_marks *marks, uint64_t ping)
 {
     return marks->window_count != 0 && last_window(marks)->ping == ping;
@@ -57,8 +57,8 @@ void rlt_sub_marks_push(struct rlt_sub_marks *marks, uint64_t sid, uint64_t ping
     *rlt_sub_marks_at(marks, marks->count++) = sid;
 }
 
-/* The window whose PING is the next to be answered; `*start`: its first mark. NULL if no SUB was
- * written there. */
+/* The window whose PING is the next to be answered; `*start`: its first mark. NULL if it has no
+ * SUB. */
 static struct rlt_sub_window *window_behind(const struct rlt_sub_marks *marks, uint64_t pongs,
                                             uint32_t *start)
 {
@@ -93,7 +93,7 @@ uint64_t rlt_sub_marks_refuse(struct rlt_sub_marks *marks, uint64_t pongs, bool 
         settle(window, rlt_sub_marks_at(marks, index));
         return rlt_sub_mark_sid(*rlt_sub_marks_at(marks, index));
     }
-    /* More of them than SUBs are no news. */
+    /* More -ERRs than SUBs are ignored. */
     if (window->limited + window->invalid < window->count - window->settled) {
         window->limited = (uint16_t)(window->limited + (limited ? 1 : 0));
         window->invalid = (uint16_t)(window->invalid + (limited ? 0 : 1));

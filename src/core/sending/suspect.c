@@ -19,7 +19,7 @@ static uint64_t end_of(const struct rlt_sender *sender, int lane)
     return torn ? suspect->torn_end : end;
 }
 
-/* Suspects of a lane from a place on. */
+/* Count the suspects of a lane from `mark` on. */
 static uint64_t behind(const struct rlt_sender *sender, int lane, struct rlt_lane_mark mark)
 {
     uint64_t end = end_of(sender, lane);
@@ -37,7 +37,7 @@ static uint64_t count_suspects(const struct rlt_sender *sender)
 
 /* ---- Sending ------------------------------------------------------------------------------ */
 
-/* Add suspects of a lane, `limit` at most. Returns: how many; 0 also for one that is given up,
+/* Add suspects of a lane, `limit` at most. Returns: how many; 0 also if the first is given up,
  * since the server's limit is lower now. */
 static uint64_t add_suspects(struct rlt_sender *sender, int lane, uint64_t limit)
 {
@@ -76,7 +76,7 @@ bool rlt_suspect_gather(struct rlt_sender *sender)
         if (lane != SHARED && (uint32_t)lane >= sender->seen.lanes) {
             continue;
         }
-        /* Twice, because a chunk ends where the ring wraps. */
+        /* Twice, because a chunk ends where the buffer wraps. */
         uint64_t first = add_suspects(sender, lane, left);
         left -= first;
         left -= first != 0 ? add_suspects(sender, lane, left) : 0;
@@ -152,7 +152,7 @@ bool rlt_suspect_on_closed(struct rlt_sender *sender, bool named, struct rlt_sus
         suspect->strikes++;
         if (suspect->strikes >= rlt_suspect_strikes(named)) {
             give_up(sender, found);
-            /* If others are left, WARY: one more loss, and they are looked at. */
+            /* If others are left, WARY: one more loss, and they are probed. */
             *suspect = (struct rlt_suspect){.losses = count_suspects(sender) != 0 ? 1 : 0};
             return true;
         }

@@ -12,7 +12,7 @@
 #include "io/system/clock.h"
 #include "roulette.h"
 
-/* How often the one who leaves looks whether the others have left. */
+/* How often the exiting thread looks whether the others have left. */
 #define LOOK_NS 50000
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;

@@ -12,7 +12,7 @@
 int rlt_pin(void)
 {
     static atomic_bool pinned;
-    /* Relaxed: to pin it twice does no harm, and nothing else depends on it. */
+    /* Relaxed: to pin twice does no harm, and nothing else depends on the flag. */
     if (atomic_load_explicit(&pinned, memory_order_relaxed)) {
         return 0;
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * What tells one state of a file from another without reading it.
+ * A stamp tells one state of a file from another without reading the file.
  *
  * A file that was written so shortly ago that its clock has not moved on since may change once more
  * and look the same (file systems count in ticks of the kernel, network file systems in seconds):
@@ -24,16 +24,16 @@ struct rlt_stamp {
     ino_t inode;
     off_t size;
     struct timespec modified;
-    struct timespec changed; /* also when the one above was set back */
+    struct timespec changed; /* also when `modified` was set back */
 };
 
-/** The stamp of what a path leads to now, through links. Threads: any thread. */
+/** Take the stamp of the file that a path leads to now, through links. Threads: any thread. */
 struct rlt_stamp rlt_stamp_of(const char *path);
 
 /** Whether two stamps are of the same state of a file. */
 bool rlt_stamp_is_equal(const struct rlt_stamp *a, const struct rlt_stamp *b);
 
-/** Whether a file exists, and a change that comes from now on will be seen. */
+/** Whether a file exists, and its stamp will show a change that comes from now on. */
 bool rlt_stamp_is_settled(const struct rlt_stamp *stamp);
 
 #endif

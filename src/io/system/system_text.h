@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * What the operating system refused, in words.
+ * Texts for failures of the operating system.
  */
 #ifndef RLT_IO_SYSTEM_SYSTEM_TEXT_H
 #define RLT_IO_SYSTEM_SYSTEM_TEXT_H
@@ -8,9 +8,8 @@
 #define RLT_SYSTEM_TEXT_MAX 192
 
 /**
- * The text of an errno, and behind it what to change if it is a limit: "Too many open files (this
- * process may have 1024: raise the limit of descriptors: ulimit -n, or LimitNOFILE of the
- * service)".
+ * Write the text of an errno, and advice if it is a limit: "Too many open files (this process may
+ * have 1024: raise the limit of descriptors: ulimit -n, or LimitNOFILE of the service)".
  *
  * Threads: any thread. Returns: `text`, which has room for RLT_SYSTEM_TEXT_MAX bytes.
  */

@@ -34,8 +34,8 @@ void rlt_tls_options_init(struct rlt_tls_options *options)
 
 /* ---- Files -------------------------------------------------------------------------------- */
 
-/* Make what connections begin with from the files as they are now. The one before stays for those
- * that have begun with it. */
+/* Make the SSL_CTX for new connections from the files as they are now. Earlier connections keep the
+ * old one. */
 static int load(struct rlt_tls_context *context, const struct rlt_tls_stamps *before)
 {
     ERR_clear_error();
@@ -57,7 +57,7 @@ static int load(struct rlt_tls_context *context, const struct rlt_tls_stamps *be
     return 0;
 }
 
-/* Load what has changed, or may have. */
+/* Load the files again if they have changed, or may have. */
 static int refresh(struct rlt_tls_context *context)
 {
     struct rlt_tls_stamps now;
@@ -77,13 +77,13 @@ static bool is_ip_address(const char *host)
     return inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1;
 }
 
-/* Whom the other side has to be. */
+/* Set the name or address that the server's certificate must have. */
 static bool set_peer(SSL *ssl, const char *host)
 {
     if (is_ip_address(host)) {
         return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host) == 1;
     }
-    /* A name may be written with its root, certificates have none. */
+    /* A name may end with the root's dot, certificates have none. */
     char name[256];
     size_t len = strlen(host);
     len -= len != 0 && host[len - 1] == '.' ? 1 : 0;
@@ -96,7 +96,7 @@ static bool set_peer(SSL *ssl, const char *host)
     return SSL_set1_host(ssl, name) == 1 && SSL_set_tlsext_host_name(ssl, name) == 1;
 }
 
-/* The client's side of a connection, by the files as they are now. */
+/* Make the client's side of a connection, by the files as they are now. */
 static int begin(struct rlt_tls_context *context, SSL **ssl)
 {
     (void)pthread_mutex_lock(&context->lock);
@@ -149,7 +149,7 @@ static int fill(struct rlt_tls_context *context, const struct rlt_tls_options *o
     return result < 0 ? rlt_error_set_plain(result) : refresh(context);
 }
 
-/* The name that a certificate must have is known at once, and so is whether one can have it. */
+/* Check at once that a certificate can have the configured name. */
 static int check_name(struct rlt_tls_context *context)
 {
     SSL *ssl = NULL;

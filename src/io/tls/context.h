@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * What the TLS connections of a client have in common: whom to trust, and who we are.
+ * The common part of a client's TLS connections: trusted CAs, and the client's certificate.
  *
  * TLS 1.2 or newer. The server's certificate must lead to a trusted CA and be for the host that
  * was asked for, unless `verify` is off. No session is resumed, none is kept, nothing is
  * renegotiated.
  *
- * The files are read once more for each connection that is made, unless they are known to be as
- * they were: certificates are renewed while clients live. A file that cannot be used at that
- * moment, half written perhaps, fails this one connection.
+ * The files are read again for each new connection, unless they are known to be unchanged:
+ * certificates are renewed while clients live. A file that cannot be used at that moment, half
+ * written perhaps, fails this one connection.
  *
- * All event threads share it. Who begins a connection holds its lock while the files are looked at;
- * a handshake takes no lock of ours. OpenSSL takes its certificate store's for each look-up, not
- * for a verification.
+ * All event threads share the context. A thread that begins a connection holds the context's lock
+ * while it checks the files; a handshake takes no lock of ours. OpenSSL takes its certificate
+ * store's lock for each look-up, not for a verification.
  *
  * Source: OpenSSL 3.0 or newer.
  */
@@ -45,8 +45,8 @@ struct rlt_tls_context {
 
     pthread_mutex_t lock; /* of what follows */
     SSL_CTX *ssl_context;
-    struct rlt_tls_stamps stamps; /* of the files that it was made of */
-    bool settled;                 /* a change would show in them */
+    struct rlt_tls_stamps stamps; /* of the files that `ssl_context` was made of */
+    bool settled;                 /* the stamps would show a change */
 };
 
 /** The defaults: the system's CAs, no certificate of ours, verify on. */
@@ -63,7 +63,7 @@ void rlt_tls_options_init(struct rlt_tls_options *options);
  */
 int rlt_tls_context_create(const struct rlt_tls_options *options, struct rlt_tls_context **context);
 
-/** Free it. Threads: any thread, when no connection uses it any more. NULL is allowed. */
+/** Free a context. Threads: any thread, when no connection uses it any more. NULL is allowed. */
 void rlt_tls_context_destroy(struct rlt_tls_context *context);
 
 /**

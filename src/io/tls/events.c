@@ -4,7 +4,7 @@
 uint32_t rlt_tls_events_take(struct rlt_tls_events *events, struct rlt_io_event *taken,
                              uint32_t max)
 {
-    /* What was sent comes before what may answer it. */
+    /* RLT_IO_SENT comes before bytes that may answer the send. */
     static const enum rlt_io_kind order[RLT_TLS_EVENT_KINDS] = {
         RLT_IO_OPENED, RLT_IO_SECURED, RLT_IO_SENT, RLT_IO_RECEIVED, RLT_IO_CLOSED,
     };

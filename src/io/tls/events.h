@@ -21,7 +21,7 @@ struct rlt_tls_events {
     struct rlt_io_event list[RLT_TLS_EVENT_KINDS]; /* by kind */
 };
 
-/** Add one, of a kind that does not wait. */
+/** Add an event, of a kind that does not wait yet. */
 static inline void rlt_tls_events_add(struct rlt_tls_events *events, struct rlt_io_event event)
 {
     RLT_ASSERT(!events->waits[event.kind]);
@@ -29,7 +29,7 @@ static inline void rlt_tls_events_add(struct rlt_tls_events *events, struct rlt_
     events->list[event.kind] = event;
 }
 
-/** Take up to `max`, in the order in which the core has to hear of them. Returns: their number. */
+/** Take up to `max` events, in the order in which the core must see them. Returns: their number. */
 uint32_t rlt_tls_events_take(struct rlt_tls_events *events, struct rlt_io_event *taken,
                              uint32_t max);
 

@@ -53,7 +53,7 @@ void rlt_tls_files_fini(struct rlt_tls_files *files)
 
 /* ---- Reading ------------------------------------------------------------------------------ */
 
-/* OpenSSL could not use what a file holds. */
+/* Report that OpenSSL could not use the contents of a file. */
 static int refuse(const char *what, const char *path)
 {
     char reason[RLT_TLS_REASON_MAX];
@@ -95,7 +95,7 @@ static int begin_reading(const char *what, const char *path, struct reading *rea
     return result;
 }
 
-/* OpenSSL's own would ask for a password on the terminal. */
+/* OpenSSL's own callback would ask for a password on the terminal. */
 static int no_password(char *buffer, int size, int writing, void *context)
 {
     (void)buffer;
@@ -105,7 +105,7 @@ static int no_password(char *buffer, int size, int writing, void *context)
     return -1;
 }
 
-/* The reader has stopped where no further PEM block begins: that is the end. */
+/* Whether the reader has stopped because no further PEM block begins. */
 static bool is_at_end(void)
 {
     unsigned long error = ERR_peek_last_error();
@@ -165,7 +165,7 @@ static int load_trust(const struct rlt_tls_files *files, SSL_CTX *ssl_context)
     if (files->ca_path == NULL) {
         return 0;
     }
-    /* OpenSSL takes any text for a folder and finds no CA in it later. */
+    /* OpenSSL accepts any text as a folder and finds no CA in it later. */
     if (!files->system && access(files->ca_path, R_OK | X_OK) != 0) {
         return rlt_error_set(ROULETTE_EINVAL, "the TLS CA folder \"%s\" cannot be read",
                              files->ca_path);
@@ -177,7 +177,7 @@ static int load_trust(const struct rlt_tls_files *files, SSL_CTX *ssl_context)
 
 /* ---- Who we are --------------------------------------------------------------------------- */
 
-/* Our certificate, then what leads to its CA. */
+/* Use the client's certificate, then the chain to its CA. */
 static bool use_chain(SSL_CTX *ssl_context, BIO *bio)
 {
     X509 *own = PEM_read_bio_X509_AUX(bio, NULL, no_password, NULL);
@@ -231,7 +231,7 @@ int rlt_tls_files_load(const struct rlt_tls_files *files, SSL_CTX *ssl_context)
 {
     ERR_clear_error();
     int result = load_trust(files, ssl_context);
-    ERR_clear_error(); /* of a file of the system's that cannot be used */
+    ERR_clear_error(); /* of an unusable file of the system */
     return result < 0 ? result : load_identity(files, ssl_context);
 }
 
@@ -262,7 +262,7 @@ bool rlt_tls_files_are_settled(const struct rlt_tls_files *files,
                                const struct rlt_tls_stamps *after)
 {
     const char *const paths[] = {files->ca_file, files->ca_path, files->cert_file, files->key_file};
-    /* The system's folder is looked into for what its file does not have. */
+    /* OpenSSL looks into the system's folder for CAs that the file does not have. */
     bool settled =
         rlt_tls_stamps_are_equal(before, after) && (files->ca_path == NULL || files->system);
     for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {

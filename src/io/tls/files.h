@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * The files that TLS connections need: whom to trust, and who we are. They are read into memory
- * whole and parsed there (io/system/file.h): nothing waits on a pipe, and a certificate is never
- * put together from two states of its file.
+ * The files that TLS connections need: trusted CAs, the client's certificate and key. They are read
+ * into memory whole and parsed there (io/system/file.h): nothing waits on a pipe, and a certificate
+ * is never mixed from two states of its file.
  *
  * Source: SSL_CTX_load_verify_locations(3), SSL_CTX_use_certificate_chain_file(3), whose parsing
  * this follows.
@@ -24,17 +24,17 @@ struct rlt_tls_files {
     bool system; /* ca_file and ca_path are the system's: either may be missing */
 };
 
-/** The stamps of all that a context was made of. */
+/** The stamps of all files that a context was made of. */
 struct rlt_tls_stamps {
     struct rlt_stamp files[4];
 };
 
 /**
- * Take the paths over as copies; without any CA those of the system, or of the environment
- * variables SSL_CERT_FILE and SSL_CERT_DIR.
+ * Copy the paths; without any CA use those of the system, or of the environment variables
+ * SSL_CERT_FILE and SSL_CERT_DIR.
  *
  * Ownership: rlt_tls_files_fini() ends it, also after a failure.
- * Threads:   the one that opens the client: it looks at the environment.
+ * Threads:   the one that opens the client: reads the environment.
  * Returns:   0 or ROULETTE_ENOMEM.
  */
 int rlt_tls_files_init(struct rlt_tls_files *files, const char *ca_file, const char *ca_path,
@@ -54,9 +54,9 @@ int rlt_tls_files_load(const struct rlt_tls_files *files, SSL_CTX *ssl_context);
 void rlt_tls_files_stamp(const struct rlt_tls_files *files, struct rlt_tls_stamps *stamps);
 
 /**
- * Whether what was read between two looks at the files is what they hold, and a later change will
- * show in their stamps: then they need not be read again while these are the same. Not with a
- * folder, which does not show changes of its files, nor with a file that is missing.
+ * Whether the bytes read between two looks are what the files hold, and their stamps will show a
+ * later change: then they need not be read again while the stamps are the same. Not with a folder,
+ * which does not show changes of its files, nor with a missing file.
  */
 bool rlt_tls_files_are_settled(const struct rlt_tls_files *files,
                                const struct rlt_tls_stamps *before,

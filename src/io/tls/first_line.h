@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * The first line of a connection (INFO), which comes in clear: whether anything has followed it.
- * Somebody may have put that there (nats-clients.md A.2).
+ * Whether bytes have followed the first line of a connection (INFO) in clear: an attacker may have
+ * put them there (nats-clients.md A.2).
  */
 #ifndef RLT_IO_TLS_FIRST_LINE_H
 #define RLT_IO_TLS_FIRST_LINE_H
@@ -18,7 +18,7 @@ struct rlt_tls_first_line {
     bool followed; /* by at least one byte */
 };
 
-/** Look for the end of the line, and for what follows it, in the next `bytes` of a connection. */
+/** Look for the end of the line, and for bytes behind it, in the next `bytes` of a connection. */
 void rlt_tls_first_line_scan(struct rlt_tls_first_line *line, const struct rlt_span *spans,
                              uint32_t count, size_t bytes);
 

@@ -26,13 +26,13 @@ struct slot {
     bool closing;
     bool close_waits; /* for one filter(): the backend sends our last words */
 
-    /* What the core has in progress. */
+    /* The core's operations in progress. */
     bool receiving;
     bool sending;
     struct rlt_span spans[2]; /* of the receive */
     uint32_t span_count;
 
-    /* What the backend has in progress for us (not in CLEAR), and what it can do no more. */
+    /* The backend's operations for the layer (not in CLEAR), and those that cannot go on. */
     bool inner_receiving;
     bool inner_sending;
     bool receive_lost;
@@ -102,7 +102,7 @@ static void finish_receive(struct rlt_tls_layer *layer, uint32_t index, ssize_t 
     add_event(layer, index, RLT_IO_RECEIVED, error, result > 0 ? (size_t)result : 0);
 }
 
-/* Go on with the core's receive: decrypt what there is, or ask for more. */
+/* Go on with the core's receive: decrypt the buffered bytes, or receive more. */
 static void continue_receive(struct rlt_tls_layer *layer, uint32_t index)
 {
     struct slot *slot = &layer->slots[index];
@@ -115,7 +115,7 @@ static void continue_receive(struct rlt_tls_layer *layer, uint32_t index)
         finish_receive(layer, index, ROULETTE_EDISCONNECTED);
     } else if (used_up) {
         receive_input(layer, index);
-    } /* else the peer must be answered first: on_inner_sent() comes back */
+    } /* else the peer must be answered first: on_inner_sent() goes on */
 }
 
 static void finish_send(struct rlt_tls_layer *layer, uint32_t index)
@@ -139,7 +139,7 @@ static void finish_secure(struct rlt_tls_layer *layer, uint32_t index, int error
     }
 }
 
-/* The connection has ended before the handshake. */
+/* Handle the end of a connection before the handshake. */
 static void lose_handshake(struct rlt_tls_layer *layer, uint32_t index)
 {
     rlt_tls_stream_explain(&layer->slots[index].stream, "the connection ended in the handshake");
@@ -161,7 +161,7 @@ static void continue_handshake(struct rlt_tls_layer *layer, uint32_t index)
     } else if (slot->receive_lost) {
         lose_handshake(layer, index);
     } else if (!slot->inner_sending) {
-        /* Also if sending has failed: an alert that says why may be there to be read. */
+        /* Also if sending has failed: an alert with the reason may have come. */
         receive_input(layer, index);
     }
 }
@@ -243,7 +243,7 @@ static void layer_close(struct rlt_transport *transport, uint32_t index)
         rlt_tls_stream_shut_down(&slot->stream);
         send_output(layer, index);
     }
-    /* What is on its way for the core may wait for the peer; our last words may not. */
+    /* A send of the core may wait for the peer; an alert or close_notify may not. */
     if (slot->mode != CLEAR && slot->inner_sending && !slot->sending) {
         slot->close_waits = true;
         layer->pending++;

@@ -11,8 +11,8 @@
  *       ^                             v                send() encrypts a part of them
  *       +--- closed, from all --- REFUSED
  *
- * - secure() fails if anything followed the first line (INFO) in clear: somebody may have put it
- *   there (nats-clients.md A.2). What comes later is read by OpenSSL only.
+ * - secure() fails if anything followed the first line (INFO) in clear: an attacker may have put it
+ *   there (nats-clients.md A.2). Later bytes are read by OpenSSL only.
  * - The handshake sends all it has, then receives: nothing received can be older than our
  *   ClientHello and pass for an answer to it.
  * - receive(): ciphertext is received only while the core receives, and decrypted from the
@@ -23,8 +23,8 @@
  * - A peer that ends TLS properly and one that just stops are ROULETTE_EDISCONNECTED, as they are
  *   without TLS; rlt_tls_layer_failure() tells them apart. A record that was cut is never
  *   delivered. A peer that breaks the protocol or sends an alert is ROULETTE_ETLS.
- * - close() sends an alert that is on its way, or a close_notify if the kernel is idle, and gives
- *   the kernel one rlt_tls_layer_filter() of time to take it: it never waits for the peer.
+ * - close() sends a pending alert, or a close_notify if the kernel is idle, and gives the kernel
+ *   one rlt_tls_layer_filter() of time to take it: it never waits for the peer.
  *
  * Events of a backend are not for the core any more: they go through rlt_tls_layer_filter(), and
  * while rlt_tls_layer_may_sleep() is false, the backend must not wait.
@@ -62,15 +62,15 @@ struct rlt_tls_layer;
 int rlt_tls_layer_create(struct rlt_transport *inner, uint32_t slot_count,
                          struct rlt_tls_context *context, struct rlt_tls_layer **layer);
 
-/** Free it, when all slots are closed. NULL is allowed. */
+/** Free a layer, when all slots are closed. NULL is allowed. */
 void rlt_tls_layer_destroy(struct rlt_tls_layer *layer);
 
 /** The transport for the core. */
 struct rlt_transport *rlt_tls_layer_transport(struct rlt_tls_layer *layer);
 
 /**
- * Take the backend's events and give the core's, those of one slot in order. `inner` and `events`
- * are different memory. Events that do not fit are given by the next call; 4 for each slot
+ * Turn the backend's events into the core's, those of one slot in order. `inner` and `events` are
+ * different memory. Events that do not fit are given by the next call; 4 for each slot
  * (RLT_TLS_LAYER_SLOT_EVENTS) always fit.
  *
  * Returns: the number of events, up to `max`.
@@ -78,11 +78,11 @@ struct rlt_transport *rlt_tls_layer_transport(struct rlt_tls_layer *layer);
 uint32_t rlt_tls_layer_filter(struct rlt_tls_layer *layer, const struct rlt_io_event *inner,
                               uint32_t count, struct rlt_io_event *events, uint32_t max);
 
-/** False if rlt_tls_layer_filter() has something to do that no event of the backend announces. */
+/** Whether rlt_tls_layer_filter() has no work that no event of the backend announces. */
 bool rlt_tls_layer_may_sleep(const struct rlt_tls_layer *layer);
 
 /**
- * Why TLS failed on a slot, or that the server ended it, in one sentence without secrets; "" if
+ * Why TLS failed on a slot, or that the server ended TLS, in one sentence without secrets; "" if
  * neither. For the log, with an RLT_IO_SECURED, _RECEIVED or _SENT that has an error. Valid until
  * the slot is opened again.
  */

@@ -39,7 +39,7 @@ static void forget(struct rlt_proof *proof)
     *proof = (struct rlt_proof){NULL, NULL, NULL};
 }
 
-/* The proof of a key, with the JWT that is about it or with its public key. */
+/* Make the proof of a key, with its JWT or its public key. */
 static int sign(const struct rlt_nkey *nkey, const char *jwt, const char *nonce,
                 struct rlt_proof *proof)
 {
@@ -59,7 +59,7 @@ static int sign(const struct rlt_nkey *nkey, const char *jwt, const char *nonce,
     return 0;
 }
 
-/* What the credentials file holds at this moment. */
+/* Read the credentials file as it is now. */
 static int read_credentials(const struct rlt_signer *signer, struct rlt_credentials *credentials)
 {
     char *text;
@@ -109,7 +109,7 @@ static int prove(const struct rlt_authenticator *authenticator, const char *nonc
     return result;
 }
 
-/* Whether the login can be used, as it is now. */
+/* Check that the login can be used, as it is now. */
 static int check_login(struct rlt_signer *signer, const char *seed)
 {
     if (signer->credentials_file == NULL) {

@@ -16,8 +16,8 @@ struct rlt_signer {
 };
 
 /**
- * Make a signer with a credentials file, or else with a seed. The file is read once, to say so at
- * once if it cannot be used.
+ * Make a signer with a credentials file, or else with a seed. The file is read once, so that an
+ * unusable one is reported at once.
  *
  * Ownership: rlt_signer_fini() wipes it. `credentials_file` is used until then, `seed` is not.
  * Returns:   0; ROULETTE_EINVAL (the file cannot be read, or holds no JWT and seed; no seed); as

@@ -16,9 +16,10 @@
 #include "io/tls/reason.h"
 #include "roulette.h"
 
-/* A full record with all that TLS may add, and an alert or the answer to a KeyUpdate before it. */
+/* A full record with TLS's overhead, and an alert or the answer to a KeyUpdate before it. */
 #define RECORD_ROOM (RLT_TLS_RECORD_BYTES + 1024)
-/* Reading and the handshake leave room for a record: a write finds it, whatever the peer does. */
+/* Reading and the handshake leave room for a record, so that a write has room, whatever the peer
+ * does. */
 #define OUTPUT_LIMIT (RLT_TLS_OUTPUT_BYTES - RECORD_ROOM)
 
 static_assert(RLT_TLS_RECORDS * RLT_TLS_RECORD_BYTES >= RLT_TLS_OUTPUT_BYTES, "room for each");
@@ -133,13 +134,13 @@ static int fail_verification(struct rlt_tls_stream *stream, long verdict)
     }
 }
 
-/* OpenSSL has cleaned itself up: nothing can be done with it any more. */
+/* Fail because OpenSSL has cleaned itself up. */
 static int fail_closed(struct rlt_tls_stream *stream)
 {
     return fail(stream, ROULETTE_EDISCONNECTED, RLT_LEAVING_TEXT);
 }
 
-/* OpenSSL has given up: say why, and keep nothing in its queue. */
+/* Fail with OpenSSL's reason, and empty its error queue. */
 static int fail_openssl(struct rlt_tls_stream *stream)
 {
     unsigned long error = ERR_peek_error();
@@ -315,8 +316,9 @@ int rlt_tls_stream_handshake(struct rlt_tls_stream *stream)
 /* ---- Plaintext ---------------------------------------------------------------------------- */
 
 /*
- * SSL_get_error() takes an error of an earlier call for the next one's. With small records the look
- * counts, and emptying a queue that is empty takes several times as long.
+ * Empty OpenSSL's error queue: SSL_get_error() takes an earlier call's error for the next one's.
+ * The check is worth its cost with small records: emptying an empty queue takes several times as
+ * long.
  */
 static void forget_errors(void)
 {
@@ -325,7 +327,8 @@ static void forget_errors(void)
     }
 }
 
-/* Decrypt into one span. False if it was not filled; stream->error says if that is the end. */
+/* Decrypt into one span. Returns: false if it was not filled; stream->error tells whether the
+ * stream is over. */
 static bool read_span(struct rlt_tls_stream *stream, const struct rlt_span *span, size_t *count)
 {
     for (size_t filled = 0; filled < span->len;) {
@@ -377,7 +380,7 @@ ssize_t rlt_tls_stream_read(struct rlt_tls_stream *stream, const struct rlt_span
     return total != 0 ? (ssize_t)total : (ssize_t)stream->error;
 }
 
-/* What is left of the spans. */
+/* The rest of the spans. */
 struct cursor {
     const struct rlt_span *spans;
     uint32_t count;

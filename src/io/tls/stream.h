@@ -2,12 +2,12 @@
 /**
  * One TLS connection between two buffers of ciphertext: bytes in, bytes out, no socket.
  *
- * Input is a place for received ciphertext; it is refilled when all of it was used. Output is
- * ciphertext in the order in which it has to be sent. OpenSSL works on both directly, through a
- * BIO of ours: its own memory BIO has no bound, and copies once more.
+ * Input holds received ciphertext, and is refilled when all of it was used. Output is ciphertext in
+ * the order of sending. OpenSSL works on both directly, through a BIO of ours: its own memory BIO
+ * has no bound, and copies once more.
  *
  * Records are counted: rlt_tls_stream_take_sent() tells how much plaintext lay in records whose
- * ciphertext was taken to the last byte. A peer cannot have used a record that it has in part.
+ * ciphertext was taken to the last byte. A peer cannot have used a record that it has only in part.
  *
  * Memory: RLT_TLS_INPUT_BYTES + RLT_TLS_OUTPUT_BYTES from the first rlt_tls_stream_begin() to
  * rlt_tls_stream_fini(), and between begin and end what OpenSSL holds: two records, and in the
@@ -45,10 +45,10 @@ struct rlt_tls_record {
 struct rlt_tls_stream {
     SSL *ssl; /* NULL: between end and begin */
     uint8_t *input;
-    size_t input_start; /* what OpenSSL has not seen yet: [input_start, input_end) */
+    size_t input_start; /* not seen by OpenSSL yet: [input_start, input_end) */
     size_t input_end;
     uint8_t *output;
-    size_t output_start; /* what was not taken yet: [output_start, output_end) */
+    size_t output_start; /* not taken yet: [output_start, output_end) */
     size_t output_end;
     size_t output_limit; /* how far OpenSSL may fill the output now */
 
@@ -56,11 +56,11 @@ struct rlt_tls_stream {
     uint64_t taken;
     struct rlt_tls_record records[RLT_TLS_RECORDS];
     uint32_t record_first;
-    uint32_t record_count; /* up to here; those before record_first were taken */
+    uint32_t record_count; /* end of the list; those before record_first were taken */
     size_t sent;           /* plaintext of taken records that was not reported yet */
 
     bool greeted; /* the peer has sent something */
-    int error;    /* why nothing can be read any more; 0: it can */
+    int error;    /* why nothing can be read any more; 0: reading works */
     char name[256];
     char failure[384];
 };
@@ -79,10 +79,10 @@ int rlt_tls_stream_begin(struct rlt_tls_stream *stream, struct rlt_tls_context *
 /** Keep a text as `failure`. */
 void rlt_tls_stream_explain(struct rlt_tls_stream *stream, const char *text);
 
-/** The connection is gone. `failure` stays. */
+/** End the use by a connection, which is lost. `failure` stays. */
 void rlt_tls_stream_end(struct rlt_tls_stream *stream);
 
-/** Free what it holds. */
+/** Free the stream's memory. */
 void rlt_tls_stream_fini(struct rlt_tls_stream *stream);
 
 /** Whether all input was used: then up to RLT_TLS_INPUT_BYTES may be put to `input`. */
@@ -91,10 +91,10 @@ static inline bool rlt_tls_stream_wants_input(const struct rlt_tls_stream *strea
     return stream->input_start == stream->input_end;
 }
 
-/** `len` bytes of ciphertext were put to `input`. */
+/** Note that `len` bytes of ciphertext were put to `input`. */
 void rlt_tls_stream_fed(struct rlt_tls_stream *stream, size_t len);
 
-/** The ciphertext to be sent; `len` is 0 if there is none. It stays where it is. */
+/** The ciphertext to be sent, in place; `len` is 0 if there is none. */
 static inline struct rlt_span rlt_tls_stream_output(const struct rlt_tls_stream *stream)
 {
     return (struct rlt_span){
@@ -103,7 +103,7 @@ static inline struct rlt_span rlt_tls_stream_output(const struct rlt_tls_stream 
     };
 }
 
-/** The first `len` bytes of the output were sent. */
+/** Note that the first `len` bytes of the output were sent. */
 void rlt_tls_stream_taken(struct rlt_tls_stream *stream, size_t len);
 
 /** The plaintext of the records that were taken completely since the last call. */
@@ -118,9 +118,8 @@ size_t rlt_tls_stream_take_sent(struct rlt_tls_stream *stream);
 int rlt_tls_stream_handshake(struct rlt_tls_stream *stream);
 
 /**
- * Decrypt into the spans until they are full or the input is used up. What the peer is owed for
- * it (the answer to a KeyUpdate, an alert) is put to the output; while that is full, nothing is
- * read.
+ * Decrypt into the spans until they are full or the input is used up. An answer to the peer (to a
+ * KeyUpdate, or an alert) is put to the output; while the output is full, nothing is read.
  *
  * Returns: the number of bytes; 0 (more input is needed, or room in the output); ROULETTE_ECLOSED
  *          (the peer has ended the stream), ROULETTE_ETLS (`failure` says why), also by all later

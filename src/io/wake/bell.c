@@ -32,8 +32,8 @@ void rlt_bell_disarm(struct rlt_bell *bell)
     bell->armed = false;
 }
 
-/* A caller counts before it signals: its signal is cleared, however late it is. If it was cleared
- * already, the sleeper's look that follows finds the call. */
+/* Count calls as due signals. A caller counts before it signals, so its signal is cleared, however
+ * late. If that has happened already, the sleeper's next look finds the call. */
 static void count_calls(struct rlt_bell *bell)
 {
     uint32_t calls = atomic_load_explicit(&bell->calls, memory_order_acquire);
@@ -47,11 +47,11 @@ void rlt_bell_arm(struct rlt_bell *bell)
     /* Relaxed: if a ring is missed here, its signal stays until the next time, as it should. */
     if (bell->armed && bell->due == 0 &&
         atomic_load_explicit(&bell->doorbell.armed, memory_order_relaxed) != 0) {
-        /* As rlt_doorbell_arm(): before the look that follows. */
+        /* As rlt_doorbell_arm(): before the following look. */
         atomic_thread_fence(memory_order_seq_cst);
         return;
     }
-    /* First of all nobody may ring: a signal that is cleared must have been counted. */
+    /* Disarm first: a signal that is cleared must have been counted. */
     rlt_bell_disarm(bell);
     clear_due(bell);
     rlt_doorbell_arm(&bell->doorbell, 1);

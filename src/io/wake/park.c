@@ -73,7 +73,7 @@ uint64_t rlt_park_descriptor_clear(int descriptor)
     long got;
     do {
         /* Not read(), a cancellation point: a subscriber's thread that ended here would leave a
-         * bell that nobody rings. */
+         * bell that no thread rings. */
         got = syscall(SYS_read, descriptor, &count, sizeof(count));
     } while (got < 0 && errno == EINTR);
     return got == (long)sizeof(count) ? count : 0;

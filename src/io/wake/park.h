@@ -37,7 +37,7 @@ struct rlt_park_entry {
     bool readable;  /* set by the wait */
 };
 
-/** The most that can be waited for. */
+/** Descriptors of one wait, at most. */
 #define RLT_PARK_ENTRIES_MAX 32
 
 /**

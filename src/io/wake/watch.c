@@ -45,8 +45,8 @@ void rlt_watch_remove(struct rlt_watch *watch, int fd)
     (void)epoll_ctl(watch->sockets, EPOLL_CTL_DEL, fd, NULL);
 }
 
-/* What the owner is told of from now on. It cannot fail but where there is no watch any more: in a
- * signal handler's fork() while this thread attended. */
+/* Set the events that the owner is told of. Fails only without a watch: after a signal handler's
+ * fork() while this thread attended. */
 static void tell_owner(struct rlt_watch *watch, uint32_t events)
 {
     struct epoll_event event = {.events = events};

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * A watch: tells of sockets that can be read, either to their owner or to a reader that attends in
- * its place, never to both.
+ * A watch: reports readable sockets, either to their owner or to a reader that attends in its
+ * place, never to both.
  *
  *     watched sockets --> `sockets` --> `owner` --> the owner polls it; silent while attended
  *                             |
  *                             +-------> a reader polls it
  *
- * Both are epoll instances, made with the first socket, and last as long as the watch: whoever
- * polls one holds no socket, and cannot take another file for one that was closed. They tell what
- * is (level-triggered): when a reader leaves, the owner hears of what is there to be read.
+ * Both are epoll instances, made with the first socket, and last as long as the watch: a thread
+ * that polls one holds no socket, and cannot take another file for a closed socket. They are
+ * level-triggered: when a reader leaves, the owner is told of bytes that are left.
  *
  * Threads: as each function says. Nothing blocks.
  */
@@ -24,28 +24,28 @@
 #include "base/defs.h"
 
 struct rlt_watch {
-    /* -1: not made yet. The owner makes them before it tells readers that there is something to
-     * attend; in a child process they are taken away. */
+    /* -1: not made yet. The owner makes them before readers learn of the watch; a child process
+     * closes them. */
     int sockets;
     int owner;
-    /* 1: a reader attends. Acquire and release: what one reader does to `owner` comes before what
-     * the next one does. */
+    /* 1: a reader attends. Acquire and release: one reader's changes of `owner` come before the
+     * next reader's. */
     alignas(RLT_CACHE_LINE) _Atomic(uint32_t) attended;
 };
 
 void rlt_watch_init(struct rlt_watch *watch);
 
-/** Threads: any thread, when nobody attends any more; the only one of a child process. */
+/** Threads: any thread, when no reader attends any more; the only one of a child process. */
 void rlt_watch_fini(struct rlt_watch *watch);
 
 /** Watch a socket. Threads: the owner. Returns: false if the system's limits forbid it. */
 bool rlt_watch_add(struct rlt_watch *watch, int fd);
 
-/** Watch it no more, before it is closed. Threads: the owner. */
+/** Stop watching a socket, before it is closed. Threads: the owner. */
 void rlt_watch_remove(struct rlt_watch *watch, int fd);
 
 /**
- * Be told in place of the owner: by `watch->sockets`, to be polled for input.
+ * Attend in place of the owner: `watch->sockets` is to be polled for input.
  *
  * Threads: any thread; until it calls rlt_watch_leave(). Returns: false if another one attends.
  */
