@@ -53,12 +53,12 @@ void rlt_lane_enter_block(struct rlt_lane *lane, uint64_t start, uint64_t count)
     if ((start & (lane->capacity - 1)) == 0) {
         lane->lap_end = (struct rlt_lane_mark){lane->position, count};
     }
-    /* Also into the blocks since the last checkpoint, in which no frame starts. Left alone, such
-     * a block would keep a mark of an earlier lap as long as frames are large; 2^34 bytes later it
-     * is widened to a position in the middle of a frame of today, and peek would cut there. A mark
-     * of `block` is valid for no other block, at any age. What the consumer may look at is not
-     * overwritten: a block one lap before ours begins before the head, because claim found room,
-     * and peek looks at blocks that begin behind the cursor only. */
+    /* Also into the blocks since the last checkpoint, in which no frame starts. Otherwise such a
+     * block would keep a mark of an earlier lap as long as frames are large; 2^34 bytes later that
+     * mark would widen to a position in the middle of a current frame, and peek would cut there. A
+     * mark of `block` is valid for no other block, at any age. No mark is overwritten that the
+     * consumer may look at: a block one lap before this one begins before the head, because claim
+     * found room, and peek looks only at blocks that begin behind the cursor. */
     uint64_t mask = (lane->capacity >> RLT_LANE_BLOCK_BITS) - 1;
     for (uint64_t i = lane->block_seen + 1; i <= block; i++) {
         atomic_store_explicit(&lane->checkpoints[i & mask], rlt_lane_pack(start, count),
@@ -67,19 +67,19 @@ void rlt_lane_enter_block(struct rlt_lane *lane, uint64_t start, uint64_t count)
     lane->block_seen = block;
 }
 
-/* The checkpoint of `block` if it lies in (lane->cursor, end); otherwise a position of 0. */
+/* Read the checkpoint of `block` if it lies in (lane->cursor, end); otherwise a position of 0. */
 static struct rlt_lane_mark checkpoint_in(struct rlt_lane *lane, uint64_t block, uint64_t end)
 {
     size_t index = (size_t)(block & ((lane->capacity >> RLT_LANE_BLOCK_BITS) - 1));
     uint64_t packed = atomic_load_explicit(&lane->checkpoints[index], memory_order_relaxed);
     struct rlt_lane_mark mark = rlt_lane_unpack(packed, lane->cursor);
-    /* A value of the lap before unpacks to a position far ahead, outside this block. */
+    /* A mark of the lap before unpacks to a position far ahead, outside this block. */
     bool valid = mark.position >> RLT_LANE_BLOCK_BITS == block &&
                  mark.position > lane->cursor.position && mark.position < end;
     return valid ? mark : (struct rlt_lane_mark){0, 0};
 }
 
-/* The best frame boundary near cursor + limit: the last one before it, else the first behind. */
+/* Find the best frame boundary near cursor + limit: the last before that, else the first behind. */
 static struct rlt_lane_mark cut(struct rlt_lane *lane, size_t limit, struct rlt_lane_mark end)
 {
     uint64_t first = lane->cursor.position >> RLT_LANE_BLOCK_BITS;
@@ -114,7 +114,7 @@ bool rlt_lane_peek_until(struct rlt_lane *lane, struct rlt_lane_mark end, size_t
     uint64_t lap_size = lane->capacity;
     uint64_t lap_end = (lane->cursor.position & ~(lap_size - 1)) + lap_size;
     if (end.position > lap_end) {
-        /* A frame was committed in the next lap, so the producer wrote where this one ended. */
+        /* A frame was committed in the next lap, so the producer wrote where this lap ended. */
         if (lane->lap_end.position > lane->cursor.position) {
             end = lane->lap_end;
         } else {

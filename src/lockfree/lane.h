@@ -3,16 +3,16 @@
  * A lane: a bounded ring of ready wire bytes from one publishing thread to the event thread.
  *
  * The producer claims room for a whole frame, encodes in place and commits; the consumer peeks
- * at contiguous committed bytes (always whole frames), hands them to the kernel where they are,
- * and releases them when the kernel has taken them. A frame is never split: one that does not
- * fit before the end of the ring starts at its beginning, and the gap is skipped.
+ * at contiguous committed bytes (always whole frames), hands them to the kernel in place, and
+ * releases them when the kernel has taken them. A frame is never split: a frame that does not fit
+ * before the end of the ring starts at the ring's beginning, and the gap is skipped.
  *
  * Positions count bytes since the lane was made (gaps included) and never wrap; the offset in
  * the ring is the position modulo the capacity. The tail is one 64-bit word that holds the low
  * 34 bits of the position and the low 30 bits of the message count, so that the consumer always
- * reads a pair that belongs together: the publish ledger is exact because of it. Both are
- * widened against the last values the consumer knows; that is unambiguous because at most 2^30
- * bytes, hence fewer messages (a frame of one byte is not known to NATS), are between the two.
+ * reads a pair that belongs together: that makes the publish ledger exact. Both are widened
+ * against the last values the consumer knows; that is unambiguous because at most 2^30 bytes,
+ * hence fewer messages (NATS has no frame of one byte), are between the two.
  *
  * Producers:  one at a time; wait-free. Handing a lane to another thread needs an
  *             acquire/release pair outside (wire_queue.h has it).
@@ -52,7 +52,7 @@ struct rlt_lane_mark {
     uint64_t count;
 };
 
-/** Contiguous whole frames; lives until they are released. */
+/** Contiguous whole frames; valid until they are released. */
 struct rlt_lane_chunk {
     const uint8_t *bytes;
     size_t len;
@@ -61,13 +61,13 @@ struct rlt_lane_chunk {
 };
 
 struct rlt_lane {
-    /* Set by the producer before its first commit, then immutable. The consumer reads them only
-     * after it acquired a tail that is not its own position. */
+    /* Set by the producer before its first commit, then immutable. The consumer reads both only
+     * after it has acquired a tail that is not its own position. */
     uint8_t *bytes;
     size_t capacity;
     /* Packed mark of the first frame that starts in each block; where none starts, of the next
-     * frame, which lies in another block. Relaxed: published by the tail; a value that is newer
-     * than the tail the consumer knows lies beyond it and is ignored. */
+     * frame, which lies in another block. Relaxed: published by the tail; a mark that is newer
+     * than the tail the consumer knows lies beyond that tail and is ignored. */
     _Atomic(uint64_t) *checkpoints;
 
     /* Written by the producer. */
@@ -86,7 +86,7 @@ struct rlt_lane {
     struct rlt_lane_mark cursor;                    /* next frame to be peeked at */
     uint64_t fence_position;                        /* a flush waits until the cursor is here */
 
-    /* 1: a producer sleeps until there is room. Written by both; partner: itself. */
+    /* 1: a producer sleeps until there is room. Written by both sides; partner: itself. */
     alignas(RLT_CACHE_LINE) _Atomic(uint32_t) waiting;
 };
 
@@ -113,7 +113,7 @@ static inline uint64_t rlt_lane_pack(uint64_t position, uint64_t count)
     return (count << RLT_LANE_POSITION_BITS) | (position & RLT_LANE_POSITION_MASK);
 }
 
-/** The mark at or after `base` that `packed` stands for. */
+/** Widen `packed` to the mark at or after `base`. */
 static inline struct rlt_lane_mark rlt_lane_unpack(uint64_t packed, struct rlt_lane_mark base)
 {
     uint64_t ahead = (packed - base.position) & RLT_LANE_POSITION_MASK;
@@ -122,7 +122,7 @@ static inline struct rlt_lane_mark rlt_lane_unpack(uint64_t packed, struct rlt_l
 }
 
 /**
- * Room for a frame of `len` contiguous bytes, 1 to half the capacity.
+ * Claim room for a frame of `len` contiguous bytes, 1 to half the capacity.
  *
  * Threads: the producer. Each claim is followed by one commit or by another claim (which
  *          replaces it).
@@ -134,7 +134,7 @@ static inline uint8_t *rlt_lane_claim(struct rlt_lane *lane, size_t len)
     size_t offset = (size_t)lane->position & (lane->capacity - 1);
     size_t gap = offset + len > lane->capacity ? lane->capacity - offset : 0;
     if (rlt_unlikely(lane->position + gap + len - lane->head_seen > lane->capacity)) {
-        /* Acquire: the consumer's reads of the released bytes come before our writes. */
+        /* Acquire: the consumer's reads of the released bytes come before the producer's writes. */
         lane->head_seen = atomic_load_explicit(&lane->head, memory_order_acquire);
         if (lane->position + gap + len - lane->head_seen > lane->capacity) {
             return NULL;
@@ -145,15 +145,15 @@ static inline uint8_t *rlt_lane_claim(struct rlt_lane *lane, size_t len)
 }
 
 /**
- * The first frame that starts in its block, at `start`, is being committed: write the checkpoint,
- * and where the last lap ended if this is a new one. Part of rlt_lane_commit().
+ * Write the checkpoint of a block whose first frame, at `start`, is being committed, and in a new
+ * lap where the last one ended. Part of rlt_lane_commit().
  */
 void rlt_lane_enter_block(struct rlt_lane *lane, uint64_t start, uint64_t count);
 
 /** Make the claimed frame of `len` bytes visible. Threads: the producer. */
 static inline void rlt_lane_commit(struct rlt_lane *lane, size_t len)
 {
-    /* Relaxed: its own value. */
+    /* Relaxed: the producer's own value. */
     uint64_t count = atomic_load_explicit(&lane->accepted, memory_order_relaxed);
     uint64_t start = lane->position + lane->gap;
     if (rlt_unlikely((start >> RLT_LANE_BLOCK_BITS) != lane->block_seen)) {
@@ -166,7 +166,7 @@ static inline void rlt_lane_commit(struct rlt_lane *lane, size_t len)
                           memory_order_release);
 }
 
-/** The end of what is committed. Threads: the consumer. */
+/** Read the end of the committed frames. Threads: the consumer. */
 static inline struct rlt_lane_mark rlt_lane_tail(struct rlt_lane *lane)
 {
     /* Acquire: partner of the release in commit. */
@@ -182,8 +182,8 @@ static inline bool rlt_lane_is_empty(struct rlt_lane *lane)
 }
 
 /**
- * Look at the next committed frames: up to about `limit` bytes (at least one frame; cut at a
- * block's first frame), contiguous. Does not move the cursor: see rlt_lane_advance().
+ * Look at the next committed frames: up to about `limit` contiguous bytes (at least one frame; cut
+ * at a block's first frame). Does not move the cursor: see rlt_lane_advance().
  *
  * Threads: the consumer.
  * Returns: false if there are none.
@@ -203,28 +203,28 @@ static inline void rlt_lane_advance(struct rlt_lane *lane, struct rlt_lane_mark 
 /** Give everything before `position` back to the producer. Threads: the consumer. */
 static inline void rlt_lane_release(struct rlt_lane *lane, uint64_t position)
 {
-    /* Release: our and the kernel's reads come before the producer's next writes. */
+    /* Release: the consumer's and the kernel's reads come before the producer's next writes. */
     atomic_store_explicit(&lane->head, position, memory_order_release);
 }
 
-/** Drop and release everything committed; returns the number of messages. Threads: consumer. */
+/** Drop and release all committed frames; returns the number of messages. Threads: consumer. */
 uint64_t rlt_lane_discard(struct rlt_lane *lane);
 
-/** Committed and unreleased bytes. Threads: any thread; a moment's value. */
+/** Count committed and unreleased bytes. Threads: any thread; a moment's value. */
 static inline uint64_t rlt_lane_queued_bytes(const struct rlt_lane *lane)
 {
     /* Acquire: the consumer released the head after it had acquired a tail at or behind it, so the
      * tail read next is not older than the head, and the difference never negative. */
     uint64_t head = atomic_load_explicit(&lane->head, memory_order_acquire);
-    /* Acquire: partner of the release in commit. Where it is not the head, the lane has memory. */
+    /* Acquire: partner of the release in commit. A tail that is not the head: there is memory. */
     uint64_t tail = atomic_load_explicit(&lane->tail, memory_order_acquire);
     return (tail - head) & RLT_LANE_POSITION_MASK;
 }
 
 /**
- * Whether the producer that announced that it sleeps (rlt_lane_wait_begin) must be woken: a
- * quarter of the lane is free, or all of it. If true, the announcement is taken back and the
- * caller wakes whoever sleeps on `lane->waiting`.
+ * Whether a producer that announced its sleep (rlt_lane_wait_begin) must be woken: a quarter of
+ * the lane is free, or all of it. If true, the announcement is taken back and the caller wakes
+ * all threads that sleep on `lane->waiting`.
  *
  * Threads: the consumer, after rlt_lane_release().
  */

@@ -39,7 +39,7 @@ int rlt_shared_lane_allocate(struct rlt_shared_lane *lane, size_t capacity)
         return ROULETTE_ENOMEM;
     }
     lane->capacity = capacity;
-    /* Release: publishes the memory to the other producers (the consumer gets it with a slot). */
+    /* Release: publishes the memory to the other producers (the consumer acquires a slot). */
     atomic_store_explicit(&lane->ready, 2, memory_order_release);
     return 0;
 }
@@ -52,7 +52,7 @@ void rlt_shared_lane_fini(struct rlt_shared_lane *lane)
     lane->bytes = NULL;
 }
 
-/* Bytes to skip before a frame of `len` at `position`: the rule that both ends share. */
+/* Count the bytes to skip before a frame of `len` at `position`: the rule of both ends. */
 static size_t gap_before(const struct rlt_shared_lane *lane, uint64_t position, size_t len)
 {
     size_t offset = (size_t)position & (lane->capacity - 1);
@@ -74,13 +74,14 @@ static uint64_t widen(uint64_t low, uint64_t base, uint64_t mask)
 bool rlt_shared_lane_claim(struct rlt_shared_lane *lane, size_t len, struct rlt_shared_claim *claim)
 {
     RLT_DASSERT(len > 0 && len <= lane->capacity / 2);
-    /* Acquire: partner of the release in the CAS. Whoever made this claim knew a head at most one
-     * capacity behind it; we must not read an older one, or a lane with room would seem full. */
+    /* Acquire: partner of the release in the CAS. The producer of this claim knew a head at most
+     * one capacity behind it; an older head must not be read here, or a lane with room would seem
+     * full. */
     uint64_t claimed = atomic_load_explicit(&lane->claimed, memory_order_acquire);
     for (;;) {
-        /* Acquire: the consumer's reads of released bytes come before our writes. The head is
-         * at most one capacity behind any claim, so widening against it is unambiguous; a head
-         * read newer than `claimed` seems to be far behind it, and claims have moved too. */
+        /* Acquire: the consumer's reads of released bytes come before the producer's writes. The
+         * head is at most one capacity behind any claim, so widening against it is unambiguous;
+         * against a head newer than `claimed`, the claim seems far ahead, and has moved too. */
         uint64_t head = atomic_load_explicit(&lane->head_position, memory_order_acquire);
         uint64_t head_slot = atomic_load_explicit(&lane->head_slot, memory_order_acquire);
         uint64_t position = widen(claimed & POSITION_MASK, head, POSITION_MASK);
@@ -117,13 +118,13 @@ void rlt_shared_lane_commit(struct rlt_shared_lane *lane, const struct rlt_share
 
 uint64_t rlt_shared_lane_tail_slot(struct rlt_shared_lane *lane)
 {
-    /* Acquire: partner of the release in claim: what a claimer did before its claim, such as
-     * giving a command, is visible. */
+    /* Acquire: partner of the release in claim: what a producer did before its claim, such as
+     * pushing a command, is visible. */
     uint64_t claimed = atomic_load_explicit(&lane->claimed, memory_order_acquire);
     return widen(claimed >> POSITION_BITS, lane->cursor.count, SLOT_MASK);
 }
 
-/* Length of the committed frame in slot `slot`; 0 if it is not committed. */
+/* Read the length of the committed frame in slot `slot`; 0 if it is not committed. */
 static size_t committed_len(struct rlt_shared_lane *lane, uint64_t slot)
 {
     /* Acquire: partner of the release in commit. */
@@ -157,7 +158,7 @@ bool rlt_shared_lane_peek_until(struct rlt_shared_lane *lane, uint64_t slot_end,
     while (end.count < slot_end) {
         size_t len = committed_len(lane, end.count);
         bool fits = len != 0 && end.position + len - lane->cursor.position <= limit;
-        /* Offset 0 is behind the end of the ring: not contiguous with what came before. */
+        /* Offset 0 is behind the end of the ring: not contiguous with the frame before. */
         bool contiguous = (end.position & (lane->capacity - 1)) != 0;
         if (!fits || !contiguous || gap_before(lane, end.position, len) != 0 ||
             end.count - lane->cursor.count >= lane->slot_count) {
@@ -175,7 +176,7 @@ bool rlt_shared_lane_peek_until(struct rlt_shared_lane *lane, uint64_t slot_end,
 
 void rlt_shared_lane_release(struct rlt_shared_lane *lane, struct rlt_lane_mark mark)
 {
-    /* Release: our and the kernel's reads come before the producers' next writes. */
+    /* Release: the consumer's and the kernel's reads come before the producers' next writes. */
     atomic_store_explicit(&lane->head_slot, mark.count, memory_order_release);
     atomic_store_explicit(&lane->head_position, mark.position, memory_order_release);
 }
@@ -197,7 +198,7 @@ uint64_t rlt_shared_lane_queued_bytes(const struct rlt_shared_lane *lane)
     /* Acquire: the consumer released the head after it had acquired the frames before it, so the
      * claims read next are not older than the head, and the difference never negative. */
     uint64_t head = atomic_load_explicit(&lane->head_position, memory_order_acquire);
-    /* Acquire: partner of the CAS in claim. Where it is not the head, the lane has memory. */
+    /* Acquire: partner of the CAS in claim. A claim that is not the head: there is memory. */
     uint64_t claimed = atomic_load_explicit(&lane->claimed, memory_order_acquire);
     return (claimed - head) & POSITION_MASK;
 }

@@ -6,7 +6,7 @@
  * One 64-bit word holds the next slot (low 24 bits of its number) and the next position (low 40
  * bits). A producer takes a slot and its bytes with one CAS, encodes, then stores the frame's
  * length and the slot's lap into the slot. The consumer takes slots in order and stops at the
- * first that is not filled in. Positions are not stored: producers and consumer compute gaps by
+ * first that is not committed. Positions are not stored: producers and consumer compute gaps by
  * the same rule.
  *
  * Producers:  any number; lock-free: a CAS fails only because another producer's succeeded. A
@@ -18,7 +18,7 @@
  *             multiple of 2^24 slots; that is taken as impossible.
  * Reclaiming: bytes and slots are free again once released.
  * Not ck:     frames have any length, and producers of ck_ring spin until those before them are
- *             done: one that is preempted holds up all others.
+ *             done: a preempted producer delays all others.
  */
 #ifndef RLT_LOCKFREE_SHARED_LANE_H
 #define RLT_LOCKFREE_SHARED_LANE_H
@@ -36,7 +36,7 @@
 #define RLT_SHARED_LANE_BYTES_PER_SLOT 64
 
 struct rlt_shared_lane {
-    /* Immutable after rlt_shared_lane_allocate(); `ready` publishes them. */
+    /* Immutable after rlt_shared_lane_allocate(); published by `ready`. */
     uint8_t *bytes;
     /* (lap + 1) << 32 | length. Release in commit publishes the frame; acquire in peek. */
     _Atomic(uint64_t) *slots;
@@ -55,7 +55,7 @@ struct rlt_shared_lane {
     struct rlt_lane_mark cursor; /* count = slot number */
     uint64_t fence_slot;         /* a flush waits until cursor.count is here */
 
-    /* As in struct rlt_lane; here several threads may sleep. */
+    /* As in struct rlt_lane; here several producers may sleep. */
     alignas(RLT_CACHE_LINE) _Atomic(uint32_t) waiting;
 };
 
@@ -72,7 +72,7 @@ void rlt_shared_lane_init(struct rlt_shared_lane *lane);
  * Give the lane its memory, once; later calls do nothing.
  *
  * Threads: any thread. Allocates.
- * Returns: 0; ROULETTE_ENOMEM; ROULETTE_EAGAIN (another thread is just doing it).
+ * Returns: 0; ROULETTE_ENOMEM; ROULETTE_EAGAIN (another thread is allocating).
  */
 int rlt_shared_lane_allocate(struct rlt_shared_lane *lane, size_t capacity);
 
@@ -88,11 +88,11 @@ void rlt_shared_lane_fini(struct rlt_shared_lane *lane);
 bool rlt_shared_lane_claim(struct rlt_shared_lane *lane, size_t len,
                            struct rlt_shared_claim *claim);
 
-/** Make a claimed frame visible. Threads: the one that claimed it. */
+/** Make a claimed frame visible. Threads: the thread that claimed it. */
 void rlt_shared_lane_commit(struct rlt_shared_lane *lane, const struct rlt_shared_claim *claim,
                             size_t len);
 
-/** The number of slots claimed so far. Threads: the consumer. */
+/** Count the slots claimed so far. Threads: the consumer. */
 uint64_t rlt_shared_lane_tail_slot(struct rlt_shared_lane *lane);
 
 /** Whether peek would find nothing. Threads: the consumer. */
@@ -117,7 +117,7 @@ void rlt_shared_lane_release(struct rlt_shared_lane *lane, struct rlt_lane_mark 
 /** Drop and release all frames up to the first uncommitted one. Threads: the consumer. */
 uint64_t rlt_shared_lane_discard(struct rlt_shared_lane *lane);
 
-/** Claimed and unreleased bytes. Threads: any thread; a moment's value. */
+/** Count claimed and unreleased bytes. Threads: any thread; a moment's value. */
 uint64_t rlt_shared_lane_queued_bytes(const struct rlt_shared_lane *lane);
 
 /** As rlt_lane_take_waiter(). Threads: the consumer. */

@@ -14,9 +14,9 @@
 #endif
 #endif
 
-/* The kernel's writes are invisible to ASan, so a free slab is poisoned here and io/ checks that
- * a buffer is not, when it submits a receive and when it reaps one (reliability: ASan is blind to
- * the kernel). */
+/* ASan does not see the kernel's writes, so a free slab is poisoned here, and io/ checks that a
+ * buffer is not poisoned when it submits a receive and when it reaps one (reliability: ASan is
+ * blind to the kernel). */
 #ifdef RLT_ASAN
 #include <sanitizer/asan_interface.h>
 #define poison(pointer, len)   ASAN_POISON_MEMORY_REGION(pointer, len)
@@ -150,7 +150,7 @@ void rlt_slab_settle(struct rlt_slab *slab)
         return;
     }
     int64_t surplus = RLT_SLAB_BIAS - slab->issued;
-    /* Acquire-release: we may be the last, and then reuse what consumers have read. */
+    /* Acquire-release: this may be the last reference, and then its bytes are reused here. */
     int64_t before = atomic_fetch_sub_explicit(&slab->references, surplus, memory_order_acq_rel);
     RLT_ASSERT(before >= surplus);
     if (before == surplus) {
@@ -169,7 +169,7 @@ void rlt_slab_rewind(struct rlt_slab *slab)
 {
     RLT_DASSERT(rlt_slab_is_idle(slab));
     slab->issued = 0;
-    /* Relaxed: nobody else holds a reference, and the next descriptor publishes it. */
+    /* Relaxed: no other thread holds a reference, and the next descriptor publishes it. */
     atomic_store_explicit(&slab->references, RLT_SLAB_BIAS, memory_order_relaxed);
 }
 
@@ -177,8 +177,8 @@ void rlt_slab_release(struct rlt_slab *slab, int64_t count)
 {
     /* The slab may be in use again as soon as the last reference is gone: read first. */
     struct rlt_slab_pool *pool = slab->pool;
-    /* Release: our reads of the slab come before its reuse. Acquire: if we are the last, all
-     * others' reads come before we hand it back. */
+    /* Release: the caller's reads of the slab come before its reuse. Acquire: if this is the last
+     * reference, all other threads' reads come before the push. */
     int64_t before = atomic_fetch_sub_explicit(&slab->references, count, memory_order_acq_rel);
     RLT_ASSERT(before >= count);
     if (before == count) {
@@ -193,7 +193,7 @@ void rlt_slab_hand_on(struct rlt_slab *slab, int64_t issued)
     if (count == 0) {
         rlt_slab_release(slab, 1);
     } else if (count > 1) {
-        /* Relaxed: ours keeps the slab, and what publishes the messages publishes this too. */
+        /* Relaxed: the caller's reference keeps the slab; this is published with the messages. */
         atomic_fetch_add_explicit(&slab->references, count - 1, memory_order_relaxed);
     }
 }

@@ -2,16 +2,16 @@
 /**
  * Slabs: the receive memory of one cluster. A pool is one arena of equal slabs, made at the
  * start; the event thread acquires slabs (or runs of adjacent ones, for large frames), the kernel
- * writes into them, descriptors of received messages refer to them, and the last release gives
- * them back. Nothing is allocated after the start, and a server cannot make a pool grow.
+ * writes into them, descriptors of received messages refer to them, and the last release returns
+ * them. Nothing is allocated after the start, and a server cannot make a pool grow.
  *
  * References are biased: a slab in use starts with RLT_SLAB_BIAS; the event thread counts the
  * references it hands out in a field of its own, without atomics, and settles once, when it is
- * done with the slab: it subtracts the bias less what it handed out. Consumers subtract what they
- * release, any number at once. Whoever brings the count to 0 returns the slab. Before the bias is
- * settled it cannot become 0, whatever consumers do.
+ * done with the slab: it subtracts the bias less the references handed out. Consumers subtract
+ * those they release, any number at once. The thread that brings the count to 0 returns the slab.
+ * Before the bias is settled the count cannot become 0, whatever consumers do.
  *
- * Threads:    acquire, issue, settle: the event thread, which may lend that. Release: any thread.
+ * Threads:    acquire, issue, settle: the event thread, or a borrower. Release: any thread.
  * Progress:   wait-free, except that a return pushes onto a lock-free stack.
  * Exhausted:  acquire returns NULL.
  * Reclaiming: the pool is destroyed when no reference can be released any more.
@@ -48,7 +48,7 @@ struct rlt_slab {
     /* Event thread: references handed out since the slab was acquired. */
     int64_t issued;
 
-    /* All threads. Release on subtracting, acquire by whoever brings it to 0. */
+    /* All threads. Release on subtracting, acquire by the thread that brings it to 0. */
     alignas(RLT_CACHE_LINE) _Atomic(int64_t) references;
     struct rlt_stack_node returned;
 
@@ -59,8 +59,8 @@ struct rlt_slab_pool {
     uint8_t *arena;
     size_t slab_bytes; /* a power of two, head included */
     uint32_t slab_count;
-    /* Behind them, one for each connection: for frames that nobody can keep because all others
-     * are in use. Never referenced. */
+    /* Behind them, one for each connection: for frames that cannot be kept because all other
+     * slabs are in use. Never referenced. */
     uint32_t spare_count;
 
     /* Event thread: bit set = free. The lowest free slab is taken first, so that few are touched;
@@ -81,14 +81,14 @@ struct rlt_slab_pool {
 int rlt_slab_pool_init(struct rlt_slab_pool *pool, size_t slab_bytes, uint32_t slab_count,
                        uint32_t spare_count);
 
-/** Free the arena. Threads: when nobody uses a slab any more. NULL fields are allowed. */
+/** Free the arena. Threads: when no thread uses a slab any more. NULL fields are allowed. */
 void rlt_slab_pool_fini(struct rlt_slab_pool *pool);
 
-/** A free slab, with the bias as its references; NULL if there is none. Threads: event thread. */
+/** Take a free slab, with the bias as its references; NULL: none. Threads: the event thread. */
 struct rlt_slab *rlt_slab_acquire(struct rlt_slab_pool *pool);
 
 /**
- * A run of adjacent slabs with room for `bytes`; NULL if there is none.
+ * Take a run of adjacent slabs with room for `bytes`; NULL if there is none.
  *
  * Threads: the event thread.
  */
@@ -108,29 +108,29 @@ static inline size_t rlt_slab_run_max(const struct rlt_slab_pool *pool)
     return pool->slab_bytes * pool->slab_count / 4 - sizeof(struct rlt_slab);
 }
 
-/** The event thread is done with a slab: it returns with its last reference. */
+/** Settle the bias: the slab returns with its last reference. Threads: the event thread. */
 void rlt_slab_settle(struct rlt_slab *slab);
 
 /** Whether all references handed out so far were released. Threads: the event thread. */
 bool rlt_slab_is_idle(struct rlt_slab *slab);
 
-/** Make an idle slab as if newly acquired. Threads: the event thread. */
+/** Make an idle slab like a newly acquired one. Threads: the event thread. */
 void rlt_slab_rewind(struct rlt_slab *slab);
 
 /** Release `count` references. Threads: any thread. */
 void rlt_slab_release(struct rlt_slab *slab, int64_t count);
 
 /**
- * The event thread holds a reference to a slab that may be settled, and has handed out others,
- * which nobody has seen yet, since it read `slab->issued` as `issued`: its own becomes one of them.
- * If there are none, it is released.
+ * Make the event thread's own reference to a slab, which may be settled, one of those that it has
+ * handed out since it read `slab->issued` as `issued`, and that no other thread has seen yet. If
+ * there are none, release it.
  */
 void rlt_slab_hand_on(struct rlt_slab *slab, int64_t issued);
 
-/** Take back the slabs that consumers have returned. Acquiring does it too. */
+/** Take back the slabs that consumers have returned. Acquiring does the same. */
 void rlt_slab_pool_collect(struct rlt_slab_pool *pool);
 
-/** Slabs that are in use now, returned ones that the event thread has not seen included. */
+/** Count the slabs in use, returned ones that the event thread has not seen included. */
 static inline uint32_t rlt_slab_pool_in_use(const struct rlt_slab_pool *pool)
 {
     return pool->slab_count - pool->free_count;
@@ -142,7 +142,7 @@ static inline struct rlt_slab *rlt_slab_at(const struct rlt_slab_pool *pool, uin
     return (struct rlt_slab *)(void *)(pool->arena + (size_t)index * pool->slab_bytes);
 }
 
-/** The slab that a byte of a plain slab, or of the first slab of a run, lies in. */
+/** Find the slab of a byte, which lies in a plain slab or in the first slab of a run. */
 static inline struct rlt_slab *rlt_slab_of(const void *byte, size_t slab_bytes)
 {
     return (struct rlt_slab *)((uintptr_t)byte & ~(uintptr_t)(slab_bytes - 1));

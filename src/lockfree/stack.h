@@ -5,10 +5,10 @@
  *
  * Producers:  any number; lock-free (a failed CAS means that another push succeeded; a preempted
  *             producer delays nobody).
- * Consumer:   one; wait-free, O(n) in what it takes.
+ * Consumer:   one; wait-free, O(n) in the nodes taken.
  * Full:       never; the nodes are the callers'. Empty: take returns NULL.
- * Reclaiming: a node is the consumer's from the moment it takes it. Nodes are never compared
- *             after they were taken (the head is exchanged whole), so there is no ABA problem.
+ * Reclaiming: a node is the consumer's once it is taken. Nodes are never compared after they were
+ *             taken (the head is exchanged whole), so there is no ABA problem.
  *
  * Memory of zeros is an empty stack. The fences are instructions on weakly ordered machines only
  * (aarch64); on x86-64 each is a barrier for the compiler.
@@ -31,7 +31,7 @@ struct rlt_stack {
     struct ck_stack ck;
 };
 
-/** Threads: any thread. */
+/** Push a node. Threads: any thread. */
 static inline void rlt_stack_push(struct rlt_stack *stack, struct rlt_stack_node *node)
 {
     /* Partner of the fence behind the pop: publishes all that this thread did before, its reads of
@@ -44,13 +44,13 @@ static inline void rlt_stack_push(struct rlt_stack *stack, struct rlt_stack_node
 static inline bool rlt_stack_is_empty(struct rlt_stack *stack)
 {
     bool is_empty = ck_pr_load_ptr(&stack->ck.head) == NULL;
-    /* Partner of the fence before the pop: who finds that the consumer has taken all sees what it
-     * did before. */
+    /* Partner of the fence before the pop: a thread that finds all nodes taken sees what the
+     * consumer did before. */
     ck_pr_fence_acquire();
     return is_empty;
 }
 
-/** The node behind a node that was taken; NULL behind the last one. Threads: the consumer. */
+/** The node behind a taken node; NULL behind the last. Threads: the consumer. */
 static inline struct rlt_stack_node *rlt_stack_next(const struct rlt_stack_node *node)
 {
     struct ck_stack_entry *next = node->entry.next;

@@ -9,11 +9,11 @@ void rlt_text_cell_set(struct rlt_text_cell *cell, int number, const char *text)
 {
     uint64_t words[RLT_TEXT_CELL_WORDS] = {0};
     memcpy(words, text, rlt_min_size(strlen(text), RLT_TEXT_CELL_BYTES - 1));
-    /* Relaxed: nobody else writes it. */
+    /* Relaxed: the writer's own value. */
     uint32_t next = atomic_load_explicit(&cell->count, memory_order_relaxed) + 1;
     struct rlt_text_place *place = &cell->places[next & 1];
-    /* Release, with the readers' acquire fence: who has seen something of what follows sees the
-     * last count, too, and knows that its copy is not whole. */
+    /* Release, with the readers' acquire fence: a reader that has seen any store below also sees
+     * the last count, and knows that its copy is not whole. */
     atomic_thread_fence(memory_order_release);
     atomic_store_explicit(&place->number, number, memory_order_relaxed);
     for (size_t i = 0; i < RLT_TEXT_CELL_WORDS; i++) {

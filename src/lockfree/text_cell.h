@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * A number and a short text that one thread sets now and then, and any thread may read whole: why
- * something failed last.
+ * A number and a short text that one thread sets now and then, and any thread may read whole: the
+ * cause of the last failure.
  *
  * Writers: one. Readers: any number. Progress: the writer never waits; a reader copies anew only if
- * the writer has set a text meanwhile, and is not delayed by a writer that is preempted while it
- * does. Zeroed memory is a cell with 0 and "".
+ * the writer has set a text meanwhile, and a preempted writer does not delay it. Zeroed memory is
+ * a cell with 0 and "".
  *
- * There are two places; the writer fills the one that no reader is sent to, and then counts one
- * further. A reader's copy is whole if the count is the same behind it: what was written meanwhile
- * went to the other place.
+ * There are two places; the writer fills the place that no reader is sent to, and then increments
+ * the count. A reader's copy is whole if the count is the same behind it: a text that was written
+ * meanwhile went to the other place.
  *
  * Not ck: readers of ck_sequence wait for a writer that is preempted.
  */

@@ -55,7 +55,7 @@ int rlt_wire_queue_acquire(struct rlt_wire_queue *queue)
 void rlt_wire_queue_give_back(struct rlt_wire_queue *queue, int lane)
 {
     if (lane < RLT_WIRE_LANES) {
-        /* Release: the next thread sees the producer's side of the lane as we left it. */
+        /* Release: the next thread sees the producer's side of the lane as this one left it. */
         ck_pr_fence_release();
         ck_pr_and_uint(&queue->taken, ~(1U << lane));
     }

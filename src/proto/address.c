@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * An entry is cut from left to right: scheme, credentials, host, port. The first thing that is
- * wrong ends it with rlt_address_refuse().
+ * An entry is cut from left to right: scheme, credentials, host, port. The first fault ends the
+ * parse with rlt_address_refuse().
  */
 #include "proto/address.h"
 
@@ -23,7 +23,7 @@
 
 /* ---- Parts of an entry -------------------------------------------------------------------- */
 
-/* Wiped before it is freed: it may be a password. */
+/* Wipe, then free, a text that may be a password. */
 static void free_secret(char *secret)
 {
     if (secret != NULL) {
@@ -80,7 +80,7 @@ static int decode(const struct rlt_address_entry *entry, struct rlt_text text, c
     return 0;
 }
 
-/* "user:password" or "token". */
+/* Parse "user:password" or "token". */
 static int parse_credentials(const struct rlt_address_entry *entry, struct rlt_text text,
                              struct rlt_address *address)
 {
@@ -109,7 +109,7 @@ static int parse_credentials(const struct rlt_address_entry *entry, struct rlt_t
     return decode(entry, rlt_text_slice(text, colon + 1, text.len), &address->password);
 }
 
-/* A name, or an IPv4 address, which has the form of one. */
+/* Check a host name, or an IPv4 address, which has the form of a name. */
 static int parse_name(const struct rlt_address_entry *entry, struct rlt_text text, char **host)
 {
     size_t label_len = 0;
@@ -144,7 +144,7 @@ static int parse_name(const struct rlt_address_entry *entry, struct rlt_text tex
     return 0;
 }
 
-/* Kept in the form of RFC 5952, so that two spellings of an address are seen as a duplicate. */
+/* Keep an IPv6 address in the form of RFC 5952, so that two spellings of it are a duplicate. */
 static int parse_v6(const struct rlt_address_entry *entry, struct rlt_text text, char **host)
 {
     char spelled[INET6_ADDRSTRLEN] = "";
@@ -164,7 +164,7 @@ static int parse_v6(const struct rlt_address_entry *entry, struct rlt_text text,
     return *host != NULL ? 0 : rlt_error_set_plain(ROULETTE_ENOMEM);
 }
 
-/* The host at the start of `text`; `*host_len` takes how much of it. */
+/* Parse the host at the start of `text`; `*host_len` takes its length there. */
 static int parse_host(const struct rlt_address_entry *entry, struct rlt_text text, char **host,
                       size_t *host_len)
 {
@@ -194,7 +194,7 @@ static int parse_host(const struct rlt_address_entry *entry, struct rlt_text tex
     return parse_name(entry, rlt_text_slice(text, 0, len), host);
 }
 
-/* What stands behind the host: nothing, or ":port". */
+/* Parse the text behind the host: nothing, or ":port". */
 static int parse_port(const struct rlt_address_entry *entry, struct rlt_text text, uint16_t *port)
 {
     if (text.len == 0) {
@@ -261,7 +261,7 @@ static int check_bytes(const struct rlt_address_entry *entry)
     return 0;
 }
 
-/* Cut "nats://" or "tls://" off; whether one was there. */
+/* Cut "nats://" or "tls://" off. Returns: whether one was there. */
 static int parse_scheme(const struct rlt_address_entry *entry, struct rlt_text *rest, bool *tls)
 {
     size_t end = rlt_address_scheme_end(*rest);

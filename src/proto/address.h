@@ -35,8 +35,8 @@ struct rlt_address {
  *            65535, other scheme, path behind the port, bad %-escape, credentials without a user
  *            or a scheme, blank or control byte, two entries with the same host and port, more
  *            than RLT_CLUSTERS_MAX); ROULETTE_ENOTSUP; ROULETTE_ENOMEM. On failure
- *            `roulette_last_error()` quotes the entry (with its credentials, and what may be
- *            some, replaced by "***") and says what to change.
+ *            `roulette_last_error()` quotes the entry (certain and possible credentials replaced
+ *            by "***") and says what to change.
  */
 int rlt_addresses_parse(const char *list, struct rlt_address **addresses, size_t *count);
 

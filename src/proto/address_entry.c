@@ -16,7 +16,7 @@ size_t rlt_address_scheme_end(struct rlt_text text)
     return rlt_text_find_word(text, "://");
 }
 
-/** What an error shows of an entry. */
+/** The parts of an entry that an error shows. */
 struct quote {
     char bytes[QUOTE_LEN_MAX + sizeof(HIDDEN) + sizeof("...")];
     size_t len;
@@ -42,8 +42,8 @@ static void quote_hide(struct quote *quote)
     }
 }
 
-/* The length of the host in "host:port" without credentials before it. What follows may be a
- * password whose "@host" was forgotten, so it counts as part of it only if it is a short number. */
+/* The length that is shown of "host:port" without credentials before it. The text behind the host
+ * may be a password whose "@host" was forgotten, so it is shown only if it is a short number. */
 static size_t visible_len(struct rlt_text text)
 {
     size_t bracket = rlt_text_find(text, ']');

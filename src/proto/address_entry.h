@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * One entry of the list of clusters, and what an error shows of it: rlt_address_refuse() is the
- * only place that quotes an entry, and so the only place that must not show a credential.
+ * One entry of the list of clusters, and how an error quotes it: rlt_address_refuse() is the only
+ * place that quotes an entry, and so the only place that must not show a credential.
  */
 #ifndef RLT_PROTO_ADDRESS_ENTRY_H
 #define RLT_PROTO_ADDRESS_ENTRY_H
@@ -22,13 +22,13 @@ struct rlt_address_entry {
     bool in_credentials;
 };
 
-/** Index of the first "://", or the length. */
+/** Find the index of the first "://", or the length. */
 size_t rlt_address_scheme_end(struct rlt_text text);
 
-/** Whether an error shows "***" for what stands behind the host: it may be a password. */
+/** Whether an error shows "***" for the text behind the host, which may be a password. */
 bool rlt_address_hides_port(const struct rlt_address_entry *entry);
 
-/** Set roulette_last_error(): it quotes the entry, then says what is wrong. Returns: `error`. */
+/** Set roulette_last_error(): the entry, quoted, then what is wrong with it. Returns: `error`. */
 __attribute__((format(printf, 3, 4))) int rlt_address_refuse(const struct rlt_address_entry *entry,
                                                              int error, const char *format, ...);
 

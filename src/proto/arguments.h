@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * The arguments of a MSG or HMSG line. The two ways to split one (proto/parser.c says which) both
- * leave this, and share all that follows. So the fast way can refuse a line that the slow way
- * takes, but never give another result for it.
+ * The arguments of a MSG or HMSG line. The two ways to split a line (proto/parser.c says which)
+ * both fill this, and share all further steps. So the fast way can refuse a line that the slow way
+ * accepts, but never give another result for it.
  */
 #ifndef RLT_PROTO_ARGUMENTS_H
 #define RLT_PROTO_ARGUMENTS_H
@@ -20,8 +20,7 @@
 #define RLT_ARGUMENTS_MAX 5
 
 /**
- * The parts of a complete MSG or HMSG line, counted from the topic. Those it does not have are
- * empty.
+ * The parts of a complete MSG or HMSG line, counted from the topic. Missing parts are empty.
  */
 struct rlt_arguments {
     const uint8_t *topic;
@@ -47,7 +46,7 @@ RLT_ALWAYS_INLINE struct rlt_arguments rlt_arguments_name(const uint8_t *topic,
     return args;
 }
 
-/** What is common to both ways to split a line. Returns: as rlt_parse(). */
+/** Finish a line that was split in either way. Returns: as rlt_parse(). */
 RLT_ALWAYS_INLINE int64_t rlt_arguments_finish(const uint8_t *bytes, size_t len,
                                                const struct rlt_arguments *args,
                                                struct rlt_frame *frame)
@@ -70,7 +69,7 @@ RLT_ALWAYS_INLINE int64_t rlt_arguments_finish(const uint8_t *bytes, size_t len,
     uint64_t frame_len = (uint64_t)(topic - bytes) + args->body_offset + 2 + body_len;
     int64_t result = (int64_t)frame_len;
     if (rlt_unlikely(len < frame_len)) {
-        /* Of the CR LF behind the body, at most the CR is there. */
+        /* At most the CR is there of the CR LF behind the body. */
         if (len == frame_len - 1 && bytes[len - 1] != '\r')
             return -RLT_PARSE_TERMINATOR;
         result = 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * Base64 with the alphabet for URLs and without padding. Source: RFC 4648, 5 and 3.2; it is what
- * nkey signatures and JWTs are written in.
+ * Base64 with the alphabet for URLs and without padding: the encoding of nkey signatures and JWTs.
+ * Source: RFC 4648, 5 and 3.2.
  */
 #ifndef RLT_PROTO_BASE64URL_H
 #define RLT_PROTO_BASE64URL_H
@@ -9,10 +9,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/** Characters that `len` bytes become; no NUL follows them. */
+/** Characters that encode `len` bytes; no NUL follows them. */
 #define RLT_BASE64URL_LEN(len) ((len) / 3 * 4 + ((len) % 3 * 4 + 2) / 3)
 
-/** Write RLT_BASE64URL_LEN(len) characters; returns the one behind them. */
+/** Write RLT_BASE64URL_LEN(len) characters; returns the end of them. */
 char *rlt_base64url_encode(char *out, const uint8_t *bytes, size_t len);
 
 /**

@@ -20,7 +20,7 @@ struct span {
 struct parts {
     struct span spans[PART_COUNT];
     size_t count;
-    bool unended; /* a line stands behind a fence as a part does, but no fence follows it */
+    bool unended; /* a line follows a fence, as a part does, but no fence follows the line */
 };
 
 /* ---- Lines -------------------------------------------------------------------------------- */
@@ -69,7 +69,7 @@ static bool is_value(struct span line)
     return line.len != 0 && !is_fence(line);
 }
 
-/* Some editors put a byte order mark in front of the first line. */
+/* Skip the byte order mark that some editors put in front of the first line. */
 static struct span skip_mark(struct span text)
 {
     bool marked = text.len >= 3 && memcmp(text.bytes, "\xef\xbb\xbf", 3) == 0;

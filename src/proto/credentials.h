@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * What a ".creds" file holds: a user's JWT, and the seed of the nkey that the JWT is about.
+ * The contents of a ".creds" file: a user's JWT, and the seed of the nkey that the JWT names.
  *
  * Source: nats-clients.md A.2; github.com/nats-io/nkeys, creds_utils.go.
  */
@@ -20,14 +20,14 @@ struct rlt_credentials {
 };
 
 /**
- * Read the text of a ".creds" file. A part of it is a line that stands between two fences, which
- * are lines with three dashes or more at both ends ("-----BEGIN NATS USER JWT-----",
+ * Read the text of a ".creds" file. A part of it is a line between two fences, which are lines with
+ * three dashes or more at both ends ("-----BEGIN NATS USER JWT-----",
  * "------END NATS USER JWT------"). The first part is the JWT, the second the seed; all else is
  * ignored. Blanks and CR at the ends of lines are tolerated, and so are a byte order mark and a
  * last line without LF.
  *
- * Ownership: nothing of `text` is kept, which is the caller's to wipe. rlt_credentials_fini() ends
- *            what this made.
+ * Ownership: nothing of `text` is kept, which the caller wipes. rlt_credentials_fini() ends the
+ *            credentials.
  * Threads:   any thread. Allocates (a control-path operation).
  * Returns:   0; ROULETTE_EINVAL (JWT or seed missing, or not one: rlt_jwt_expiry() and
  *            rlt_nkey_init() say what is wrong with it); ROULETTE_ENOTSUP, as rlt_nkey_init();

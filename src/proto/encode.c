@@ -74,7 +74,7 @@ uint8_t *rlt_encode_unsub(uint8_t *out, uint64_t sid, uint64_t max)
 
 /* ---- CONNECT ------------------------------------------------------------------------------ */
 
-/** A text being written. After the first failure nothing more is. */
+/** A text being written. After the first failure nothing more is written. */
 struct text {
     char *bytes;
     size_t len;
@@ -97,7 +97,7 @@ static void put_text(struct text *text, const char *bytes)
     put(text, bytes, strlen(bytes));
 }
 
-/** Bytes of the UTF-8 character at a NUL-terminated text; 0 if it is none. Source: RFC 3629. */
+/** Count the bytes of the first UTF-8 character of a NUL-terminated text; 0: none. RFC 3629. */
 static size_t utf8_len(const unsigned char *bytes)
 {
     /* The first two bytes tell overlong forms, surrogates and values above U+10FFFF apart. */
@@ -165,8 +165,8 @@ int rlt_encode_connect(const struct rlt_connect *connect, char *out, size_t size
     struct text text = {.bytes = out, .size = size};
     put_text(&text, "CONNECT {\"verbose\":false,\"pedantic\":false,\"tls_required\":false,"
                     "\"lang\":\"C\",\"protocol\":1,\"echo\":true");
-    /* A status that nobody listens would come to one subscription of the connection that asked, so
-     * by chance of cluster, pool and order: who has no use for it is to see none. */
+    /* A "no responders" status would reach one interest of the connection that published, by
+     * chance of cluster, pool and order: a subscriber with no use for it must not see one. */
     put_text(&text, ",\"no_responders\":false");
     put_text(&text, connect->headers ? ",\"headers\":true" : ",\"headers\":false");
     put_member(&text, "name", connect->name);
@@ -179,7 +179,7 @@ int rlt_encode_connect(const struct rlt_connect *connect, char *out, size_t size
     put_member(&text, "sig", connect->sig);
     put_text(&text, "}\r\n");
     if (text.error != 0) {
-        /* Leave no half of a password behind. */
+        /* Leave no part of a password behind. */
         explicit_bzero(out, text.len);
         return text.error;
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * Encoder of what a client sends. Callers ask for a length, claim that much, then encode.
+ * Encoder of the operations that a client sends. Callers ask for a length, claim it, then encode.
  *
  * Source: nats-clients.md C.3. Arguments were validated before; these functions only lay out
  * bytes.
@@ -52,7 +52,7 @@ struct rlt_pub {
     uint32_t payload_len; /* at most RLT_SIZE_MAX */
 };
 
-/** Bytes that rlt_encode_pub() writes. */
+/** Count the bytes that rlt_encode_pub() writes. */
 static inline size_t rlt_encode_pub_len(const struct rlt_pub *pub)
 {
     size_t reply_part = pub->reply != NULL ? pub->reply_len + 1 : 0;
@@ -90,14 +90,14 @@ static inline uint8_t *rlt_encode_pub(uint8_t *out, const struct rlt_pub *pub)
 }
 
 /**
- * Length of the PUB at `bytes`, which rlt_encode_pub() wrote in full. For walking a queue after
- * a partial send. `*payload_len` takes its payload length.
+ * Read the length of the PUB at `bytes`, which rlt_encode_pub() wrote in full. For walking a queue
+ * after a partial send. `*payload_len` takes its payload length.
  *
  * Returns: the length of the frame. Asserts that the bytes are a PUB within `len`.
  */
 size_t rlt_pub_frame_len(const uint8_t *bytes, size_t len, uint32_t *payload_len);
 
-/** What a PUB is published to. They lead into the frame. */
+/** The topic and reply of a PUB. The pointers lead into its frame. */
 struct rlt_pub_names {
     const char *topic;
     size_t topic_len;
@@ -105,10 +105,10 @@ struct rlt_pub_names {
     size_t reply_len;
 };
 
-/** The names of a frame of `len` bytes, as rlt_pub_frame_len() has it. */
+/** Read the names of a frame of `len` bytes, a length from rlt_pub_frame_len(). */
 void rlt_pub_frame_names(const uint8_t *bytes, size_t len, struct rlt_pub_names *names);
 
-/** A frame of a queue that is not to be sent any more. It keeps its length. */
+/** Strike a frame in a queue, which is then not sent any more. It keeps its length. */
 static inline void rlt_pub_frame_strike(uint8_t *bytes)
 {
     bytes[0] = 'p';
@@ -132,7 +132,7 @@ uint8_t *rlt_encode_sub(uint8_t *out, const char *topic, size_t topic_len, const
 /** Write an UNSUB line; `max` 0: at once. Returns the byte behind it. */
 uint8_t *rlt_encode_unsub(uint8_t *out, uint64_t sid, uint64_t max);
 
-/** What CONNECT says. Strings are JSON-escaped; NULL strings are left out. */
+/** The fields of CONNECT. Strings are JSON-escaped; NULL strings are left out. */
 struct rlt_connect {
     const char *name;
     const char *version;
@@ -146,7 +146,7 @@ struct rlt_connect {
 };
 
 /** The longest CONNECT that is sent. A server's limit is 4096 bytes by default, but may be higher:
- * it decides. */
+ * the server decides. */
 #define RLT_CONNECT_LEN_MAX ((size_t)16 * 1024)
 
 /**

@@ -9,13 +9,13 @@
 
 /** Objects and arrays inside each other, the outermost counted. */
 #define DEPTH_MAX 8
-/* jansson keeps all that it reads, so what a server may make it keep has limits: 128 bytes or so
- * for an address in a list, more for a member and most for an object or array. */
+/* jansson keeps all that it reads, so the INFO of a server has limits: an address in a list takes
+ * 128 bytes or so, a member more, and an object or array most. */
 #define ELEMENTS_MAX   131072
 #define MEMBERS_MAX    4096
 #define CONTAINERS_MAX 1024
 
-/** What stands outside of strings. */
+/** Counts of brackets, ':' and ',' outside of strings. */
 struct shape {
     uint32_t depth;
     uint32_t containers;
@@ -23,7 +23,7 @@ struct shape {
     uint32_t elements;
 };
 
-/** Count a byte outside of strings. False if it is one too many. */
+/** Count a byte outside of strings. False if a limit is exceeded. */
 static bool count_byte(struct shape *shape, char byte)
 {
     switch (byte) {
@@ -44,10 +44,9 @@ static bool count_byte(struct shape *shape, char byte)
 }
 
 /**
- * True if brackets outside of strings nest too deep, or there is too much of something. jansson
- * descends by recursion and allocates for each value, so this runs before it. Up to the first byte
- * that is not JSON, where jansson stops, both agree on what a string is; a wrong count behind it is
- * harmless.
+ * Whether brackets outside of strings nest too deep, or a limit is exceeded. jansson descends by
+ * recursion and allocates for each value, so this runs before it. Up to the first byte that is not
+ * JSON, where jansson stops, both agree where strings are; a wrong count behind that is harmless.
  */
 static bool is_unreasonable(const char *json, size_t len)
 {
@@ -85,7 +84,7 @@ static void copy_text(const json_t *object, const char *key, char *out, size_t s
     out[len] = '\0';
 }
 
-/** Copy a text member that is of no use unless it is whole. */
+/** Copy a text member whole; empty if it does not fit, as a cut one is of no use. */
 static void copy_whole_text(const json_t *object, const char *key, char *out, size_t size)
 {
     const json_t *value = json_object_get(object, key);

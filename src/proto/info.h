@@ -35,9 +35,8 @@ struct rlt_info {
  *
  * Threads: any thread. Allocates while it runs (a control-path operation): with RLT_INFO_LEN_MAX
  *          bytes at most 16 MiB, however they are arranged.
- * Returns: 0; ROULETTE_EPROTOCOL (not a JSON object, too deep or too much of something, a number
- *          beyond a double);
- *          ROULETTE_ENOMEM.
+ * Returns: 0; ROULETTE_EPROTOCOL (not a JSON object, beyond a limit above, a number beyond a
+ *          double); ROULETTE_ENOMEM.
  */
 int rlt_info_parse(const char *json, size_t len, struct rlt_info *info);
 

@@ -67,7 +67,7 @@ static bool decode_seed(const char *text, uint8_t *raw)
     return valid && (bits & 3) == 0;
 }
 
-/* `raw` is the whole public key but for its checksum, which this adds. */
+/* Write a public key; `raw` is all of it except the checksum, which this adds. */
 static void encode_public(uint8_t *raw, char *text)
 {
     static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
@@ -87,7 +87,7 @@ static void encode_public(uint8_t *raw, char *text)
 
 /* ---- Seed --------------------------------------------------------------------------------- */
 
-/* Whose seed a text is that is not a user's, by its second letter; NULL if nobody's. */
+/* The owner of a seed that is not a user's, by its second letter; NULL if there is none. */
 static const char *owner_of(char kind)
 {
     switch (kind) {
@@ -106,7 +106,7 @@ static const char *owner_of(char kind)
     }
 }
 
-/* What can be said before decoding: a wrong kind of key is the likeliest mistake. */
+/* Check a seed before it is decoded: a wrong kind of key is the likeliest mistake. */
 static int check_kind(const char *seed, size_t len)
 {
     if (len < 2 || seed[0] != 'S') {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * The nkey of a user: an Ed25519 key pair with which a client proves who it is by signing the
+ * The nkey of a user: an Ed25519 key pair. A client proves its identity with it, by signing the
  * nonce of the server's INFO.
  *
  * Source: nats-clients.md A.2; ADR-14; github.com/nats-io/nkeys, strkey.go: a seed is base32
@@ -40,7 +40,7 @@ int rlt_nkey_init(struct rlt_nkey *nkey, const char *seed, size_t len);
 void rlt_nkey_fini(struct rlt_nkey *nkey);
 
 /**
- * Sign a nonce, as it stands in INFO (its characters, not what they decode to). `signature` takes
+ * Sign a nonce, as it stands in INFO (its characters, not decoded). `signature` takes
  * RLT_NKEY_SIGNATURE_LEN characters and a NUL, for CONNECT's "sig".
  *
  * Threads: any thread; the key is only read. OpenSSL allocates while it runs.

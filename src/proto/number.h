@@ -28,14 +28,14 @@ struct rlt_extent {
     size_t end;
 };
 
-/** The bytes of a part. */
+/** Count the bytes of a part. */
 static inline size_t rlt_extent_len(struct rlt_extent span)
 {
     return span.end - span.start;
 }
 
 /**
- * The number in a span of 1 to 7 bytes, all at once; false if a byte is not a digit.
+ * Read the number in a span of 1 to 7 bytes, all at once; false if a byte is not a digit.
  *
  * Reads the 8 bytes that end one byte behind the span. They lie within the line: at least
  * "MSG a " is before a number and at least CR is behind it.
@@ -45,7 +45,7 @@ RLT_ALWAYS_INLINE bool rlt_number_short(const uint8_t *bytes, struct rlt_extent 
 {
     uint64_t word;
     memcpy(&word, bytes + span.end - 7, sizeof word);
-    /* The last digit moves to the top byte; what lies before the first becomes 0. */
+    /* The last digit moves to the top byte; bytes before the first digit become 0. */
     word = (le64toh(word) << 8) ^ UINT64_C(0x3030303030303030);
     word &= UINT64_MAX << (64 - 8 * rlt_extent_len(span));
     uint64_t above_nine = (word + UINT64_C(0x7676767676767676)) | word;
@@ -61,7 +61,7 @@ RLT_ALWAYS_INLINE bool rlt_number_short(const uint8_t *bytes, struct rlt_extent 
     return true;
 }
 
-/** The number in a span of up to RLT_SID_DIGITS_MAX bytes; false if none, or above 2^63 - 1. */
+/** Read the number in a span of up to RLT_SID_DIGITS_MAX bytes; false: none, or above 2^63 - 1. */
 static inline bool rlt_number_long(const uint8_t *bytes, struct rlt_extent span, uint64_t *value)
 {
     uint64_t sum = 0;
@@ -79,8 +79,8 @@ static inline bool rlt_number_long(const uint8_t *bytes, struct rlt_extent span,
 }
 
 /**
- * A sid: the lengths vary from line to line but nothing waits for the number, so the way without
- * branches is the better one.
+ * Read a sid: its length varies from line to line but nothing depends on the number soon, so the
+ * way without branches is better.
  */
 RLT_ALWAYS_INLINE bool rlt_number_sid(const uint8_t *bytes, struct rlt_extent span, uint64_t *value)
 {
@@ -90,9 +90,9 @@ RLT_ALWAYS_INLINE bool rlt_number_sid(const uint8_t *bytes, struct rlt_extent sp
 }
 
 /**
- * A size: where the next operation starts depends on it, so it must be there soon. From the last
- * digit to the first each address depends on the span's end only; how many digits there are is
- * left to the branch predictor.
+ * Read a size: the start of the next operation depends on it, so it is needed soon. From the last
+ * digit to the first each address depends on the span's end only; the number of digits is left to
+ * the branch predictor.
  */
 RLT_ALWAYS_INLINE bool rlt_number_size(const uint8_t *bytes, struct rlt_extent span,
                                        uint32_t *value)

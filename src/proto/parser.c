@@ -2,8 +2,8 @@
 /*
  * A MSG line is split in one of two ways: split_strict() takes short lines of the form that servers
  * write, 32 bytes at a time; rlt_parse_tolerant() takes all that the protocol allows, byte by byte.
- * Both leave the same `struct rlt_arguments`. For streams of messages there is parse_plain() too,
- * of which the same is true: see rlt_parse_streaks().
+ * Both fill the same `struct rlt_arguments`. For streams of messages there is parse_plain() too,
+ * with the same results: see rlt_parse_streaks().
  */
 #include "proto/parser.h"
 
@@ -17,12 +17,12 @@
 #include "proto/parser_tolerant.h"
 #include "proto/scan.h"
 
-/** What parse_strict() leaves to rlt_parse_tolerant(). No operation is one byte long. */
+/** The line is for rlt_parse_tolerant(). No operation is one byte long. */
 #define NOT_STRICT 1
 
 /* ---- The strict form ---------------------------------------------------------------------- */
 
-/** What was found in the window at a topic. */
+/** The ends that were found in the window at a topic. */
 struct strict {
     uint64_t stops; /* bit i: topic[i] ends an argument, which is not the last */
     size_t end;     /* where the CR LF is */
@@ -31,8 +31,8 @@ struct strict {
 /**
  * Find the ends of all arguments, if the line ends within 2 * RLT_SCAN_WINDOW bytes.
  *
- * In the strict form the line's end is the only place with two stops in a row. To find it that
- * way, not by walking over the arguments, shortens what the next operation's start waits for.
+ * In the strict form the line's end is the only place with two stops in a row. Finding it that way,
+ * not by walking over the arguments, shortens the dependency chain to the next operation's start.
  */
 RLT_ALWAYS_INLINE bool scan_strict(const uint8_t *topic, struct strict *strict)
 {
@@ -49,7 +49,7 @@ RLT_ALWAYS_INLINE bool scan_strict(const uint8_t *topic, struct strict *strict)
     return memcmp(topic + strict->end, "\r\n", 2) == 0;
 }
 
-/** Take an argument that starts at `start` and that one space ends. */
+/** Take an argument that starts at `start` and ends at one space. */
 RLT_ALWAYS_INLINE bool take_argument(const uint8_t *topic, size_t start, uint64_t *stops,
                                      struct rlt_extent *span)
 {
@@ -82,8 +82,8 @@ RLT_ALWAYS_INLINE bool split_strict(const uint8_t *topic, const struct strict *s
 }
 
 /**
- * rlt_parse() for a line that starts with a verb in upper case and one space. At least
- * 2 * RLT_SCAN_WINDOW bytes are behind them. Returns: as rlt_parse(), or NOT_STRICT.
+ * Parse a line that starts with a verb in upper case and one space. At least 2 * RLT_SCAN_WINDOW
+ * bytes are behind them. Returns: as rlt_parse(), or NOT_STRICT.
  */
 RLT_ALWAYS_INLINE int64_t parse_strict(const uint8_t *bytes, size_t len, size_t verb_len,
                                        struct rlt_frame *frame)
@@ -95,7 +95,7 @@ RLT_ALWAYS_INLINE int64_t parse_strict(const uint8_t *bytes, size_t len, size_t 
     if (rlt_unlikely(!scan_strict(topic, &strict)))
         return NOT_STRICT;
 
-    /* With a reply there is one stop more. Each of the two gets code of its own: shared code
+    /* With a reply there is one stop more. Each of the two cases gets code of its own: shared code
      * would have to keep the spans in memory. */
     uint64_t more = strict.stops & (strict.stops - 1);
     more &= more - 1;
@@ -123,7 +123,7 @@ int64_t rlt_parse(const uint8_t *bytes, size_t len, struct rlt_frame *frame)
     return rlt_likely(result != NOT_STRICT) ? result : rlt_parse_tolerant(bytes, len, frame);
 }
 
-/* ---- Runs --------------------------------------------------------------------------------- */
+/* ---- Streaks ------------------------------------------------------------------------------ */
 
 /** The last size, with the blank before it and the CR behind it: most messages have the same. */
 struct size_memo {
@@ -131,7 +131,7 @@ struct size_memo {
     uint32_t value;
 };
 
-/** The size that ends at `end` and has `digits` digits; false if it is none, or longer. */
+/** Read the size that ends at `end` and has `digits` digits; false if it is none, or longer. */
 RLT_ALWAYS_INLINE bool recall_size(const uint8_t *topic, size_t end, size_t digits,
                                    struct size_memo *memo)
 {
@@ -149,8 +149,8 @@ RLT_ALWAYS_INLINE bool recall_size(const uint8_t *topic, size_t end, size_t digi
 }
 
 /**
- * The usual message: in the strict form, with short numbers, no reply and no headers, and all
- * there. Others are left to rlt_parse(), which finds the same in these.
+ * Parse a usual message: complete, in the strict form, with short numbers, no reply and no headers.
+ * Others are left to rlt_parse(), which gives the same result for these.
  */
 RLT_ALWAYS_INLINE bool parse_plain(const uint8_t *bytes, size_t len, struct size_memo *memo,
                                    struct rlt_frame *frame)
@@ -184,7 +184,7 @@ RLT_ALWAYS_INLINE bool parse_plain(const uint8_t *bytes, size_t len, struct size
     return true;
 }
 
-/** How many complete messages with the line of `frame`, which is at `line`, lie behind it. */
+/** Count the complete messages behind `frame` that have its line, which is at `line`. */
 static uint32_t count_more(const uint8_t *line, size_t len, const struct rlt_frame *frame)
 {
     size_t line_len = 4 + (size_t)frame->body_offset;
@@ -202,8 +202,8 @@ static uint32_t count_more(const uint8_t *line, size_t len, const struct rlt_fra
 }
 
 /**
- * Whether the line behind a message, of which `len` bytes are there from its start, may be the
- * same. Most differ at the end, in the sid.
+ * Whether the line behind a message may be the same. `len` bytes are there from the message's
+ * start. Most lines differ at the end, in the sid.
  */
 RLT_ALWAYS_INLINE bool may_have_more(size_t len, const struct rlt_frame *frame)
 {
@@ -212,10 +212,10 @@ RLT_ALWAYS_INLINE bool may_have_more(size_t len, const struct rlt_frame *frame)
 }
 
 /**
- * Where the next line starts is known only when this one was read, and that one can be read only
- * when this is known. But most messages are as long as the one before: go on with that, before the
- * sum is there. So it is a branch, which is predicted, and not an address, which is waited for.
- * The empty assembly keeps the compiler from making one of the other.
+ * Guess the start of the next line, which is known only when this line was read: each read depends
+ * on the one before. But most messages are as long as the one before: go on with that length,
+ * before the sum is there. So the start is a branch, which is predicted, and not an address, which
+ * is waited for. The empty assembly keeps the compiler from turning the one into the other.
  */
 RLT_ALWAYS_INLINE size_t guess_next(size_t at, size_t len, size_t *len_before)
 {
@@ -228,8 +228,8 @@ RLT_ALWAYS_INLINE size_t guess_next(size_t at, size_t len, size_t *len_before)
     return next;
 }
 
-uint32_t rlt_parse_streaks(const uint8_t *bytes, size_t len, struct rlt_streak *runs, uint32_t max,
-                           size_t *used)
+uint32_t rlt_parse_streaks(const uint8_t *bytes, size_t len, struct rlt_streak *streaks,
+                           uint32_t max, size_t *used)
 {
     size_t len_before = 0;
     struct size_memo memo = {0, 0};
@@ -238,18 +238,18 @@ uint32_t rlt_parse_streaks(const uint8_t *bytes, size_t len, struct rlt_streak *
     for (; count < max && at != len; count++) {
         const uint8_t *line = bytes + at;
         size_t left = len - at;
-        struct rlt_streak *run = &runs[count];
-        struct rlt_frame *frame = &run->frame;
+        struct rlt_streak *streak = &streaks[count];
+        struct rlt_frame *frame = &streak->frame;
         bool may_repeat = parse_plain(line, left, &memo, frame);
         if (rlt_unlikely(!may_repeat)) {
             if (rlt_parse(line, left, frame) <= 0 || frame->op != RLT_OP_MSG)
                 break;
             may_repeat = frame->topic == line + 4 && frame->reply_len + frame->header_len == 0;
         }
-        run->more = 0;
+        streak->more = 0;
         if (may_repeat && may_have_more(left, frame))
-            run->more = count_more(line, left, frame);
-        at = guess_next(at, (1 + (size_t)run->more) * (size_t)frame->frame_len, &len_before);
+            streak->more = count_more(line, left, frame);
+        at = guess_next(at, (1 + (size_t)streak->more) * (size_t)frame->frame_len, &len_before);
     }
     *used = at;
     return count;

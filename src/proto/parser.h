@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * Parser of what a NATS server sends. Stateless and in place: give it contiguous bytes that
+ * Parser of the operations of a NATS server. Stateless and in place: give it contiguous bytes that
  * start at an operation, get one operation, "partial" or "bad".
  *
- * Source: nats-clients.md C.1, C.2, C.6. Verbs in any case; runs of SP and TAB between
+ * Source: nats-clients.md C.1, C.2, C.6. Verbs in any case; any number of SP and TAB between
  * arguments; every line must end with CR LF; a lone CR or LF is bad.
  */
 #ifndef RLT_PROTO_PARSER_H
@@ -38,12 +38,12 @@ enum rlt_parse_error {
     RLT_PARSE_NUMBER,         /* a number has other bytes than digits, or too many */
     RLT_PARSE_HEADER_SIZE,    /* HMSG: the header size is above the total size */
     RLT_PARSE_TERMINATOR,     /* the payload is not followed by CR LF */
-    RLT_PARSE_ARGUMENT_EMPTY, /* INFO or -ERR without its text; but "-ERR ''" has one, of 0 bytes */
+    RLT_PARSE_ARGUMENT_EMPTY, /* INFO or -ERR without text; but "-ERR ''" has one, of 0 bytes */
     RLT_PARSE_INFO_TOO_LONG,  /* no line end within RLT_INFO_LEN_MAX */
 };
 
 /**
- * One operation. Lives as long as the bytes that were parsed; the offsets count from `topic`.
+ * One operation. Valid as long as the bytes that were parsed; the offsets count from `topic`.
  */
 struct rlt_frame {
     enum rlt_op op;
@@ -76,29 +76,29 @@ struct rlt_frame {
  */
 int64_t rlt_parse(const uint8_t *bytes, size_t len, struct rlt_frame *frame);
 
-/** A run: messages with the very same line, one behind the other. */
+/** A streak: messages with the very same line, in a row. */
 struct rlt_streak {
     struct rlt_frame frame; /* the first */
-    uint32_t more;          /* those behind it, each frame.frame_len after the one before */
+    uint32_t more;          /* messages behind it, frame.frame_len bytes apart */
 };
 
-/** Messages in a run beside the first, at most. */
+/** Messages in a streak behind the first, at most. */
 #define RLT_STREAK_MORE_MAX UINT16_MAX
 
 /**
- * Parse the complete messages that `bytes` begins with: up to `max` runs of them, or to an
- * operation that is none, or is cut or bad, which is left for rlt_parse(). What `frame` is for
- * each is as if rlt_parse() had been called; `*used` is the bytes of them all.
+ * Parse the complete messages that `bytes` begins with: up to `max` streaks of them, or to an
+ * operation that is not a message, or is cut or bad, which is left for rlt_parse(). The `frame` of
+ * each is as rlt_parse() fills it; `*used` is the bytes of all of them.
  *
- * Only messages with the verb "MSG ", no reply and no headers come in runs of more than one.
+ * Only messages with the verb "MSG ", no reply and no headers come in streaks of more than one.
  *
  * Threads: any thread. Does not block or allocate.
- * Returns: the number of runs.
+ * Returns: the number of streaks.
  */
-uint32_t rlt_parse_streaks(const uint8_t *bytes, size_t len, struct rlt_streak *runs, uint32_t max,
-                           size_t *used);
+uint32_t rlt_parse_streaks(const uint8_t *bytes, size_t len, struct rlt_streak *streaks,
+                           uint32_t max, size_t *used);
 
-/** A static English text for an enum rlt_parse_error. */
+/** Name an enum rlt_parse_error by a static English text. */
 const char *rlt_parse_error_text(int error);
 
 #endif

@@ -12,7 +12,7 @@
 #include "base/defs.h"
 #include "proto/arguments.h"
 
-/** The first word of a line. Unlike for enum rlt_op, HMSG is one of its own. */
+/** The first word of a line. Unlike in enum rlt_op, HMSG is a verb of its own. */
 enum verb { VERB_MSG, VERB_HMSG, VERB_PING, VERB_PONG, VERB_OK, VERB_INFO, VERB_ERR, VERB_COUNT };
 
 static const struct {
@@ -34,7 +34,7 @@ static inline uint8_t to_upper(uint8_t byte)
     return byte >= 'a' && byte <= 'z' ? (uint8_t)(byte - ('a' - 'A')) : byte;
 }
 
-/** The verb at `bytes`. Returns: an enum verb; VERB_COUNT if more bytes are needed; -error. */
+/** Read the verb at `bytes`. Returns: an enum verb; VERB_COUNT: more bytes are needed; -error. */
 static int find_verb(const uint8_t *bytes, size_t len)
 {
     for (int verb = 0; verb < VERB_COUNT; verb++) {
@@ -72,7 +72,7 @@ static int find_line_end(const uint8_t *bytes, size_t len, size_t line_len_max, 
     return 0;
 }
 
-/** Split what is between `start` and `end`. Returns: how many, at most RLT_ARGUMENTS_MAX + 1. */
+/** Split the bytes from `start` to `end`. Returns: how many, at most RLT_ARGUMENTS_MAX + 1. */
 static uint32_t split_blanks(const uint8_t *bytes, uint32_t start, uint32_t end,
                              struct rlt_extent spans[RLT_ARGUMENTS_MAX])
 {
@@ -109,7 +109,7 @@ static bool split_tolerant(const uint8_t *bytes, enum verb verb, uint32_t end,
     return true;
 }
 
-/** The text of INFO or -ERR, without what is around it. Returns: as rlt_parse(). */
+/** Parse the text of INFO or -ERR, trimmed. Returns: as rlt_parse(). */
 static int64_t finish_text(const uint8_t *bytes, enum verb verb, uint32_t end,
                            struct rlt_frame *frame)
 {
@@ -134,7 +134,7 @@ static int64_t finish_text(const uint8_t *bytes, enum verb verb, uint32_t end,
     return line_len;
 }
 
-/** PING, PONG and +OK, which have no arguments. Returns: as rlt_parse(). */
+/** Parse PING, PONG or +OK, which have no arguments. Returns: as rlt_parse(). */
 static int64_t finish_plain(const uint8_t *bytes, enum verb verb, uint32_t end,
                             struct rlt_frame *frame)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /**
  * The slow way to parse: all that the protocol allows, byte by byte. proto/parser.c has the fast
- * one, and asks this for the rest.
+ * way, and leaves all other lines to this one.
  */
 #ifndef RLT_PROTO_PARSER_TOLERANT_H
 #define RLT_PROTO_PARSER_TOLERANT_H
@@ -11,7 +11,7 @@
 
 #include "proto/parser.h"
 
-/** rlt_parse() for any line. */
+/** Parse as rlt_parse(), any line. */
 int64_t rlt_parse_tolerant(const uint8_t *bytes, size_t len, struct rlt_frame *frame);
 
 #endif

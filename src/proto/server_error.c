@@ -37,13 +37,13 @@ static const struct {
     {"Attempted to Connect to ", RLT_REACTION_RECONNECT, ROULETTE_ESERVER},
 };
 
-/** What is left of a text. */
+/** The rest of a text. */
 struct rest {
     const char *text;
     size_t len;
 };
 
-/** Of ASCII letters only: tolower() depends on the process's locale. */
+/** Fold ASCII letters only: tolower() depends on the process's locale. */
 static char to_lower(char byte)
 {
     return byte >= 'A' && byte <= 'Z' ? (char)(byte + ('a' - 'A')) : byte;
@@ -65,9 +65,9 @@ static bool skip(struct rest *rest, const char *prefix)
 }
 
 /**
- * Skip a text in double quotes. The server writes it as Go's %q does: a quote, a backslash and
- * bytes that do not print stand behind a backslash. Such a text is not the topic as it was sent,
- * so it counts as none.
+ * Skip a text in double quotes. The server writes the text as Go's %q does: a quote, a backslash
+ * and bytes that do not print stand behind a backslash. An escaped text is not the topic as it was
+ * sent, so it counts as none.
  */
 static bool skip_quoted(struct rest *rest, const char **text, size_t *len)
 {
@@ -89,7 +89,7 @@ static bool skip_quoted(struct rest *rest, const char **text, size_t *len)
     return false;
 }
 
-/** The names in quotes behind a permissions violation. */
+/** Read the names in quotes behind a permissions violation. */
 static void read_names(struct rest *rest, struct rlt_server_error *result)
 {
     const char *start = rest->text;
@@ -99,7 +99,7 @@ static void read_names(struct rest *rest, struct rlt_server_error *result)
     result->quoted_len = (size_t)(rest->text - start) - 2;
     if (skip(rest, " using queue ") &&
         (!skip_quoted(rest, &result->queue, &result->queue_len) || result->queue == NULL)) {
-        result->topic = NULL; /* without its queue group it would name another subscription */
+        result->topic = NULL; /* without its queue group it would name another interest */
         result->topic_len = 0;
     }
     if (!skip(rest, " (sid \""))
@@ -177,7 +177,7 @@ struct rlt_server_error rlt_server_error_classify(const char *text, size_t len)
     return result;
 }
 
-/* The value of `count` hexadecimal digits; UINT32_MAX if they are none. */
+/* Read the value of `count` hexadecimal digits; UINT32_MAX if they are none. */
 static uint32_t read_hex(const char *text, size_t count)
 {
     uint32_t value = 0;
@@ -204,7 +204,7 @@ static size_t write_utf8(uint32_t code, char *out)
     return len;
 }
 
-/* One escape, behind the backslash. `out` has room for 4 bytes. Returns: its length; 0: bad. */
+/* Undo one escape, behind the backslash. `out` has room for 4 bytes. Returns: a length; 0: bad. */
 static size_t unescape(const char *text, size_t len, char *out, size_t *written)
 {
     static const char names[] = "abfnrtv\\\"";

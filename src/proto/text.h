@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * Slices of a text that somebody else keeps: found and compared without a copy.
+ * Slices of a text, which the caller keeps: found and compared without a copy.
  */
 #ifndef RLT_PROTO_TEXT_H
 #define RLT_PROTO_TEXT_H
@@ -14,22 +14,22 @@ struct rlt_text {
     size_t len;
 };
 
-/** The part from index `start` to before `end`. */
+/** Cut the part from index `start` to before `end`. */
 struct rlt_text rlt_text_slice(struct rlt_text text, size_t start, size_t end);
 
-/** Index of the first `byte`, or the length. */
+/** Find the index of the first `byte`, or the length. */
 size_t rlt_text_find(struct rlt_text text, char byte);
 
-/** Index of the last `byte`, or the length. */
+/** Find the index of the last `byte`, or the length. */
 size_t rlt_text_find_last(struct rlt_text text, char byte);
 
-/** Index of the first `word`, or the length. */
+/** Find the index of the first `word`, or the length. */
 size_t rlt_text_find_word(struct rlt_text text, const char *word);
 
 /** Whether the text is `word`, in upper or lower case. */
 bool rlt_text_is(struct rlt_text text, const char *word);
 
-/** Without the blanks (SP and TAB) around it. */
+/** Cut off the blanks (SP and TAB) around a text. */
 struct rlt_text rlt_text_trim(struct rlt_text text);
 
 static inline bool rlt_text_is_digit(char byte)
@@ -37,7 +37,7 @@ static inline bool rlt_text_is_digit(char byte)
     return byte >= '0' && byte <= '9';
 }
 
-/** A letter of ASCII. */
+/** Whether a byte is an ASCII letter. */
 static inline bool rlt_text_is_letter(char byte)
 {
     return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z');

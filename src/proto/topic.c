@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Every publish checks its topic, so the check has two halves. is_plain() is fast and knows only
- * topics that break no rule and have no wildcard character; that is nearly every topic. Whatever
- * it does not know, scan() reads byte by byte and says exactly what it is.
+ * Every publish checks its topic, so the check has two halves. is_plain() is fast and accepts only
+ * topics that break no rule and have no wildcard character; that is nearly every topic. All others
+ * scan() reads byte by byte, and says exactly what they have.
  */
 #include "proto/topic.h"
 
@@ -39,8 +39,8 @@ static inline uint64_t load_u32(const char *bytes)
     return value;
 }
 
-/* 1 to 15 bytes and zeros behind them, without reading around them and without a loop: of two loads
- * that overlap, both put the same bits in the same place. */
+/* Load 1 to 15 bytes, with zeros behind them, without reading around them and without a loop: two
+ * loads that overlap put the same bits in the same place. */
 static inline __m128i load_short(const char *bytes, size_t len)
 {
     uint64_t low;
@@ -98,7 +98,7 @@ static inline bool is_plain(const char *topic, size_t len)
         wrong |= suspects(bytes) | (dot & (dot << 1 | behind_dot));
         behind_dot = dot >> (CHUNK - 1);
     }
-    /* The rest, 1 to 16 bytes, is the end of the last 16; dots that were seen are shifted out. */
+    /* The rest, 1 to 16 bytes, is the end of the last 16; dots already seen are shifted out. */
     __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(topic + len - CHUNK));
     uint32_t dot = dots(bytes);
     uint32_t fresh = dot >> (CHUNK - (len - offset));
@@ -118,7 +118,7 @@ static inline bool is_plain(const char *topic, size_t len)
 
 #endif
 
-/** What a topic has. */
+/** The features of a topic. */
 struct findings {
     bool forbidden;   /* a byte <= 0x20 or 0x7f */
     bool empty_token; /* a token without a byte */

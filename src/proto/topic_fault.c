@@ -26,14 +26,14 @@ static bool is_token(const char *name, size_t len, size_t at, char token)
     return name[at] == token && begins && ends;
 }
 
-/* Whether an empty token is seen by the dot at `at`: it is the first or last byte, or the second of
- * two. */
+/* Whether the dot at `at` ends or begins an empty token: the first or last byte, or the second of
+ * two dots. */
 static bool is_bad_dot(const char *name, size_t len, size_t at)
 {
     return name[at] == '.' && (at == 0 || at + 1 == len || name[at - 1] == '.');
 }
 
-/* In the order in which they are looked for: a topic may have several faults, and one is told. */
+/* Find the fault that is told, in the order of the checks: a topic may have several. */
 static size_t find(const char *name, size_t len, int error)
 {
     for (size_t i = 0; i < len && error == ROULETTE_ETOPIC; i++) {

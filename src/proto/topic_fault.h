@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * What an error says of a topic or queue group: the name itself, what is wrong, and where.
+ * The error text about a topic or queue group: the name itself, the fault, and where it is.
  */
 #ifndef RLT_PROTO_TOPIC_FAULT_H
 #define RLT_PROTO_TOPIC_FAULT_H
@@ -13,9 +13,9 @@
  *     the topic "a..b" cannot be published to: it has an empty token (two dots in a row), at byte 3
  *     of 4
  *
- * of `what` ("topic"), `verdict` ("cannot be published to") and the reason that rlt_topic_check(),
- * _check_pattern() or _check_group() has given for `error`; NULL: the code's own sentence. Control
- * bytes are quoted as \\xNN, and of a long name the part around the fault.
+ * made of `what` ("topic"), `verdict` ("cannot be published to") and the reason of `error` from
+ * rlt_topic_check(), rlt_topic_check_pattern() or rlt_topic_check_group(); NULL: the code's own
+ * sentence. Control bytes are quoted as \\xNN; of a long name the part around the fault is quoted.
  *
  * Threads: any thread. Does not block or allocate.
  * Returns: `error`.

@@ -44,7 +44,7 @@ void rlt_exchange_publish_dirty(struct rlt_exchange *exchange)
 void rlt_exchange_show(struct rlt_exchange *exchange)
 {
     struct rlt_metrics *metrics = &exchange->env->metrics;
-    /* Before the messages are visible: nobody receives what is not counted. */
+    /* Before the messages are visible: no subscriber receives a message that is not counted. */
     rlt_counter_add(&metrics->received_messages, exchange->batch_received);
     rlt_counter_add(&metrics->delivered_messages, exchange->batch_delivered);
     exchange->batch_received = 0;
@@ -55,7 +55,7 @@ void rlt_exchange_show(struct rlt_exchange *exchange)
 void rlt_exchange_tell_watched(struct rlt_exchange *exchange)
 {
     struct rlt_mailbox *mailbox = exchange->watched_count != 0 ? exchange->last_mailbox : NULL;
-    /* Release: what the transport made in order to watch. */
+    /* Release: publishes what the transport made in order to watch. */
     atomic_store_explicit(&exchange->watched_for, mailbox, memory_order_release);
 }
 
@@ -93,7 +93,7 @@ void rlt_exchange_notify_member(struct rlt_exchange *exchange, struct rlt_member
     rlt_mailbox_notify(member->mailbox, member, notice, error);
 }
 
-/* ---- Subscriptions ------------------------------------------------------------------------ */
+/* ---- Interests ---------------------------------------------------------------------------- */
 
 void rlt_exchange_notify(struct rlt_exchange *exchange, struct rlt_interest *interest,
                          enum rlt_notice notice, int error)
@@ -102,7 +102,7 @@ void rlt_exchange_notify(struct rlt_exchange *exchange, struct rlt_interest *int
     for (uint32_t i = 0; i < interest->member_count; i++) {
         struct rlt_member *member = members[i];
         if (notice == RLT_NOTICE_RESTORED && !member->lost) {
-            continue; /* it came while the subscription was lost, and knows of no gap */
+            continue; /* the member joined while the interest was lost, and knows of no gap */
         }
         member->lost = notice == RLT_NOTICE_LOST;
         rlt_exchange_notify_member(exchange, member, notice, error);

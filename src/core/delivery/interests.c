@@ -12,7 +12,7 @@
 
 /* ---- Indexes ------------------------------------------------------------------------------ */
 
-/* What by_index has of a free index: the next generation, and the next free index. */
+/* The entry of a free index in by_index: the next generation, and the next free index. */
 static uint64_t free_entry(uint64_t generation, uint32_t next)
 {
     return (generation & UINT32_MAX) << 32 | (uint64_t)next << 1 | 1;
@@ -33,7 +33,7 @@ static int grow(struct rlt_interests *table)
     if (table->index_capacity == RLT_INTERESTS_MAX) {
         return ROULETTE_EBUSY;
     }
-    /* By a half, so that a large table has few entries that it does not use. */
+    /* By a half, so that a large table has few unused entries. */
     uint32_t capacity = table->index_capacity + table->index_capacity / 2;
     capacity = capacity != 0 ? capacity : INITIAL_CAPACITY;
     capacity = capacity < RLT_INTERESTS_MAX ? capacity : RLT_INTERESTS_MAX;
@@ -45,14 +45,14 @@ static int grow(struct rlt_interests *table)
     table->by_index = by_index;
     table->index_capacity = capacity;
     if (table->index_count == 0) {
-        /* Index 0 is not used: sid 0 is none of ours. */
+        /* Index 0 is not used: no interest has sid 0. */
         table->index_count = 1;
         by_index[0] = free_entry(0, 0);
     }
     return 0;
 }
 
-/* A free index: an unused one while the array has room, so that short sids are reused late. */
+/* Take a free index: an unused one while the array has room, so that short sids are reused late. */
 static int take_index(struct rlt_interests *table, uint64_t *sid)
 {
     if (table->index_count == table->index_capacity && table->free_first == 0) {
@@ -99,12 +99,12 @@ int rlt_interests_init(struct rlt_interests *table)
     return rlt_topic_set_init(&table->by_topic, key_of, table);
 }
 
-static struct rlt_subscription *handle_of(struct rlt_interest *interest)
+static struct rlt_subscription *subscription_of(struct rlt_interest *interest)
 {
     return rlt_subscription_of(rlt_container_of(interest, struct rlt_member, own));
 }
 
-/* It is in the table no more; its block is the subscriber's alone, or is freed. */
+/* Release the block of an interest that has left the table; the subscriber may still hold it. */
 static void release_block(struct rlt_interest *interest)
 {
     if (interest->has_many) {
@@ -113,7 +113,7 @@ static void release_block(struct rlt_interest *interest)
     }
     interest->sid = 0;
     interest->member_count = 0;
-    rlt_subscription_release(handle_of(interest));
+    rlt_subscription_release(subscription_of(interest));
 }
 
 void rlt_interests_fini(struct rlt_interests *table)
@@ -129,7 +129,7 @@ void rlt_interests_fini(struct rlt_interests *table)
     memset(table, 0, sizeof(*table));
 }
 
-/* Put a member's own subscription into the table. */
+/* Put a member's own interest into the table. */
 static int enter(struct rlt_interests *table, struct rlt_interest *interest)
 {
     RLT_ASSERT(interest->sid == 0);
@@ -147,7 +147,7 @@ static int enter(struct rlt_interests *table, struct rlt_interest *interest)
         interest->sid = 0;
         return result;
     }
-    rlt_subscription_acquire(handle_of(interest));
+    rlt_subscription_acquire(subscription_of(interest));
     return 0;
 }
 
@@ -186,7 +186,7 @@ static int reserve_member(struct rlt_interest *interest)
     return 0;
 }
 
-/* The subscription that members of this one's topic share; NULL if there is none. */
+/* Find the interest that the members of this member's topic share; NULL if there is none. */
 static struct rlt_interest *find_shared(struct rlt_interests *table, struct rlt_member *member)
 {
     struct rlt_topic_key key = rlt_subscription_key(rlt_subscription_of(member));
@@ -222,7 +222,7 @@ struct rlt_interest *rlt_interests_of(struct rlt_interests *table, struct rlt_me
     if (!member->joined) {
         return NULL;
     }
-    /* While it is a member of another one, its own is not in the table. */
+    /* While a member has joined another member's interest, its own is not in the table. */
     return member->own.sid != 0 ? &member->own : find_shared(table, member);
 }
 
@@ -254,7 +254,7 @@ struct rlt_interest *rlt_interests_find_topic(struct rlt_interests *table, const
     return index != 0 ? rlt_interests_at(table, index) : NULL;
 }
 
-/* ---- The queue of what the server does not know ------------------------------------------- */
+/* ---- The queue of pending interests ------------------------------------------------------- */
 
 static uint32_t index_or_none(const struct rlt_interest *interest)
 {
@@ -282,7 +282,7 @@ void rlt_interest_queue_remove(struct rlt_interest_queue *queue, struct rlt_inte
     if (!interest->queued) {
         return;
     }
-    /* Of index 0 there is NULL. */
+    /* At index 0 there is NULL. */
     struct rlt_interest *prev = rlt_interests_at(queue->table, interest->queue_prev);
     struct rlt_interest *next = rlt_interests_at(queue->table, interest->queue_next);
     if (prev != NULL) {

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * The subscription table of one cluster: one subscription (one SUB on the wire) for each topic,
- * with any number of members (subscribers that want it); and one for each member of a queue
- * group, since the server is to choose among them.
+ * The interests of one cluster: one interest (one SUB on the wire) for each topic, with any number
+ * of members (subscribers that want the topic); and one for each member of a queue group, since
+ * the server is to choose among those.
  *
- * A sid is the subscription's index in a table, plus a generation in the high bits that grows
- * each time the index is used again: a frame for a subscription that is over never reaches its
- * successor. First-generation sids are short on the wire.
+ * A sid is the interest's index in a table, plus a generation in the high bits that grows each
+ * time the index is used again: a frame for an interest that is over never reaches its successor.
+ * First-generation sids are short on the wire.
  *
- * A subscription knows what the server has been told (`on_server`) and what it should be told
- * (whether there are members that are not draining); those where the two differ wait in the queue
- * of their connection.
+ * An interest records what the server has been told (`on_server`) and what it should be told
+ * (whether there are members that are not draining); interests where the two differ wait in the
+ * queue of their path.
  *
- * Owner: the event thread; who has borrowed what the cluster receives
- * (core/cluster/direct_receive.h) reads it.
+ * Owner: the event thread; a borrower of the receiving side (core/cluster/direct_receive.h) reads
+ * the table.
  */
 #ifndef RLT_CORE_DELIVERY_INTERESTS_H
 #define RLT_CORE_DELIVERY_INTERESTS_H
@@ -27,25 +27,25 @@
 #include "core/delivery/topic_set.h"
 
 #define RLT_SID_INDEX_BITS RLT_TOPIC_INDEX_BITS
-/** Subscriptions of one cluster at most, and one. */
+/** Interests of one cluster at most, and one. */
 #define RLT_INTERESTS_MAX (UINT32_C(1) << RLT_SID_INDEX_BITS)
 
-/** The members of a subscription, from the second on. */
+/** The members of an interest that has had more than one, or is counted. */
 struct rlt_member_list {
     uint32_t capacity;
     struct rlt_member *members[];
 };
 
-/** First in, first out; for one connection. */
+/** First in, first out; for one path. */
 struct rlt_interest_queue {
-    struct rlt_interests *table; /* of what is queued; immutable */
+    struct rlt_interests *table; /* of the queued interests; immutable */
     struct rlt_interest *first;
     struct rlt_interest *last;
 };
 
 struct rlt_interests {
-    /* By index: the subscription's address, which is even; of a free index an odd number, with
-     * what the next subscription of that index needs (free_entry() in subscriptions.c). */
+    /* By index: the interest's address, which is even; of a free index an odd number, with the
+     * generation of the next interest of that index (free_entry() in interests.c). */
     uint64_t *by_index;
     uint32_t index_count;    /* indexes ever used, and index 0, which never is */
     uint32_t index_capacity; /* of the array */
@@ -57,31 +57,31 @@ struct rlt_interests {
 
 int rlt_interests_init(struct rlt_interests *table);
 
-/** Free all. Members do not join or leave any more. */
+/** Free the table. Members do not join or leave any more. */
 void rlt_interests_fini(struct rlt_interests *table);
 
 /**
- * Make `member` a member of its topic's subscription, which is made if it is the first.
+ * Make `member` a member of its topic's interest, which is made for the first member.
  *
  * Returns: 0; ROULETTE_ENOMEM; ROULETTE_EBUSY (RLT_INTERESTS_MAX reached).
  */
 int rlt_interests_join(struct rlt_interests *table, struct rlt_member *member);
 
-/** The subscription that a member has joined, and not left; NULL if there is none. */
+/** Find the interest that a member has joined, and not left; NULL if there is none. */
 struct rlt_interest *rlt_interests_of(struct rlt_interests *table, struct rlt_member *member);
 
-/** Take a member out of the subscription it has joined, which may be left without any. */
+/** Take a member out of the interest that it has joined, which may be left without members. */
 void rlt_interests_leave(struct rlt_interest *interest, struct rlt_member *member);
 
-/** End a subscription without members that is in no queue. Its sid will not be seen again, and
- *  its memory may be freed. */
+/** End an interest without members that is in no queue. Its sid will not be seen again, and its
+ *  memory may be freed. */
 void rlt_interests_remove(struct rlt_interests *table, struct rlt_interest *interest);
 
-/** Give a subscription that no server knows another sid: what is still on its way for the old one,
- *  from a server that knew it, is not for its members any more. */
+/** Give an interest that no server knows another sid: messages in flight for the old sid, from a
+ *  server that knew it, do not reach its members any more. */
 void rlt_interests_renew(struct rlt_interests *table, struct rlt_interest *interest);
 
-/** The subscription of an index below index_count; NULL if it is free. */
+/** The interest of an index below index_count; NULL if the index is free. */
 static inline struct rlt_interest *rlt_interests_at(const struct rlt_interests *table,
                                                     uint32_t index)
 {
@@ -90,8 +90,8 @@ static inline struct rlt_interest *rlt_interests_at(const struct rlt_interests *
 }
 
 /**
- * The next subscription of a path, from index `*index` on, which becomes its index; NULL if there
- * is none. It may be removed before the next call.
+ * Find the next interest of a path, from index `*index` on, which becomes its index; NULL if there
+ * is none. The interest may be removed before the next call.
  *
  *     for (uint32_t i = 0; (it = rlt_interests_next(table, path, &i)) != NULL; i++)
  */
@@ -107,7 +107,7 @@ static inline struct rlt_interest *rlt_interests_next(const struct rlt_interests
     return NULL;
 }
 
-/** The subscription of a sid from the wire; NULL if there is none (any more). */
+/** Find the interest of a sid from the wire; NULL if there is none (any more). */
 static inline struct rlt_interest *rlt_interests_find(const struct rlt_interests *table,
                                                       uint64_t sid)
 {
@@ -119,11 +119,11 @@ static inline struct rlt_interest *rlt_interests_find(const struct rlt_interests
     return interest != NULL && interest->sid == sid ? interest : NULL;
 }
 
-/** The shared subscription of a topic; NULL if there is none. */
+/** Find the shared interest of a topic; NULL if there is none. */
 struct rlt_interest *rlt_interests_find_topic(struct rlt_interests *table, const char *topic,
                                               size_t len, uint64_t hash);
 
-/** Whether the server should send messages for it. */
+/** Whether the server should send messages for an interest. */
 static inline bool rlt_interest_is_wanted(const struct rlt_interest *interest)
 {
     return interest->member_count != interest->draining_count &&
@@ -135,10 +135,10 @@ static inline struct rlt_member **rlt_interest_members(struct rlt_interest *inte
     return interest->has_many ? interest->many->members : &interest->only;
 }
 
-/** Append, unless it is queued already. */
+/** Enqueue an interest, unless it is queued already. */
 void rlt_interest_queue_push(struct rlt_interest_queue *queue, struct rlt_interest *interest);
 
-/** Take one out, if it is in the queue. */
+/** Take an interest out, if it is in the queue. */
 void rlt_interest_queue_remove(struct rlt_interest_queue *queue, struct rlt_interest *interest);
 
 #endif

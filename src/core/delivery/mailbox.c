@@ -48,13 +48,13 @@ void rlt_mailbox_fini(struct rlt_mailbox *mailbox)
     mailbox->received = NULL;
 }
 
-/* Receive memory, in slabs, that this subscriber's unreleased messages pin. */
+/* Count the slabs that this subscriber's unreleased messages pin. */
 static uint64_t pinned(const struct rlt_mailbox *mailbox)
 {
     uint64_t slabs = 0;
     for (uint32_t i = 0; i < mailbox->slab_indexes; i++) {
         uint32_t released = atomic_load_explicit(&mailbox->released[i], memory_order_relaxed);
-        /* What was not received cannot be released: see api/release.c. */
+        /* A message that was not received cannot be released: see api/release.c. */
         RLT_ASSERT(mailbox->issued[i] - released <= INT32_MAX);
         slabs += mailbox->issued[i] != released ? mailbox->lengths[i] : 0;
     }
@@ -65,7 +65,7 @@ void rlt_mailbox_check_pinned(struct rlt_mailbox *mailbox, struct rlt_slab *slab
 {
     uint32_t released = atomic_load_explicit(&mailbox->released[slab->index], memory_order_relaxed);
     uint64_t more = mailbox->issued[slab->index] == released ? slab->length : 0;
-    /* A run is looked at each time: its first slab may come back alone, or the other way round. */
+    /* A run is checked each time: its first slab may come back alone, or the other way round. */
     mailbox->slab = slab->length == 1 ? slab : NULL;
     mailbox->checked_round = round;
     mailbox->over_pinned = pinned(mailbox) + more > mailbox->pinned_max;
@@ -86,8 +86,8 @@ void rlt_mailbox_drop(struct rlt_mailbox *mailbox, uint32_t count, enum roulette
 {
     uint32_t bit = (uint32_t)__builtin_ctz(bound);
     RLT_ASSERT(bit < RLT_BOUNDS);
-    /* The count is visible at once, so what came before it must be: a consumer that found the
-     * ring empty would tell the drop before messages that it follows. */
+    /* The count is visible at once, so the messages before it must be: otherwise a consumer that
+     * found the ring empty would tell the drop before messages that came first. */
     rlt_delivery_ring_publish(&mailbox->ring);
     uint64_t dropped = atomic_load_explicit(&mailbox->dropped, memory_order_relaxed);
     atomic_store_explicit(&mailbox->dropped_for[bit], dropped + count, memory_order_relaxed);
@@ -121,7 +121,7 @@ static void defer(struct rlt_mailbox *mailbox, struct rlt_member *member, enum r
     }
 }
 
-/* Ask the consumer to send `retry` when it has made room. True if there is room already. */
+/* Ask the consumer to send `retry` once it has made room. True if there is room already. */
 static bool expect_retry(struct rlt_mailbox *mailbox)
 {
     if (mailbox->retry_expected) {
@@ -134,7 +134,7 @@ static bool expect_retry(struct rlt_mailbox *mailbox)
     if (!rlt_delivery_ring_has_room(&mailbox->ring, 4)) {
         return false;
     }
-    /* Take it back, unless the consumer has seen it: then the command is on its way. */
+    /* Withdraw the request, unless the consumer has seen it: then the command is on its way. */
     if (atomic_exchange_explicit(&mailbox->deferred, 0, memory_order_relaxed) != 0) {
         mailbox->retry_expected = false;
         return true;
@@ -142,14 +142,14 @@ static bool expect_retry(struct rlt_mailbox *mailbox)
     return false;
 }
 
-/* Push what is owed to the first member that is owed something: 3 notices at most. */
+/* Push the deferred notices of the first member that has some: 3 at most. */
 static void flush_member(struct rlt_mailbox *mailbox)
 {
     struct rlt_member *member = CK_STAILQ_FIRST(&mailbox->deferred_members);
     CK_STAILQ_REMOVE_HEAD(&mailbox->deferred_members, link);
     uint32_t deferred = member->deferred;
     member->deferred = 0;
-    /* A pushed ENDED or REMOVED ends our ownership: nothing is read from the member then. */
+    /* A pushed ENDED or REMOVED ends the event thread's ownership: the member is not read then. */
     if (deferred & RLT_NOTICE_LOST) {
         push_notice(mailbox, member, RLT_NOTICE_LOST, member->lost_error);
     }
@@ -159,13 +159,13 @@ static void flush_member(struct rlt_mailbox *mailbox)
     if (deferred & RLT_NOTICE_REMOVED) {
         push_notice(mailbox, member, RLT_NOTICE_REMOVED, 0);
     } else if (deferred & RLT_NOTICE_ENDED) {
-        /* Relaxed: our own value. */
+        /* Relaxed: the event thread's own value. */
         int error = atomic_load_explicit(&member->end_error, memory_order_relaxed);
         push_notice(mailbox, member, RLT_NOTICE_ENDED, error);
     }
 }
 
-/* Push owed notices in order while there is room for all of one member's, and the count. */
+/* Push deferred notices in order while there is room for all of a member's, and the count. */
 static void flush_deferred(struct rlt_mailbox *mailbox)
 {
     while (!CK_STAILQ_EMPTY(&mailbox->deferred_members) || mailbox->deferred_refusal != 0) {
@@ -185,7 +185,7 @@ static void flush_deferred(struct rlt_mailbox *mailbox)
 void rlt_mailbox_notify(struct rlt_mailbox *mailbox, struct rlt_member *member,
                         enum rlt_notice notice, int error)
 {
-    /* REMOVED may follow ENDED: the user's unsubscribe crossed it. Nothing else does. */
+    /* REMOVED may follow ENDED, if the user's unsubscribe crossed it; no other notice may. */
     RLT_ASSERT(!member->finished || notice == RLT_NOTICE_REMOVED);
     if (notice == RLT_NOTICE_ENDED) {
         atomic_store_explicit(&member->end_error, (int16_t)error, memory_order_relaxed);
@@ -220,7 +220,7 @@ bool rlt_mailbox_publish(struct rlt_mailbox *mailbox)
 
 uint64_t rlt_mailbox_take_dropped(struct rlt_mailbox *mailbox, uint64_t position, uint32_t *bounds)
 {
-    /* Acquire: what was published before the drop is visible to the second look. */
+    /* Acquire: messages published before the drop are visible to the second look. */
     uint64_t dropped = atomic_load_explicit(&mailbox->dropped, memory_order_acquire);
     if (dropped == mailbox->dropped_seen ||
         rlt_delivery_ring_peek(&mailbox->ring, position) != NULL) {

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * A mailbox: what one cluster delivers to one subscriber, in order and with nothing lost in
+ * A mailbox: the queue from one cluster to one subscriber, in order and with nothing lost in
  * silence.
  *
- * The event thread, or who has borrowed what its cluster receives (core/cluster/direct_receive.h),
- * pushes messages; the event thread pushes notices. A message that does not fit (ring full, or the
+ * The event thread, or a borrower of the receiving side (core/cluster/direct_receive.h), pushes
+ * messages; the event thread pushes notices. A message that does not fit (ring full, or the
  * subscriber pins too much receive memory) is dropped, newest first, and counted in `dropped`;
  * the count travels in the ring as a notice before the next message that fits. If none follows,
- * the consumer finds it in the counter once the ring is empty. Other notices are never dropped:
- * those that do not fit are owed, and pushed before anything else as soon as the
- * consumer has made room (it sends RLT_COMMAND_RETRY then).
+ * the consumer reads the counter once the ring is empty. Other notices are never dropped: those
+ * that do not fit are deferred, and pushed before anything else once the consumer has made room
+ * (it sends RLT_COMMAND_RETRY then).
  *
  * Owner: fields are grouped by the thread that writes them. A mailbox lives from a subscriber's
  * first subscription on the cluster to the subscriber's end.
@@ -34,12 +34,12 @@
 #include "proto/parser.h"
 #include "roulette.h"
 
-/** Notices about a subscription, as bits of what is owed. */
+/** Notices, as bits of rlt_member.deferred. */
 enum rlt_notice {
     RLT_NOTICE_LOST = 1,
     RLT_NOTICE_RESTORED = 2,
     RLT_NOTICE_ENDED = 4,   /* by the cluster: told to the user */
-    RLT_NOTICE_REMOVED = 8, /* by the user's unsubscribe: the last trace of the member */
+    RLT_NOTICE_REMOVED = 8, /* by unsubscribe: then the owner thread may free the member */
     /* Of no member. */
     RLT_NOTICE_DROPPED = 16,
     RLT_NOTICE_REFUSED = 32, /* core/delivery/refused_login.h */
@@ -53,7 +53,7 @@ struct rlt_mailbox {
 
     /* Immutable. */
     struct rlt_doorbell *doorbell; /* the subscriber's, shared by its mailboxes */
-    int descriptor;                /* to signal when the doorbell says so */
+    int descriptor;                /* to signal when a knock finds the doorbell armed */
     uint32_t cluster;              /* whose messages these are */
     size_t slab_bytes;
     uint32_t slab_shift;   /* of slab_bytes, a power of two */
@@ -62,27 +62,27 @@ struct rlt_mailbox {
     uint64_t pinned_max;   /* in slabs */
     uintptr_t tag;         /* of the subscriber: see api/release.h */
 
-    /* Event thread, or who has borrowed what the cluster receives. */
+    /* Event thread, or a borrower of the receiving side. */
     alignas(RLT_CACHE_LINE) struct rlt_slab *slab; /* of the last push */
     bool over_pinned;
     uint64_t checked_round; /* when over_pinned was last looked at */
-    bool dirty;             /* in the cluster's list of mailboxes to publish */
+    bool dirty;             /* in the exchange's list of mailboxes to publish */
     CK_SLIST_ENTRY(rlt_mailbox) dirty_link;
     uint64_t dropped_told; /* of `dropped`, in the ring */
     uint32_t *issued;      /* by slab index: references ever handed to this mailbox */
-    uint32_t *lengths;     /* by slab index: slabs in that run */
+    uint32_t *lengths;     /* by slab index: slabs in the run that begins there */
     CK_STAILQ_HEAD(rlt_deferred_queue, rlt_member) deferred_members;
     bool retry_expected;   /* the consumer was asked to send `retry` */
-    uint32_t member_count; /* of the cluster's subscriptions */
-    bool enlisted;         /* among the cluster's mailboxes (core/delivery/refused_login.h) */
+    uint32_t member_count; /* in the cluster's interests */
+    bool enlisted;         /* among the exchange's mailboxes (core/delivery/refused_login.h) */
     CK_LIST_ENTRY(rlt_mailbox) link;
     uint32_t refusals;        /* reasons that were told, as bits */
-    int16_t deferred_refusal; /* the last one, if there was no room for it; 0: none */
+    int16_t deferred_refusal; /* the last REFUSED, if there was no room for it; 0: none */
 
     /* Event thread writes, consumer reads. */
     _Atomic(uint64_t) dropped; /* release, acquire: ordered with the ring, see take_dropped */
-    /* By bit of enum roulette_bound: `dropped` behind the last one for it. Relaxed, stored before
-     * `dropped` and loaded behind it: who sees a drop sees why. */
+    /* By bit of enum roulette_bound: `dropped` behind the last drop for that bound. Relaxed, stored
+     * before `dropped` and loaded behind it: a consumer that sees a drop sees why. */
     _Atomic(uint64_t) dropped_for[RLT_BOUNDS];
     _Atomic(uint32_t)
         deferred; /* 1: the consumer shall send `retry`; Dekker with the ring's head */
@@ -91,11 +91,10 @@ struct rlt_mailbox {
     alignas(RLT_CACHE_LINE) _Atomic(uint32_t) *released; /* by slab index; relaxed: an estimate
                                                             for the event thread */
     uint32_t *received; /* by slab index: references that the user was given, or that were passed
-                           over; less those of `released`, he holds them */
+                           over; less `released`: held */
     uint64_t dropped_seen;
-    uint32_t taken; /* messages of the ring's first delivery, a run */
-    /* 1: the consumer has waited for something since the event thread last forgot it. Relaxed: a
-     * hint. */
+    uint32_t taken; /* messages of the ring's first delivery, a streak */
+    /* 1: the consumer has waited since the event thread last cleared this. Relaxed: a hint. */
     _Atomic(uint32_t) awaited;
     struct rlt_command retry;
     struct rlt_command leave;
@@ -113,15 +112,15 @@ struct rlt_mailbox_options {
     int descriptor;
 };
 
-/** Returns: 0 or ROULETTE_ENOMEM. */
+/** Make an empty mailbox. Returns: 0 or ROULETTE_ENOMEM. */
 int rlt_mailbox_init(struct rlt_mailbox *mailbox, const struct rlt_mailbox_options *options);
 void rlt_mailbox_fini(struct rlt_mailbox *mailbox);
 
-static_assert(RLT_STREAK_MORE_MAX <= RLT_DELIVERY_MORE_MAX, "a run fits into a descriptor");
+static_assert(RLT_STREAK_MORE_MAX <= RLT_DELIVERY_MORE_MAX, "a streak fits into a descriptor");
 
 /* ---- Event thread ------------------------------------------------------------------------- */
 
-/** Why a push did not happen. */
+/** The result of a push. */
 enum rlt_push_result {
     RLT_PUSH_DONE,
     RLT_PUSH_RING_FULL,
@@ -129,18 +128,18 @@ enum rlt_push_result {
 };
 
 /**
- * The mailbox goes on in another slab, or was over its bound: see whether it may take more. Part
+ * Check whether a mailbox may pin more, as it goes on in another slab or was over its bound. Part
  * of rlt_mailbox_push().
  */
 void rlt_mailbox_check_pinned(struct rlt_mailbox *mailbox, struct rlt_slab *slab, uint64_t round);
 
-/** The bounds for which something was dropped behind `before`, as bits of enum roulette_bound. */
+/** Find the bounds of the drops behind `before`, as bits of enum roulette_bound. */
 uint32_t rlt_mailbox_bounds(const struct rlt_mailbox *mailbox, uint64_t before);
 
-/** Put the count of dropped messages into the ring, if it is not there yet. There is room. */
+/** Push the count of dropped messages, if the ring does not have it yet. There is room. */
 static inline void rlt_mailbox_tell_dropped(struct rlt_mailbox *mailbox)
 {
-    /* Relaxed: its own value. */
+    /* Relaxed: the event thread's own value. */
     uint64_t dropped = atomic_load_explicit(&mailbox->dropped, memory_order_relaxed);
     if (rlt_unlikely(dropped != mailbox->dropped_told)) {
         uint32_t bounds = rlt_mailbox_bounds(mailbox, mailbox->dropped_told);
@@ -151,36 +150,37 @@ static inline void rlt_mailbox_tell_dropped(struct rlt_mailbox *mailbox)
     }
 }
 
-/** Count messages that could not be kept, and for which bound. */
+/** Count dropped messages, and for which bound. */
 void rlt_mailbox_drop(struct rlt_mailbox *mailbox, uint32_t count, enum roulette_bound bound);
 
-/** Fill a run's descriptor. */
+/** Fill a streak's descriptor. */
 static inline void rlt_mailbox_describe(struct rlt_delivery *delivery, struct rlt_member *member,
-                                        const struct rlt_streak *run)
+                                        const struct rlt_streak *streak)
 {
-    const struct rlt_frame *frame = &run->frame;
-    RLT_DASSERT(run->more <= RLT_DELIVERY_MORE_MAX && (run->more == 0 || frame->reply_len == 0));
+    const struct rlt_frame *frame = &streak->frame;
+    RLT_DASSERT(streak->more <= RLT_DELIVERY_MORE_MAX &&
+                (streak->more == 0 || frame->reply_len == 0));
     delivery->base = frame->topic;
     delivery->target = member;
     delivery->topic_len = frame->topic_len;
     delivery->reply_offset = frame->reply_offset;
-    /* One of the two is 0, and delivery->more is the same field. */
-    delivery->reply_len = (uint16_t)(frame->reply_len + run->more);
+    /* One of the two is 0, and delivery->more shares the field. */
+    delivery->reply_len = (uint16_t)(frame->reply_len + streak->more);
     delivery->body_offset = frame->body_offset;
     delivery->header_len = frame->header_len;
     delivery->body_len = frame->body_len;
 }
 
 /**
- * Push a run of messages that lies in `slab`: all of them or none. `round` identifies the current
- * batch of received bytes: a mailbox that pins too much is looked at again once a round.
+ * Push a streak of messages that lies in `slab`: all of them or none. `round` identifies the
+ * current batch of received bytes: a mailbox that pins too much is checked again once a round.
  */
 static inline enum rlt_push_result rlt_mailbox_push(struct rlt_mailbox *mailbox,
                                                     struct rlt_member *member,
-                                                    const struct rlt_streak *run,
+                                                    const struct rlt_streak *streak,
                                                     struct rlt_slab *slab, uint64_t round)
 {
-    uint32_t count = 1 + run->more;
+    uint32_t count = 1 + streak->more;
     if (rlt_unlikely(slab != mailbox->slab || slab->length != 1 ||
                      (mailbox->over_pinned && mailbox->checked_round != round))) {
         rlt_mailbox_check_pinned(mailbox, slab, round);
@@ -196,22 +196,22 @@ static inline enum rlt_push_result rlt_mailbox_push(struct rlt_mailbox *mailbox,
         return RLT_PUSH_RING_FULL;
     }
     rlt_mailbox_tell_dropped(mailbox);
-    rlt_mailbox_describe(rlt_delivery_ring_fill(&mailbox->ring), member, run);
+    rlt_mailbox_describe(rlt_delivery_ring_fill(&mailbox->ring), member, streak);
     mailbox->issued[slab->index] += count;
     slab->issued += count;
     return RLT_PUSH_DONE;
 }
 
 /**
- * What goes on behind a push that was done, into the same mailbox and from the same slab: what it
- * has seen holds for those behind it as long as there is room. Nobody else touches the mailbox and
- * the slab's count before the end.
+ * A batch of pushes behind a successful one, into the same mailbox and from the same slab: the
+ * checks of that push hold for the batch as long as there is room. No other push touches the
+ * mailbox and the slab's count before the end.
  */
 struct rlt_mailbox_batch {
     struct rlt_mailbox *mailbox; /* NULL: none */
     struct rlt_slab *slab;
     uint64_t next; /* of the ring */
-    uint64_t end;  /* up to where slots may be filled; a notice may have taken it beyond */
+    uint64_t end;  /* up to where slots may be filled; a notice may have taken `next` beyond */
     uint32_t count;
 };
 
@@ -223,25 +223,26 @@ static inline void rlt_mailbox_batch_begin(struct rlt_mailbox_batch *batch,
         .mailbox = mailbox,
         .slab = slab,
         .next = ring->next,
-        /* A run of slabs is looked at with each push; a slot is left for a notice. */
+        /* A run of slabs is checked at each push; a slot is left for a notice. */
         .end = slab->length == 1 ? ring->head_seen + ring->capacity - 1 : ring->next,
     };
 }
 
-/** Push a run; false if that is not possible, and the batch is to end. */
+/** Push a streak; false if that is not possible, and the batch is to end. */
 static inline bool rlt_mailbox_batch_push(struct rlt_mailbox_batch *batch,
-                                          struct rlt_member *member, const struct rlt_streak *run)
+                                          struct rlt_member *member,
+                                          const struct rlt_streak *streak)
 {
     if (rlt_unlikely(member->mailbox != batch->mailbox || batch->next >= batch->end)) {
         return false;
     }
     struct rlt_delivery_ring *ring = &batch->mailbox->ring;
-    rlt_mailbox_describe(&ring->slots[batch->next++ & (ring->capacity - 1)], member, run);
-    batch->count += 1 + run->more;
+    rlt_mailbox_describe(&ring->slots[batch->next++ & (ring->capacity - 1)], member, streak);
+    batch->count += 1 + streak->more;
     return true;
 }
 
-/** Returns: the messages that were pushed. */
+/** Note the pushes of a batch. Returns: the messages that were pushed. */
 static inline uint32_t rlt_mailbox_batch_end(struct rlt_mailbox_batch *batch)
 {
     uint32_t count = batch->count;
@@ -254,17 +255,17 @@ static inline uint32_t rlt_mailbox_batch_end(struct rlt_mailbox_batch *batch)
     return count;
 }
 
-/** Push a notice about a member, or owe it. */
+/** Push a notice about a member, or defer it. */
 void rlt_mailbox_notify(struct rlt_mailbox *mailbox, struct rlt_member *member,
                         enum rlt_notice notice, int error);
 
-/** Push a notice that the cluster does not let the client in, or owe it. */
+/** Push a notice that the cluster refuses the client, or defer it. */
 void rlt_mailbox_refuse(struct rlt_mailbox *mailbox, int error);
 
-/** RLT_COMMAND_RETRY arrived: push what is owed. */
+/** Push the deferred notices, as RLT_COMMAND_RETRY arrived. */
 void rlt_mailbox_retry(struct rlt_mailbox *mailbox);
 
-/** Whether the consumer has waited since the last time that this was forgotten. */
+/** Whether the consumer has waited since the last rlt_mailbox_forget_awaited(). */
 static inline bool rlt_mailbox_is_awaited(const struct rlt_mailbox *mailbox)
 {
     return atomic_load_explicit(&mailbox->awaited, memory_order_relaxed) != 0;
@@ -275,29 +276,29 @@ static inline void rlt_mailbox_forget_awaited(struct rlt_mailbox *mailbox)
     atomic_store_explicit(&mailbox->awaited, 0, memory_order_relaxed);
 }
 
-/** Publish what was pushed. Returns: true if the caller must signal `descriptor`. */
+/** Publish the pushed descriptors. Returns: true if the caller must signal `descriptor`. */
 bool rlt_mailbox_publish(struct rlt_mailbox *mailbox);
 
 /* ---- Consumer ----------------------------------------------------------------------------- */
 
-/** After the ring was found empty: messages dropped since the last call, and for which bounds; 0 if
- *  there are none, or if the ring is not empty any more. */
+/** Count the messages dropped since the last call, and for which bounds, after the ring was found
+ *  empty; 0 if there are none, or if the ring is not empty any more. */
 uint64_t rlt_mailbox_take_dropped(struct rlt_mailbox *mailbox, uint64_t position, uint32_t *bounds);
 
-/** After the ring was advanced: true if the caller must send `retry`. */
+/** Whether the caller must send `retry`, after the ring was advanced. */
 bool rlt_mailbox_must_retry(struct rlt_mailbox *mailbox);
 
-/** The consumer is going to wait. */
+/** Note that the consumer is going to wait. */
 static inline void rlt_mailbox_note_awaited(struct rlt_mailbox *mailbox)
 {
-    /* A load mostly: the event thread's line is left alone. */
+    /* Mostly a load, which leaves the event thread's cache line alone. */
     if (atomic_load_explicit(&mailbox->awaited, memory_order_relaxed) == 0) {
         atomic_store_explicit(&mailbox->awaited, 1, memory_order_relaxed);
     }
 }
 
-/** The index of the slab, or of the run of slabs, that a byte lies in (or begins with). Not from
- * the slab's head: the event thread counts there. */
+/** Find the index of the slab, or of the run of slabs, that a byte lies in (or begins with). Not
+ * from the slab's head: the event thread counts there. */
 static inline uint32_t rlt_mailbox_slab_index(const struct rlt_mailbox *mailbox, const void *byte)
 {
     return (uint32_t)((size_t)((const uint8_t *)byte - mailbox->arena) >> mailbox->slab_shift);
@@ -310,7 +311,7 @@ static inline void rlt_mailbox_note_received(struct rlt_mailbox *mailbox, const 
     mailbox->received[rlt_mailbox_slab_index(mailbox, base)] += count;
 }
 
-/** References to a slab that were received and not released. */
+/** Count the references to a slab that were received and not released. */
 static inline uint32_t rlt_mailbox_held(const struct rlt_mailbox *mailbox, uint32_t slab_index)
 {
     /* Relaxed: the consumer's own value. */

@@ -30,7 +30,7 @@ static void consume(struct rlt_interest *interest, uint64_t count)
     }
 }
 
-/* The server has sent all that it was told, and some did not reach the user. */
+/* Note that the server has sent all that it was told, and that some did not reach the user. */
 static void on_forgotten(struct rlt_exchange *exchange, struct rlt_interest *interest)
 {
     interest->again = true;
@@ -50,7 +50,7 @@ void rlt_quota_on_arrival(struct rlt_exchange *exchange, struct rlt_interest *in
     portion->arrived += arrived;
     consume(interest, kept);
     if (rlt_quota_left(interest) == 0) {
-        /* The server has forgotten it if it brought the last one, but not in every case. */
+        /* The server has forgotten the sid if it sent the last message, but not in every case. */
         if (interest->on_server) {
             rlt_exchange_defer(exchange, interest);
         }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * Telling subscribers why a client is not let in (ROULETTE_KIND_REFUSED). What they are subscribed
- * to is not enough to reach them: what has just ended is not, and of what was never made nothing is
- * lost. So a cluster knows all mailboxes that were ever subscribed with.
+ * Refused logins: subscribers are told why a cluster refuses the client (ROULETTE_KIND_REFUSED).
+ * Their interests do not suffice to reach them: an interest that has just ended is not in the
+ * table, and one that was never made cannot be lost. So a cluster lists all mailboxes that ever had
+ * a member.
  *
- * An attempt that ends in silence, or before a server has answered, tells nothing that LOST has not
- * told: the cluster is away. Each other reason is told to each mailbox once, until a connection
- * succeeds.
+ * An attempt that ends in silence, or before a server has answered, tells no more than LOST did:
+ * the cluster is away. Each other reason is told to each mailbox once, until a connection succeeds.
  *
  * Owner: the event thread.
  */
@@ -16,16 +16,16 @@
 struct rlt_exchange;
 struct rlt_mailbox;
 
-/** Somebody subscribes with a mailbox: tell it from now on. It may be told already. */
+/** List a mailbox that gets a member: it is told from now on. It may be listed already. */
 void rlt_refused_login_enlist(struct rlt_exchange *exchange, struct rlt_mailbox *mailbox);
 
-/** RLT_COMMAND_LEAVE: the mailbox is about to be freed. */
+/** Delist a mailbox that is about to be freed, as RLT_COMMAND_LEAVE arrived. */
 void rlt_refused_login_delist(struct rlt_mailbox *mailbox);
 
-/** An attempt to connect failed. */
+/** Tell the listed mailboxes why an attempt to connect failed, if they were not told yet. */
 void rlt_refused_login_on_failure(struct rlt_exchange *exchange, int error);
 
-/** One succeeded. */
+/** Forget the reasons that were told, as an attempt succeeded. */
 void rlt_refused_login_on_ready(struct rlt_exchange *exchange);
 
 #endif

@@ -60,7 +60,7 @@ void rlt_subscription_acquire(struct rlt_subscription *subscription)
 
 void rlt_subscription_release(struct rlt_subscription *subscription)
 {
-    /* Release: what we did to the block comes before its end. Acquire: so does what others did. */
+    /* Release: the caller's accesses to the block come before its end. Acquire: all others' too. */
     if (atomic_fetch_sub_explicit(&subscription->references, 1, memory_order_acq_rel) == 1) {
         rlt_memory_free(subscription);
     }
@@ -68,10 +68,10 @@ void rlt_subscription_release(struct rlt_subscription *subscription)
 
 bool rlt_member_ask(struct rlt_member *member, enum rlt_ask what)
 {
-    /* Both ways with core/cluster/cluster.c, which takes all that was asked. Release: it sees what
-     * we wrote before. Acquire of the 0 that it left: it has read the command's link to the next
-     * one, which is written again now. If it has not taken what was asked before, it finds this
-     * too. */
+    /* Partner both ways: rlt_membership_change(), where the event thread takes all requests.
+     * Release: it sees what the owner thread wrote before. Acquire of the 0 that it left: it has
+     * read the command's link to the next command, which the push overwrites. If it has not taken
+     * an earlier request, it takes this one with it. */
     return atomic_fetch_or_explicit(&member->command.asked, (uint32_t)what, memory_order_acq_rel) ==
            0;
 }

@@ -13,9 +13,9 @@
 /* Entries that move together. */
 #define BATCH 64
 
-/* What an entry holds: the index; below it a tag, bits of the hash that its place does not tell, so
- * that most records that are not meant need not be looked at; below that the distance. FAR stands
- * for itself and all above, which is rare: then the record's hash tells. */
+/* An entry holds the index; below it a tag, bits of the hash that the slot does not tell, so that
+ * most other records need not be read; below that the distance. FAR stands for itself and all
+ * above, which is rare: then the record's hash tells the distance. */
 #define DISTANCE_BITS 5
 #define TAG_BITS      3
 #define FAR           ((UINT32_C(1) << DISTANCE_BITS) - 1)
@@ -48,7 +48,7 @@ static uint32_t mask_of(const struct rlt_topic_set *set)
     return set->capacity - 1;
 }
 
-/* How far the entry at `position` is from where its hash wants it. */
+/* The distance of the entry at `position` from its home slot. */
 static uint32_t distance_of(const struct rlt_topic_set *set, uint32_t entry, uint32_t position)
 {
     uint32_t distance = entry & FAR;
@@ -80,7 +80,7 @@ uint32_t rlt_topic_set_find(const struct rlt_topic_set *set, const struct rlt_to
 {
     uint32_t position = (uint32_t)key->hash & mask_of(set);
     uint32_t tag = tag_of(record_of(0, key->hash));
-    /* There is always an empty place. */
+    /* There is always an empty slot. */
     for (uint32_t distance = 0;; distance++, position = (position + 1) & mask_of(set)) {
         uint32_t entry = set->entries[position];
         uint32_t other = entry != 0 ? distance_of(set, entry, position) : 0;
@@ -97,8 +97,8 @@ uint32_t rlt_topic_set_find(const struct rlt_topic_set *set, const struct rlt_to
     }
 }
 
-/* Put an index in; there is room. It takes the place of the first that is nearer to its own, and
- * so does that one in turn. */
+/* Put an index in; there is room. It takes the slot of the first entry with a smaller distance,
+ * which moves on in the same way. */
 static void place(struct rlt_topic_set *set, uint32_t index, uint64_t hash)
 {
     uint32_t record = record_of(index, hash);
@@ -126,7 +126,7 @@ struct moved {
     uint32_t count;
 };
 
-/* Each hash is two cache misses away: asked for one behind the other, they wait together. */
+/* Each hash costs two cache misses: read in a row, the misses overlap. */
 static void place_all(struct rlt_topic_set *set, struct moved *moved)
 {
     for (uint32_t i = 0; i < moved->count; i++) {
@@ -164,7 +164,7 @@ static int grow(struct rlt_topic_set *set)
 int rlt_topic_set_add(struct rlt_topic_set *set, uint32_t index)
 {
     RLT_ASSERT(index > 0 && index <= RLT_TOPIC_INDEX_MAX);
-    /* At most three quarters are in use: fuller, and the ways get long. */
+    /* At most three quarters are in use: in a fuller set the probes get long. */
     if (set->count + 1 > set->capacity / 4 * 3) {
         int result = grow(set);
         if (result < 0) {
@@ -183,7 +183,7 @@ void rlt_topic_set_remove(struct rlt_topic_set *set, uint32_t index)
         RLT_ASSERT(set->entries[position] != 0);
         position = (position + 1) & mask_of(set);
     }
-    /* What is behind it and not in its own place comes one nearer. */
+    /* The entries behind, up to the first in its home slot, move up by one. */
     for (;;) {
         uint32_t next = (position + 1) & mask_of(set);
         uint32_t entry = set->entries[next];

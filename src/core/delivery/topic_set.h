@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /**
  * A set of records by topic. It knows a record by its index (1 to RLT_TOPIC_INDEX_MAX) in a table
- * of its owner, who tells the topic of an index: an entry takes 4 bytes, of which a set in use has
- * between 1.33 and 2.67 for each record.
+ * of its owner, whose callback gives the topic of an index: an entry takes 4 bytes, and a set in
+ * use has between 1.33 and 2.67 entries for each record.
  *
  * Open addressing with linear probing, sorted by distance ("Robin Hood": P. Celis, 1986). An entry
- * is the index, some bits of the hash, and how far it is from where its hash wants it. So a search
- * looks at the topic of an eighth of the records that want the same place and of no others, ends at
- * the first entry that is nearer to its own, and a removal moves the entries behind it up and
- * leaves no mark.
+ * is the index, some bits of the hash, and its distance from its home slot, which the hash gives.
+ * So a search reads the topic of an eighth of the records with the same home slot and of no others,
+ * and ends at the first entry with a smaller distance; a removal moves the entries behind it up and
+ * leaves no tombstone.
  *
  * Owner: one thread.
  */
@@ -27,7 +27,7 @@ struct rlt_topic_key {
     uint64_t hash; /* XXH3_64 of the topic */
 };
 
-/** The topic of a record that is in the set, or is being added or removed. */
+/** Give the topic of a record that is in the set, or is being added or removed. */
 typedef struct rlt_topic_key rlt_topic_key_fn(const void *context, uint32_t index);
 
 struct rlt_topic_set {
@@ -38,13 +38,13 @@ struct rlt_topic_set {
     const void *context; /* of key_of */
 };
 
-/** Returns: 0 or ROULETTE_ENOMEM. */
+/** Make an empty set. Returns: 0 or ROULETTE_ENOMEM. */
 int rlt_topic_set_init(struct rlt_topic_set *set, rlt_topic_key_fn *key_of, const void *context);
 
-/** Also of a set that is zeroed. */
+/** Free a set, which may be zeroed. */
 void rlt_topic_set_fini(struct rlt_topic_set *set);
 
-/** The index of the record with this topic; 0 if there is none. */
+/** Find the index of the record with this topic; 0 if there is none. */
 uint32_t rlt_topic_set_find(const struct rlt_topic_set *set, const struct rlt_topic_key *key);
 
 /** Add a record whose topic is not in the set yet. Returns: 0 or ROULETTE_ENOMEM. */

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * A hold-back queue: messages that have arrived and wait until older ones have. They leave in the
- * order in which they came, or out of turn when they are not needed any more. Each has a number;
- * numbers count up from 0.
+ * A hold-back queue: messages that wait until older ones have arrived. They leave in the order in
+ * which they came, or out of turn when they are not needed any more. Each has a number; numbers
+ * count up from 0.
  *
  * A message that waits keeps its slab: one reference, or none if it cannot be kept
  * (core/receiving/receiver.h).
  *
- * Memory: RLT_HOLDBACK_MAX items, allocated at its opening; untouched ones cost nothing.
+ * Memory: RLT_HOLDBACK_MAX items, allocated by open; untouched ones cost nothing.
  *
  * Owner: the event thread.
  */
@@ -41,10 +41,10 @@ struct rlt_holdback {
     uint32_t marked;
 };
 
-/** Returns: 0 or ROULETTE_ENOMEM. */
+/** Open an empty queue. Returns: 0 or ROULETTE_ENOMEM. */
 int rlt_holdback_open(struct rlt_holdback *holdback);
 
-/** Nothing waits any more. */
+/** Close a queue in which no message waits. */
 void rlt_holdback_close(struct rlt_holdback *holdback);
 
 static inline struct rlt_holdback_item *rlt_holdback_at(const struct rlt_holdback *holdback,
@@ -63,21 +63,21 @@ static inline bool rlt_holdback_is_full(const struct rlt_holdback *holdback)
     return holdback->end - holdback->first == RLT_HOLDBACK_MAX;
 }
 
-/** The oldest message that waits. There is one. */
+/** The oldest message that waits; the queue is not empty. */
 static inline const struct rlt_holdback_item *
 rlt_holdback_oldest(const struct rlt_holdback *holdback)
 {
     return rlt_holdback_at(holdback, holdback->first);
 }
 
-/** A message begins to wait, not full; takes a reference to its slab. Returns: its number. */
+/** Let a message wait, with a reference to its slab; there is room. Returns: its number. */
 uint64_t rlt_holdback_push(struct rlt_holdback *holdback, const struct rlt_frame *frame,
                            struct rlt_slab *slab, struct rlt_overlap_key key, uint64_t now_ns);
 
-/** Message `number` leaves. Returns: what it was; the caller has its reference. */
+/** Take message `number` out. Returns: the item; the caller has its reference. */
 struct rlt_holdback_item rlt_holdback_take(struct rlt_holdback *holdback, uint64_t number);
 
-/** Count in `marked` the messages of now, as long as they wait. */
+/** Count in `marked` the messages that wait now, until they leave. */
 void rlt_holdback_mark(struct rlt_holdback *holdback);
 
 #endif

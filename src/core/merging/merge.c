@@ -25,8 +25,8 @@ void rlt_merge_close(struct rlt_merge *merge, struct rlt_exchange *exchange)
 
 /* ---- Messages that arrive ----------------------------------------------------------------- */
 
-/* Whether the old server may still bring older messages to somebody. One that its members drain is
- * unsubscribed there, and brings what was on its way. */
+/* Whether the old server may still bring older messages to a member. An interest that its members
+ * drain is unsubscribed there, but messages in flight arrive. */
 static bool has_older(const struct rlt_interest *interest)
 {
     if (interest->member_count == 0) {
@@ -35,7 +35,7 @@ static bool has_older(const struct rlt_interest *interest)
     return interest->on_server || !rlt_interest_is_wanted(interest);
 }
 
-/* It has waited from `since_ns` on. */
+/* Note a wait that began at `since_ns`. */
 static void note_wait(struct rlt_exchange *exchange, uint64_t since_ns, uint64_t now_ns)
 {
     rlt_counter *most = &exchange->env->metrics.held_ns_max;
@@ -45,7 +45,7 @@ static void note_wait(struct rlt_exchange *exchange, uint64_t since_ns, uint64_t
     }
 }
 
-/* The old side brings it, or nobody wants it. */
+/* Drop a waiting message: the old side brings its copy, or its interest ended. */
 static void drop(struct rlt_merge *merge, struct rlt_exchange *exchange, uint64_t number)
 {
     struct rlt_holdback_item item = rlt_holdback_take(&merge->waiting, number);
@@ -56,7 +56,7 @@ static void drop(struct rlt_merge *merge, struct rlt_exchange *exchange, uint64_
     rlt_counter_add(&exchange->env->metrics.suppressed, 1);
 }
 
-/* The old side brings what waits. */
+/* Drop the waiting copy of a message that the old side brings now. */
 static void replace(struct rlt_merge *merge, struct rlt_exchange *exchange,
                     struct rlt_overlap_key key, uint64_t now_ns)
 {
@@ -67,9 +67,9 @@ static void replace(struct rlt_merge *merge, struct rlt_exchange *exchange,
 
 static void deliver(struct rlt_exchange *exchange, const struct rlt_holdback_item *item)
 {
-    struct rlt_streak run = {.frame = item->frame};
+    struct rlt_streak streak = {.frame = item->frame};
     int64_t issued = item->slab != NULL ? item->slab->issued : 0;
-    rlt_fan_out(exchange, &run, 1, item->slab);
+    rlt_fan_out(exchange, &streak, 1, item->slab);
     if (item->slab != NULL) {
         rlt_slab_hand_on(item->slab, issued);
     }
@@ -82,7 +82,7 @@ static void release_held(struct rlt_merge *merge, struct rlt_exchange *exchange,
     deliver(exchange, &item);
 }
 
-/* The oldest message does not wait any longer: older ones may still come. */
+/* Release the oldest message, although older ones may still come. */
 static void release_early(struct rlt_merge *merge, struct rlt_exchange *exchange, uint64_t now_ns)
 {
     note_wait(exchange, rlt_holdback_oldest(&merge->waiting)->since_ns, now_ns);
@@ -109,13 +109,13 @@ bool rlt_merge_take(struct rlt_merge *merge, struct rlt_exchange *exchange, int 
 {
     const struct rlt_interest *interest = rlt_interests_find(&exchange->interests, frame->sid);
     struct rlt_overlap *overlap = &merge->overlap;
-    /* Of a queue group's messages the server sends one copy only. */
+    /* The server sends one copy only of a queue group's messages. */
     if (interest == NULL || interest->exclusive) {
         return true;
     }
     bool waits = side != overlap->old && !overlap->ended && has_older(interest);
     if (side != overlap->old && !overlap->ended && !interest->on_second) {
-        /* On its way when the new server was told of its end. */
+        /* In flight when the new server got the UNSUB. */
         rlt_counter_add(&exchange->env->metrics.suppressed, 1);
         return false;
     }
@@ -196,7 +196,7 @@ void rlt_merge_mark(struct rlt_merge *merge)
     rlt_holdback_mark(&merge->waiting);
 }
 
-/* The new side is lost. */
+/* Drop all messages that wait, as the new side is lost. */
 static void leave_to_old(struct rlt_merge *merge, struct rlt_exchange *exchange)
 {
     while (!rlt_holdback_is_empty(&merge->waiting)) {

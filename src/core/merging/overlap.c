@@ -97,7 +97,7 @@ static void take_out(struct rlt_overlap *overlap, const struct rlt_overlap_entry
     overlap->used--;
 }
 
-/* One side is over: the other brings copies that it owes, and messages of its own. */
+/* Take a frame once a side is over: the other brings copies that it owes, and new messages. */
 static enum rlt_overlap_copy take_owed(struct rlt_overlap *overlap, struct rlt_overlap_entry *entry)
 {
     if (entry->high == 0 || entry->ahead == 0) {
@@ -110,7 +110,7 @@ static enum rlt_overlap_copy take_owed(struct rlt_overlap *overlap, struct rlt_o
 
 struct rlt_overlap_key rlt_overlap_key(const struct rlt_frame *frame)
 {
-    /* From the topic on, the line too: the sid is the same on both sides. */
+    /* From the topic on, with the line: the sid is the same on both sides. */
     size_t len = (size_t)frame->body_offset + frame->body_len;
     XXH128_hash_t hash = XXH3_128bits(frame->topic, len);
     return (struct rlt_overlap_key){hash.low64, hash.high64 | 1};
@@ -131,14 +131,14 @@ enum rlt_overlap_copy rlt_overlap_take(struct rlt_overlap *overlap, struct rlt_o
         *entry = (struct rlt_overlap_entry){.low = key.low, .high = key.high};
     }
     int64_t step = side == overlap->old ? 1 : -1;
-    /* Those that were delivered came before those that wait, so they have their copies first. */
+    /* Delivered frames came before those that wait, so their copies come first. */
     if (step == 1 && entry->waiting != 0 && -entry->ahead == (int64_t)entry->waiting) {
         return RLT_OVERLAP_WAITED;
     }
     bool second = entry->ahead * step < 0;
     entry->ahead += step;
     if (entry->ahead == 0) {
-        take_out(overlap, entry); /* all that is known of it */
+        take_out(overlap, entry); /* nothing else is known of it */
     }
     return second ? RLT_OVERLAP_SECOND : RLT_OVERLAP_FIRST;
 }

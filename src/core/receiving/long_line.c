@@ -16,7 +16,7 @@ void rlt_long_line_begin(struct rlt_long_line *line)
     line->open = true;
 }
 
-/* Room for `len` bytes more. */
+/* Make room for `len` bytes more. */
 static bool reserve(struct rlt_long_line *line, size_t len)
 {
     size_t needed = line->len + len;

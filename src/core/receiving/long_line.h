@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * A line that is too long for the receive memory: an INFO that lists the servers of a large
- * cluster. It is put together in memory of its own, which no connection has without such a line.
+ * A long line, which may not fit into a slab: an INFO that lists the servers of a large cluster. It
+ * is assembled in memory of its own, which no connection has without such a line.
  *
  * Owner: the receiver.
  */
@@ -24,12 +24,12 @@ struct rlt_long_line {
     bool open; /* its end has not arrived */
 };
 
-/** Begin a line. What the last one was is freed. */
+/** Begin a line, and free the last one. */
 void rlt_long_line_begin(struct rlt_long_line *line);
 
 /**
- * Add received bytes up to the line's end; then the line is not open any more. Each byte is looked
- * at once, however the line was cut. At most RLT_INFO_LEN_MAX bytes are kept.
+ * Add received bytes up to the line's end; then the line is not open any more. Each byte is scanned
+ * once, however the line was cut. At most RLT_INFO_LEN_MAX bytes are kept.
  *
  * Returns: the number of bytes that belong to the line; RLT_LONG_LINE_TOO_LONG;
  *          RLT_LONG_LINE_NO_MEMORY.

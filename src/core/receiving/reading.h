@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * Until when a connection was read: what had arrived by `seen_ns` was told. A thread that is late
- * finds what came meanwhile all at once, and takes nothing for missing that it has not looked for.
+ * Until when a connection was read: the event thread has received all bytes that had arrived by
+ * `seen_ns`. An event thread that is late finds many bytes at once, and takes nothing for missing
+ * that it has not looked for.
  *
- * A receive tells what is there, if there was room for all of it. One that was filled may have left
- * something; once more was read than a socket holds, that is read too.
+ * A receive takes all bytes of the socket if there was room for them. A receive that was filled may
+ * have left some; once more was read than a socket holds, those are read too.
  *
  * Owner: the event thread.
  */
@@ -25,20 +26,20 @@ struct rlt_reading {
     uint64_t filled_ns; /* seen_ns, had the first of them had more room */
 };
 
-/** A receive begins: `room` bytes at most. */
+/** Note that a receive of at most `room` bytes begins. */
 static inline void rlt_reading_begin(struct rlt_reading *reading, size_t room)
 {
     reading->room = room;
 }
 
-/** Before the next call the transport tells what is there now. */
+/** Note that before the next call the transport reports all bytes that are there at `now_ns`. */
 static inline void rlt_reading_pass(struct rlt_reading *reading, uint64_t now_ns)
 {
     reading->before_ns = reading->seen_ns;
     reading->seen_ns = now_ns;
 }
 
-/** A receive has brought so much. */
+/** Note that a receive has brought `bytes` bytes. */
 static inline void rlt_reading_end(struct rlt_reading *reading, size_t bytes)
 {
     if (bytes < reading->room) {

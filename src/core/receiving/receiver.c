@@ -5,7 +5,7 @@
 
 #include "base/assert.h"
 
-/* A receive is not worth its system call below this. */
+/* A receive with less room is not worth its system call. */
 #define ROOM_MIN ((size_t)16 * 1024)
 
 void rlt_receiver_init(struct rlt_receiver *receiver, struct rlt_slab_pool *pool,
@@ -39,13 +39,13 @@ void rlt_receiver_reset(struct rlt_receiver *receiver)
     rlt_long_line_end(&receiver->line);
 }
 
-/* Up to where a slab is filled when no frame is cut. */
+/* The limit to which a slab is filled when no frame is cut. */
 static size_t soft_limit(const struct rlt_slab *slab)
 {
     return slab->capacity - slab->capacity / 4;
 }
 
-/* A plain slab, or the spare one if all are in use. */
+/* Take a plain slab, or the spare one if all are in use. */
 static struct rlt_slab *acquire_any(struct rlt_receiver *receiver)
 {
     struct rlt_slab *slab = rlt_slab_acquire(receiver->pool);
@@ -68,11 +68,11 @@ static void join(struct rlt_receiver *receiver, struct rlt_slab *slab)
     receiver->end = fragment;
 }
 
-/* No frame is cut: make sure that `slab` has room. */
+/* Make sure that `slab` has room, where no frame is cut. */
 static void refill(struct rlt_receiver *receiver)
 {
     struct rlt_slab *slab = receiver->slab;
-    /* The spare slab is left as soon as another is free. */
+    /* The spare slab is given up as soon as another is free. */
     if (slab != NULL && slab != receiver->spare) {
         if (rlt_slab_is_idle(slab)) {
             rlt_slab_rewind(slab);
@@ -88,7 +88,7 @@ static void refill(struct rlt_receiver *receiver)
     receiver->start = receiver->end = 0;
 }
 
-/* The cut frame fits into `slab`, but the slab ends soon: let what follows go to another. */
+/* Split the next receive: the cut frame fits into `slab`, later bytes go to another slab. */
 static void split(struct rlt_receiver *receiver)
 {
     receiver->missing = receiver->start + (size_t)receiver->frame_len - receiver->end;
@@ -100,7 +100,7 @@ static void split(struct rlt_receiver *receiver)
     }
 }
 
-/* A frame is cut: prepare for the rest of it. */
+/* Prepare for the rest of a cut frame. */
 static void prepare_rest(struct rlt_receiver *receiver)
 {
     size_t slab_capacity = receiver->pool->slab_bytes - sizeof(struct rlt_slab);
@@ -163,7 +163,7 @@ void rlt_receiver_on_bytes(struct rlt_receiver *receiver, size_t count)
     receiver->skip -= skipped;
     receiver->start += (size_t)skipped;
     if (receiver->slab == receiver->spare && receiver->start != receiver->end) {
-        /* A slab may have come free since the receive began: what arrived can be kept then. */
+        /* A slab may have come free since the receive began: then the bytes can be kept. */
         struct rlt_slab *slab = rlt_slab_acquire(receiver->pool);
         if (slab != NULL) {
             join(receiver, slab);
@@ -171,7 +171,7 @@ void rlt_receiver_on_bytes(struct rlt_receiver *receiver, size_t count)
     }
 }
 
-/* The frame of a split receive is complete and parsed: go on in the next slab. */
+/* Go on in the next slab, as the frame of a split receive is complete and parsed. */
 static bool switch_to_next(struct rlt_receiver *receiver)
 {
     if (receiver->next == NULL || receiver->missing != 0) {
@@ -187,7 +187,7 @@ static bool switch_to_next(struct rlt_receiver *receiver)
     return receiver->end != 0;
 }
 
-/* Whether the rest of a cut frame can be received into memory that is there. */
+/* Whether there is memory for the rest of a cut frame. */
 static bool can_hold(struct rlt_receiver *receiver, uint64_t frame_len)
 {
     if (receiver->start + frame_len <= receiver->slab->capacity) {
@@ -206,7 +206,7 @@ static bool can_hold(struct rlt_receiver *receiver, uint64_t frame_len)
     return receiver->run != NULL;
 }
 
-/* Give what has arrived to the long line. Returns: as rlt_receiver_next(). */
+/* Add the received bytes to the long line. Returns: as rlt_receiver_next(). */
 static int continue_line(struct rlt_receiver *receiver, struct rlt_frame *frame,
                          struct rlt_slab **slab)
 {
@@ -271,7 +271,7 @@ int rlt_receiver_next(struct rlt_receiver *receiver, struct rlt_frame *frame,
     }
 }
 
-uint32_t rlt_receiver_take_streaks(struct rlt_receiver *receiver, struct rlt_streak *runs,
+uint32_t rlt_receiver_take_streaks(struct rlt_receiver *receiver, struct rlt_streak *streaks,
                                    uint32_t max, struct rlt_slab **slab)
 {
     if (receiver->start == receiver->end || receiver->missing != 0 || receiver->line.open) {
@@ -279,7 +279,7 @@ uint32_t rlt_receiver_take_streaks(struct rlt_receiver *receiver, struct rlt_str
     }
     size_t used;
     uint32_t count = rlt_parse_streaks(receiver->slab->bytes + receiver->start,
-                                       receiver->end - receiver->start, runs, max, &used);
+                                       receiver->end - receiver->start, streaks, max, &used);
     receiver->start += used;
     *slab = receiver->slab != receiver->spare ? receiver->slab : NULL;
     return count;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * The seam to what proves who we are: made anew for each connection, so that rotated credentials
- * are picked up, and forgotten at once.
+ * The seam to a client's credentials: a proof is made anew for each connection, so that rotated
+ * credentials are picked up, and is forgotten at once.
  */
 #ifndef RLT_CORE_SEAM_AUTHENTICATOR_H
 #define RLT_CORE_SEAM_AUTHENTICATOR_H
 
-/** For CONNECT; NULL: not there. The authenticator's, until forget(). */
+/** Fields of CONNECT; NULL: none. The authenticator's memory, until forget(). */
 struct rlt_proof {
     char *jwt;
     char *nkey; /* the public key */

@@ -30,11 +30,11 @@ static inline uint64_t rlt_backoff_ns(const struct rlt_config *config, struct rl
     return (1 + rlt_random_below(random, limit_ms)) * RLT_NS_PER_MS;
 }
 
-/** An attempt that was refused within this time has cost next to nothing: nobody listens there. */
+/** An attempt that was refused within this time was cheap: nothing listens at that address. */
 #define RLT_BACKOFF_CHEAP_NS (100 * RLT_NS_PER_MS)
 
 /**
- * The wait after an attempt that cost nothing, if it is shorter than that of the ladder:
+ * The wait after a cheap attempt, if it is shorter than that of the ladder:
  * rand(1 .. max(reconnect_interval, an eighth of `away_ns`)) ms, where `away_ns` is how long there
  * has been no connection. So a client is back within an eighth of an outage, and makes about 16
  * more attempts each time that the outage grows by a factor of e.

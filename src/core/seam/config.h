@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * What the core needs to know of a client's options. Made by api/, immutable, shared by all
+ * The configuration of the core, from a client's options. Made by api/, immutable, shared by all
  * clusters of the client.
  */
 #ifndef RLT_CORE_SEAM_CONFIG_H
@@ -21,11 +21,11 @@ struct rlt_config {
     uint64_t connection_timeout_ns;
     uint64_t ping_interval_ns;
     uint64_t reconnect_interval_ns;
-    uint64_t reconnect_hold_ns; /* what is published is not sent so long after a reconnect */
+    uint64_t reconnect_hold_ns; /* after a reconnect, published messages wait so long */
     uint64_t base_backoff_ms;
     uint64_t max_backoff_ms;
     uint64_t held_back_max_ns; /* a silent peer that answers elsewhere is kept so long; 0: not */
-    uint64_t confirm_ns; /* what was sent has a PING behind it after so long; 0: not for that */
+    uint64_t confirm_ns;       /* a PING follows sent messages after so long; 0: no PING for that */
     uint32_t max_ping_failure;
     uint32_t max_retry;
     enum roulette_restart restart;
@@ -43,13 +43,13 @@ struct rlt_config {
     const char *password;
     const char *token;
 
-    /* NULL, or what signs the server's nonce. */
+    /* Signs the server's nonce; NULL: no signature. */
     const struct rlt_authenticator *authenticator;
     bool tls;       /* on all clusters; otherwise on those whose address says so */
     bool tls_first; /* the server expects the handshake before INFO */
 
-    /* By cluster: a hash of what its servers call it; 0: not known yet. Each is written by its
-     * event thread, and read by the others, to find two entries that are one cluster. */
+    /* By cluster: a hash of the name that its servers give it; 0: not known yet. Each is written
+     * by the cluster's event thread and read by the others, to find one cluster given twice. */
     rlt_counter *identities; /* NULL: not looked for */
     uint32_t cluster_count;
 

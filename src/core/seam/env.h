@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * What all parts of one cluster know and count in common: its configuration and its transport, the
- * time, the counters, the lines for the log.
+ * The environment that all parts of one cluster share: its configuration and transport, the time,
+ * the counters, the lines for the log.
  *
  * Owner: the event thread, except the metrics that are called shared, and the text cells, which
  * any thread reads.
@@ -30,17 +30,17 @@ struct rlt_env {
     uint32_t index; /* of the cluster */
 
     bool stopping;
-    uint64_t now_ns;        /* of the run, event or awakening that is under way */
-    uint64_t crowd_ns;      /* when many messages were sent at once the last time */
+    uint64_t now_ns;        /* of the step, event or awakening in progress */
+    uint64_t crowd_ns;      /* when many messages were last sent at once */
     uint32_t failures_told; /* by code, a bit each: since a connection was ready
                                (core/connection/failure.h) */
     struct rlt_reports reports;
 
-    /* Why a connection was lost or an attempt failed the last time. Event thread writes. */
+    /* The cause of the last lost connection or failed attempt. Event thread writes. */
     struct rlt_text_cell failure;
 
-    /* What the server said last of a message that it refused (event thread writes), and of how many
-     * refused ones flushes have told (they write). */
+    /* The server's last -ERR about a refused message (event thread writes), and how many refused
+     * messages flushes have reported (flushing threads write). */
     struct rlt_text_cell denial;
     _Atomic(uint64_t) denied_told;
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /**
  * The counters of one cluster, and its part of the publish ledger. Written by the event thread
- * (those called shared by publishers too, those of what is received by who has borrowed that:
- * core/cluster/direct_receive.h), read by any.
+ * (the shared ones by publishers too, those of received messages by a borrower of the receiving
+ * side too: core/cluster/direct_receive.h), read by any thread.
  *
  * The ledger: `accepted` is counted by the lanes as publishers commit; the event thread moves
- * each message to exactly one of the other states. While a message is on its way it is in none:
- * that is the difference accepted - confirmed - in_doubt - failed - denied - discarded.
+ * each message to exactly one of the other states. A message in flight is in none of them: those
+ * are the difference accepted - confirmed - in_doubt - failed - denied - discarded.
  */
 #ifndef RLT_CORE_SEAM_METRICS_H
 #define RLT_CORE_SEAM_METRICS_H

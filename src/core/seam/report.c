@@ -20,7 +20,7 @@ const char *rlt_report_text(enum rlt_report what)
     return kinds[what].text;
 }
 
-/* Tell what a window has left out, and end it. */
+/* End a window, and tell how many lines it left out. */
 static void close_window(struct rlt_env *env, enum rlt_report what)
 {
     struct rlt_report_window *window = &env->reports.windows[what];

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * What a cluster writes to the client's log. All of it can be caused by a peer, as often as it
+ * The lines that a cluster writes to the client's log. A peer can cause each of them as often as it
  * likes, and each line calls the application: so each kind of line has a limit of its own, and a
- * flood of one hides no other.
+ * flood of one kind hides no other.
  *
  * Of one kind, at most RLT_REPORT_BURST lines are written in RLT_REPORT_WINDOW_NS from the first
- * one on. What comes beyond that is counted, and when the window is over (or the cluster stops) one
- * more line tells how many were left out. So a cluster makes at most RLT_REPORT_BURST + 1 calls of
- * the log function for each kind and window, whatever its servers do.
+ * line on. Further lines are counted, and when the window is over (or the cluster stops) one more
+ * line tells how many were left out. So a cluster makes at most RLT_REPORT_BURST + 1 calls of the
+ * log function for each kind and window, whatever its servers do.
  *
  * Owner: the event thread.
  */
@@ -32,7 +32,7 @@
     X(SERVED_AGAIN, INFO, "a connection that was held back is served again") \
     X(LAME_DUCK, INFO, "the server is a lame duck")                          \
     X(SAME_NAME, WARNING, "the same cluster twice")                          \
-    /* -ERR, by what it ends: nothing, a subscription, the connection. */    \
+    /* -ERR, by what it ends: nothing, an interest, the connection. */       \
     X(COMPLAINT, WARNING, "the server says")                                 \
     X(REFUSAL, WARNING, "the server says")                                   \
     X(FAREWELL, WARNING, "the server says")                                  \
@@ -64,22 +64,22 @@ struct rlt_reports {
         uint64_t left_out; /* lines in it that were not written */
         uint32_t count;    /* lines in it that were written */
     } windows[RLT_REPORT_COUNT];
-    uint32_t left_out; /* windows that have left something out */
+    uint32_t left_out; /* windows that have left lines out */
 };
 
-/** What lines of a kind begin with. */
+/** The text that lines of a kind begin with. */
 const char *rlt_report_text(enum rlt_report what);
 
 /** Write a line, or count it as left out. `detail` may be empty. */
 void rlt_report(struct rlt_env *env, enum rlt_report what, const char *detail);
 
-/** Tell what was left out in windows that are over. Called whenever the cluster runs. */
+/** Tell how many lines were left out in windows that are over. Called in each step of the loop. */
 void rlt_report_step(struct rlt_env *env, uint64_t now_ns);
 
-/** When rlt_report_step() has something to tell; RLT_NEVER: nothing was left out. */
+/** When rlt_report_step() has a line to write; RLT_NEVER: no line was left out. */
 uint64_t rlt_report_deadline(const struct rlt_reports *reports);
 
-/** The cluster stops: tell what was left out until now. */
+/** End all windows, as the cluster stops, and tell how many lines were left out. */
 void rlt_report_end(struct rlt_env *env);
 
 #endif

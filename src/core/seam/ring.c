@@ -24,7 +24,7 @@ static_assert(RLT_CLUSTERS_MAX - 1 <= UINT8_MAX, "a cluster's index fits the own
 struct rlt_ring {
     uint32_t cluster_count;
     uint32_t point_count; /* 0: native */
-    /* point_count + 1 entries: the last repeats the first, so that a lookup wraps unasked. */
+    /* point_count + 1 entries: the last repeats the first, so that a lookup wraps untested. */
     uint8_t *owners;
     uint64_t hashes[]; /* ascending */
 };

@@ -28,11 +28,11 @@ int rlt_ring_create(enum roulette_ring kind, uint32_t cluster_count, struct rlt_
 
 void rlt_ring_destroy(struct rlt_ring *ring);
 
-/** XXH3_64 of a topic: places it (native) and pins it to a connection of its cluster. */
+/** Hash a topic by XXH3_64: the hash places it (native) and pins it to a path of its cluster. */
 uint64_t rlt_ring_hash(const char *topic, size_t len);
 
 /**
- * The cluster of a topic whose rlt_ring_hash() is `hash`. Any bytes, also none.
+ * Place a topic whose rlt_ring_hash() is `hash` on a cluster. Any bytes, also none.
  *
  * Threads: any thread. Does not block or allocate.
  */

@@ -6,9 +6,9 @@
  * at the start.
  *
  * A transport has slots, one for each connection. Per slot at most one open, one receive and one
- * send are in progress; a receive and a send end in exactly one event each, in either order: what
- * a peer answers may arrive before the event of the send that it answers. close() ends them early:
- * their events come first (with an error, or with what was done), that of an open may be missing,
+ * send are in progress; a receive and a send end in exactly one event each, in either order: a
+ * peer's answer may arrive before the event of the send that it answers. close() ends all three
+ * early: their events come first (with an error, or with a result), that of an open may be missing,
  * RLT_IO_CLOSED comes last, and only then is memory that was handed to the slot free again.
  */
 #ifndef RLT_CORE_SEAM_TRANSPORT_H
@@ -33,15 +33,15 @@ enum rlt_io_kind {
     RLT_IO_RECEIVED, /* error 0: `bytes` > 0 arrived; otherwise the stream is over */
     RLT_IO_SENT,     /* error 0: `bytes` > 0 were taken; otherwise none, and the stream is over */
     RLT_IO_CLOSED,
-    RLT_IO_READABLE, /* error 0: a watched slot may have bytes, or be over; otherwise it can be
+    RLT_IO_READABLE, /* error 0: a watched slot may be readable, or over; otherwise it can be
                         watched no more */
 };
 
 struct rlt_io_event {
     uint32_t slot;
     enum rlt_io_kind kind;
-    int error; /* ROULETTE_ETLS: what the peer sent is not the TLS that was agreed on;
-                  ROULETTE_ESYSTEM: the kernel carries nothing out any more;
+    int error; /* ROULETTE_ETLS: the peer's bytes are not the TLS that was agreed on;
+                  ROULETTE_ESYSTEM: the kernel executes no more operations;
                   ROULETTE_EDISCONNECTED: any other end, that by the peer included */
     size_t bytes;
 };
@@ -64,43 +64,43 @@ struct rlt_transport_ops {
     void (*receive)(struct rlt_transport *transport, uint32_t slot, const struct rlt_span *spans,
                     uint32_t count);
     /**
-     * Receive what is there into 1 or 2 spans, while no receive is in progress: the event thread,
-     * or one that what the cluster receives is lent to (core/cluster/direct_receive.h). NULL if
-     * there is no such way.
+     * Receive available bytes into 1 or 2 spans, while no receive is in progress. Called by the
+     * event thread, or by a borrower of the receiving side (core/cluster/direct_receive.h). NULL if
+     * the transport cannot.
      *
      * Returns: the bytes; 0 if there are none; < 0 if the stream is over: receive() tells why.
      */
     int64_t (*receive_now)(struct rlt_transport *transport, uint32_t slot,
                            const struct rlt_span *spans, uint32_t count);
     /**
-     * Begin or cease to tell by RLT_IO_READABLE that a slot can be read, which is for a subscriber
-     * instead while one attends. No receive is in progress meanwhile, and close() comes after it.
-     * NULL if there is no receive_now().
+     * Begin or cease to report by RLT_IO_READABLE that a slot is readable; while a subscriber
+     * attends, that subscriber is told instead. No receive is in progress meanwhile, and close()
+     * comes after the watch has ended. NULL if there is no receive_now().
      *
-     * Returns: false if it could not begin.
+     * Returns: false if the watch could not begin.
      */
     bool (*watch)(struct rlt_transport *transport, uint32_t slot, bool on);
     /** Send spans in order; any part of them may be taken. As receive(). */
     void (*send)(struct rlt_transport *transport, uint32_t slot, const struct rlt_span *spans,
                  uint32_t count);
     /**
-     * Send what the kernel takes at once, while no send is in progress. Not the event thread but
-     * one that the slot's sending side is lent to (core/cluster/direct_send.h). NULL if there is no
-     * such way.
+     * Send what the kernel takes at once, while no send is in progress. Called by a borrower of the
+     * sending side (core/cluster/direct_send.h), not by the event thread. NULL if the transport
+     * cannot.
      *
      * Returns: the bytes taken; 0 if none, or if the stream is over: the next send() tells.
      */
     size_t (*send_now)(struct rlt_transport *transport, uint32_t slot, const struct rlt_span *spans,
                        uint32_t count);
-    /** Whether the peer's machine acknowledges what is sent on an open slot, as far as is known.
+    /** Whether the peer's machine acknowledges the bytes sent on an open slot, as far as is known.
      * May be NULL: nothing is known. */
     bool (*is_acknowledged)(struct rlt_transport *transport, uint32_t slot);
     /**
-     * Why a slot has failed with ROULETTE_ETLS or _ESYSTEM, in one sentence without secrets; "" if
-     * there is nothing to say. May be NULL.
+     * Explain why a slot has failed with ROULETTE_ETLS or _ESYSTEM, in one sentence without
+     * secrets; "": unknown. May be NULL.
      */
     const char *(*explain)(struct rlt_transport *transport, uint32_t slot);
-    /** Cancel what is in progress and close. */
+    /** Cancel the operations in progress and close. */
     void (*close)(struct rlt_transport *transport, uint32_t slot);
     /** Wake a subscriber that sleeps on its descriptor. */
     void (*signal)(struct rlt_transport *transport, int descriptor);
