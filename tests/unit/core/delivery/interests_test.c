@@ -37,7 +37,7 @@ static void close_table(void)
 }
 
 #define TableTest(name, ...) \
-    Test(subscriptions, name, .init = open_table, .fini = close_table, ##__VA_ARGS__)
+    Test(interests, name, .init = open_table, .fini = close_table, ##__VA_ARGS__)
 
 /* A member that wants `topic`; its subscriber lets go of it in the end. */
 static struct rlt_member *member_of(const char *topic)
