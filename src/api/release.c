@@ -14,7 +14,7 @@
 /* ---- Releasing ---------------------------------------------------------------------------- */
 
 /* References to one slab, released together. */
-struct run {
+struct batch {
     uintptr_t internal; /* of its messages */
     struct rlt_mailbox *mailbox;
     uint32_t count;
@@ -25,23 +25,23 @@ static struct rlt_slab *slab_of(uintptr_t internal)
     return (struct rlt_slab *)(internal & ~RLT_MESSAGE_MASK);
 }
 
-static void end_run(struct run *run)
+static void end_batch(struct batch *batch)
 {
-    if (run->count == 0) {
+    if (batch->count == 0) {
         return;
     }
-    struct rlt_slab *slab = slab_of(run->internal);
-    uint32_t index = rlt_mailbox_slab_index(run->mailbox, slab);
-    RLT_REQUIRE(run->count <= rlt_mailbox_held(run->mailbox, index), CALL,
+    struct rlt_slab *slab = slab_of(batch->internal);
+    uint32_t index = rlt_mailbox_slab_index(batch->mailbox, slab);
+    RLT_REQUIRE(batch->count <= rlt_mailbox_held(batch->mailbox, index), CALL,
                 "more messages were released than received: one of them was released twice, "
                 "through a copy of its struct");
-    rlt_mailbox_note_released(run->mailbox, index, run->count);
-    rlt_slab_release(slab, run->count);
-    run->count = 0;
+    rlt_mailbox_note_released(batch->mailbox, index, batch->count);
+    rlt_slab_release(slab, batch->count);
+    batch->count = 0;
 }
 
-static void begin_run(struct run *run, const struct roulette_subscriber *subscriber,
-                      const struct roulette_message *message, uintptr_t internal)
+static void begin_batch(struct batch *batch, const struct roulette_subscriber *subscriber,
+                        const struct roulette_message *message, uintptr_t internal)
 {
     RLT_REQUIRE(subscriber != NULL, CALL,
                 "the subscriber is NULL, which is for copies: give the one that received the "
@@ -55,14 +55,14 @@ static void begin_run(struct run *run, const struct roulette_subscriber *subscri
     RLT_REQUIRE(mailbox != NULL &&
                     rlt_mailbox_slab_index(mailbox, slab_of(internal)) < mailbox->slab_indexes,
                 CALL, "the message was changed after it was received");
-    run->internal = internal;
-    run->mailbox = mailbox;
+    batch->internal = internal;
+    batch->mailbox = mailbox;
 }
 
 static void release(struct roulette_subscriber *subscriber, struct roulette_message *messages,
                     size_t count)
 {
-    struct run run = {0, NULL, 0};
+    struct batch batch = {0, NULL, 0};
     for (size_t i = 0; i < count; i++) {
         struct roulette_message *message = &messages[i];
         if (message->kind != ROULETTE_KIND_MESSAGE) {
@@ -75,13 +75,13 @@ static void release(struct roulette_subscriber *subscriber, struct roulette_mess
             rlt_memory_free((void *)(internal & ~RLT_MESSAGE_COPY));
             continue;
         }
-        if (internal != run.internal) {
-            end_run(&run);
-            begin_run(&run, subscriber, message, internal);
+        if (internal != batch.internal) {
+            end_batch(&batch);
+            begin_batch(&batch, subscriber, message, internal);
         }
-        run.count++;
+        batch.count++;
     }
-    end_run(&run);
+    end_batch(&batch);
 }
 
 void roulette_release(roulette_subscriber *subscriber, struct roulette_message *messages,

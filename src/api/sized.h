@@ -16,7 +16,7 @@ struct rlt_sized_kind {
     const char *name;   /* in texts */
     const char *advice; /* the advice if the size was not set */
     size_t size;        /* without the reserved bytes at its end */
-    size_t size_min;    /* the size in the first version */
+    size_t size_min;    /* a smaller one was never set: the first fields */
 };
 
 /** Check that the size of a caller's struct was set. Returns: 0 or ROULETTE_EINVAL. */
