@@ -15,11 +15,6 @@
 
 /* ---- Life --------------------------------------------------------------------------------- */
 
-static struct rlt_connection *connection_of(struct rlt_cluster *cluster, uint32_t slot)
-{
-    return rlt_cluster_connection(cluster, slot);
-}
-
 static uint32_t slot_count(const struct rlt_cluster *cluster)
 {
     return rlt_cluster_slot_count(cluster->env.config);
@@ -28,7 +23,7 @@ static uint32_t slot_count(const struct rlt_cluster *cluster)
 static int init_connection(struct rlt_cluster *cluster, uint32_t slot, uint64_t seed)
 {
     struct rlt_path *path = &cluster->paths[slot % cluster->pool_size];
-    struct rlt_connection *connection = connection_of(cluster, slot);
+    struct rlt_connection *connection = rlt_cluster_connection(cluster, slot);
     struct rlt_connection_place place = {
         .env = &cluster->env,
         .exchange = &cluster->exchange,
@@ -88,7 +83,7 @@ void rlt_cluster_destroy(struct rlt_cluster *cluster)
         return;
     }
     for (uint32_t i = 0; i < slot_count(cluster); i++) {
-        rlt_connection_fini(connection_of(cluster, i));
+        rlt_connection_fini(rlt_cluster_connection(cluster, i));
     }
     for (uint32_t i = 0; i < cluster->pool_size; i++) {
         rlt_wire_queue_fini(&cluster->paths[i].queue);
@@ -175,7 +170,7 @@ static void stop(struct rlt_cluster *cluster)
         rlt_handover_stop(&cluster->paths[i]);
     }
     for (uint32_t i = 0; i < slot_count(cluster); i++) {
-        struct rlt_connection *connection = connection_of(cluster, i);
+        struct rlt_connection *connection = rlt_cluster_connection(cluster, i);
         end_fences(connection);
         rlt_connection_stop(connection);
     }
@@ -249,7 +244,7 @@ void rlt_cluster_step(struct rlt_cluster *cluster, uint64_t now_ns)
         rlt_probe_step(&cluster->paths[i], now_ns);
     }
     for (uint32_t i = 0; i < slot_count(cluster); i++) {
-        rlt_serve_step(connection_of(cluster, i), now_ns);
+        rlt_serve_step(rlt_cluster_connection(cluster, i), now_ns);
     }
     rlt_report_step(&cluster->env, now_ns);
     rlt_exchange_show(&cluster->exchange);
@@ -262,7 +257,7 @@ void rlt_cluster_on_event(struct rlt_cluster *cluster, const struct rlt_io_event
 {
     RLT_ASSERT(event->slot < slot_count(cluster));
     cluster->env.now_ns = now_ns;
-    rlt_serve_on_event(connection_of(cluster, event->slot), event, now_ns);
+    rlt_serve_on_event(rlt_cluster_connection(cluster, event->slot), event, now_ns);
     rlt_exchange_show(&cluster->exchange);
 }
 
@@ -277,7 +272,7 @@ bool rlt_cluster_has_work(struct rlt_cluster *cluster)
         }
     }
     for (uint32_t i = 0; i < slot_count(cluster); i++) {
-        if (rlt_serve_has_work(connection_of(cluster, i))) {
+        if (rlt_serve_has_work(rlt_cluster_connection(cluster, i))) {
             return true;
         }
     }
@@ -316,7 +311,7 @@ uint64_t rlt_cluster_deadline(struct rlt_cluster *cluster)
         deadline = rlt_min_u64(deadline, rlt_probe_deadline(&cluster->paths[i]));
     }
     for (uint32_t i = 0; i < slot_count(cluster); i++) {
-        deadline = rlt_min_u64(deadline, rlt_serve_deadline(connection_of(cluster, i)));
+        deadline = rlt_min_u64(deadline, rlt_serve_deadline(rlt_cluster_connection(cluster, i)));
     }
     return deadline;
 }

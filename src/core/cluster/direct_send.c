@@ -69,12 +69,6 @@ bool rlt_direct_send_is_back(const struct rlt_cluster *cluster)
 
 /* ---- Publishers --------------------------------------------------------------------------- */
 
-static void wake_producers(void *context, _Atomic(uint32_t) *word)
-{
-    struct rlt_transport *transport = context;
-    transport->ops->wake(transport, word);
-}
-
 /* Make a batch. Returns: false if there is nothing that a borrower should send. */
 static bool gather(struct rlt_sender *sender)
 {
@@ -139,7 +133,7 @@ enum rlt_direct_result rlt_direct_send_end(struct rlt_cluster *cluster, uint32_t
     struct rlt_sender *sender = &path->active->sender;
     rlt_counter_add_shared(&path->env->metrics.sends, taken != 0 ? 1 : 0);
     rlt_counter_add_shared(&path->env->metrics.direct_sends, taken != 0 ? 1 : 0);
-    if (!rlt_sender_on_sent_direct(sender, taken, wake_producers, path->env->transport)) {
+    if (!rlt_sender_on_sent_direct(sender, taken, rlt_connection_wake_producers, path->active)) {
         rlt_loan_bring_home(&path->loan);
         return RLT_DIRECT_WAKE;
     }

@@ -90,8 +90,9 @@ static void clear_connection(struct rlt_connection *connection)
     rlt_hold_on_closed(&connection->hold);
 }
 
-void rlt_loss_on_closed(struct rlt_path *path, struct rlt_connection *connection, uint64_t now_ns)
+void rlt_loss_on_closed(struct rlt_connection *connection, uint64_t now_ns)
 {
+    struct rlt_path *path = rlt_path_of(connection);
     struct rlt_session *session = &connection->session;
     int error = session->last_error;
     clear_connection(connection);

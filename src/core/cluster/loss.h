@@ -12,9 +12,8 @@
 #include <stdint.h>
 
 struct rlt_connection;
-struct rlt_path;
 
 /** Handle a connection whose transport is closed: no operation is in progress any more. */
-void rlt_loss_on_closed(struct rlt_path *path, struct rlt_connection *connection, uint64_t now_ns);
+void rlt_loss_on_closed(struct rlt_connection *connection, uint64_t now_ns);
 
 #endif

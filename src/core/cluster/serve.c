@@ -267,7 +267,7 @@ void rlt_serve_on_event(struct rlt_connection *connection, const struct rlt_io_e
         on_sent(connection, event->bytes, now_ns);
         break;
     case RLT_IO_CLOSED:
-        rlt_loss_on_closed(rlt_path_of(connection), connection, now_ns);
+        rlt_loss_on_closed(connection, now_ns);
         break;
     case RLT_IO_READABLE:
         rlt_direct_receive_on_readable(connection, event->error, now_ns);

@@ -92,7 +92,8 @@ void rlt_connection_on_timeout(struct rlt_connection *connection, enum rlt_sessi
 /** Forget the session: the connection may be started again. */
 void rlt_connection_reset_session(struct rlt_connection *connection);
 
-/** An rlt_sender_wake_fn: wake the producers that wait for room. `context` is the connection. */
+/** An rlt_sender_wake_fn: wake the producers that wait for room. `context` is the connection.
+ *  Threads: the event thread, or a borrower of the sending side. */
 void rlt_connection_wake_producers(void *context, _Atomic(uint32_t) *word);
 
 /** Stop the connection's watch, if there is one (core/cluster/direct_receive.h). */
