@@ -101,6 +101,8 @@ Test(log, flood_of_one_kind_does_not_hide_another)
     roulette_client *client = open_client(server);
     EVENTUALLY(read_count(&seen.farewells) != 0);
     cr_assert_leq(read_count(&seen.complaints), BURST);
+    cr_assert(fake_server_wait_ended(server, 1, EVENTUALLY_MS));
+    cr_assert(fake_server_plays(server));
     (void)roulette_close(client, 0, NULL, 0);
     roulette_free(client);
     /* The client connects anew, and may have closed in the middle of the next script. */
@@ -119,6 +121,7 @@ Test(log, storm_of_connections_makes_a_bounded_number_of_lines)
     cr_assert_geq(stats.disconnects, CONNECTIONS - 2);
     /* "connected to server" and "connection lost". */
     cr_assert_leq(read_count(&seen.lines), 2 * 2 * (BURST + 1), "%" PRIu64 " lines", seen.lines);
+    cr_assert(fake_server_plays(server));
     (void)roulette_close(client, 0, NULL, 0);
     roulette_free(client);
     (void)fake_server_stop(server); /* as above */

@@ -399,6 +399,14 @@ char *fake_server_received(struct fake_server *server, size_t index, size_t *len
     return copy;
 }
 
+bool fake_server_plays(struct fake_server *server)
+{
+    (void)pthread_mutex_lock(&server->lock);
+    bool plays = !server->failed;
+    (void)pthread_mutex_unlock(&server->lock);
+    return plays;
+}
+
 bool fake_server_stop(struct fake_server *server)
 {
     if (server == NULL) {

@@ -84,6 +84,10 @@ bool fake_server_wait_accepted(struct fake_server *server, size_t count, unsigne
 /** Wait until `count` connections were accepted and have ended. Returns: whether, in time. */
 bool fake_server_wait_ended(struct fake_server *server, size_t count, unsigned timeout_ms);
 
+/** Whether all scripts were played as far as they came. For clients that connect anew, and may
+ * close in the middle of the next script: asked before they do. */
+bool fake_server_plays(struct fake_server *server);
+
 /** Wait until connection `index` (from 0) has received `text`. Returns: whether, in time. */
 bool fake_server_wait_received(struct fake_server *server, size_t index, const char *text,
                                unsigned timeout_ms);
